@@ -1,0 +1,1 @@
+"""The words Penstock speaks: pure data, no I/O, no clock, no environment."""

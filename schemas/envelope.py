@@ -1,0 +1,59 @@
+"""The envelope: all that a record holds at birth, so that a message can rebuild its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from schemas.priority import Priority
+
+OnDisconnect = Literal["cancel", "finish"]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One request as it travels (PROTOCOL I2). Instants are Unix seconds.
+
+    `body` is the client's JSON as sent; `model_span` is the byte range of the model's JSON string
+    in it, quotes included, which the worker replaces by the target's name. `generation` counts
+    the copies of the message: only the newest may be acted on. `meetings` counts how often a copy
+    met a live foreign owner. `extra` carries keys of newer versions unread.
+    """
+
+    id: str
+    tenant: str
+    model: str
+    endpoint: str
+    priority: Priority
+    accepted_at: float
+    deadline: float
+    body: bytes
+    body_hash: bytes
+    key_id: str | None = None
+    content_type: str = "application/json"
+    model_span: tuple[int, int] | None = None
+    not_before: float | None = None
+    generation: int = 0
+    meetings: int = 0
+    held_by: str | None = None
+    on_disconnect: OnDisconnect = "cancel"
+    stream: bool = False
+    restart: bool = False
+    reply_to: str | None = None
+    correlation_id: str | None = None
+    webhook: str | None = None
+    batch: str | None = None
+    line: int | None = None
+    redrive_of: str | None = None
+    traceparent: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def next_generation(self, not_before: float) -> Envelope:
+        """Return the copy that a retry or a parking publishes."""
+        return replace(self, generation=self.generation + 1, not_before=not_before, meetings=0)
+
+    def met_live_owner(self) -> Envelope:
+        """Return the copy that is put back because another live worker runs the request."""
+        return replace(self, meetings=self.meetings + 1)

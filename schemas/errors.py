@@ -1,0 +1,155 @@
+"""Every failure a user can meet.
+
+    PenstockError
+    +- RequestError        refused at a door, answered in OpenAI's error shape
+    +- ConfigError         the configuration or the command line is wrong (exit code 2)
+    +- EngineError         a part below us
+       +- StoreUnavailable   the store did not answer in time
+       +- StorageFull        the disk is nearly full; nothing was changed
+       +- QueueUnavailable   RabbitMQ did not confirm in time; the outcome may be unknown
+       +- TopologyDrift      a queue exists with other arguments than ours
+
+`DOOR_ERRORS` lists what a door can answer, `TERMINAL_CODES` how a request can end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class PenstockError(Exception):
+    """The base of every error that Penstock raises on purpose."""
+
+
+class ConfigError(PenstockError):
+    """The configuration or the command line cannot be used as it is."""
+
+
+class EngineError(PenstockError):
+    """A part that Penstock stands on failed or did not answer in time."""
+
+
+class StoreUnavailable(EngineError):
+    """The store did not answer in time."""
+
+
+class StorageFull(EngineError):
+    """The disk is full, or too nearly so to accept more; nothing was changed."""
+
+
+class QueueUnavailable(EngineError):
+    """The queue did not confirm a message in time; whether it was stored is unknown."""
+
+
+class TopologyDrift(EngineError):
+    """A queue or exchange exists with other arguments than Penstock declares."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoorError:
+    """One row of the table of refusals: HTTP status, OpenAI error type, default sentence."""
+
+    status: int
+    type: str
+    sentence: str
+    retry_after_s: int | None = None
+    final: bool = False  # tells the OpenAI SDK not to retry by itself
+
+
+_INVALID = "invalid_request_error"
+_UNAVAILABLE = "service_unavailable"
+
+DOOR_ERRORS: dict[str, DoorError] = {
+    "invalid_json": DoorError(400, _INVALID, "The body is not valid JSON."),
+    "invalid_body": DoorError(400, _INVALID, "The body does not have the expected shape."),
+    "duplicate_key": DoorError(400, _INVALID, "A top-level key of the body appears twice."),
+    "model_mismatch": DoorError(400, _INVALID, "`model` and `body.model` name different models."),
+    "unsupported_endpoint": DoorError(400, _INVALID, "This endpoint is not served."),
+    "streaming_unsupported": DoorError(
+        400, _INVALID, "Streaming is not supported yet; send the request without `stream: true`."
+    ),
+    "invalid_deadline": DoorError(400, _INVALID, "The deadline is not a usable instant."),
+    "request_not_found": DoorError(404, _INVALID, "No request with this id exists."),
+    "model_not_found": DoorError(404, _INVALID, "This model is not served here."),
+    "route_not_found": DoorError(404, _INVALID, "There is nothing at this path."),
+    "method_not_allowed": DoorError(405, _INVALID, "This path does not take this method."),
+    "body_too_large": DoorError(413, _INVALID, "The body is larger than this server accepts."),
+    "unsupported_media_type": DoorError(
+        415, _INVALID, "Send the body as application/json, in UTF-8 and without Content-Encoding."
+    ),
+    "backend_failed": DoorError(
+        502, "server_error", "The backend failed and no further attempt is left.", final=True
+    ),
+    "backend_invalid_response": DoorError(
+        502, "server_error", "The backend's answer could not be used.", final=True
+    ),
+    "backend_timeout": DoorError(
+        504, "server_error", "The backend did not answer in time.", final=True
+    ),
+    "deadline_exceeded": DoorError(
+        504, "server_error", "The deadline passed before a backend could serve this.", final=True
+    ),
+    "request_cancelled": DoorError(
+        409, _INVALID, "The request was cancelled before it ended.", final=True
+    ),
+    "internal_error": DoorError(500, "server_error", "Penstock failed; this is a bug in it."),
+    "queue_unavailable": DoorError(
+        503, _UNAVAILABLE, "The queue is not reachable; nothing was accepted.", retry_after_s=2
+    ),
+    "store_unavailable": DoorError(
+        503, _UNAVAILABLE, "The store is not reachable; try again.", retry_after_s=2
+    ),
+    "not_accepted": DoorError(
+        503, _UNAVAILABLE, "The request was not accepted; nothing will run.", retry_after_s=2
+    ),
+    "storage_full": DoorError(
+        503, _UNAVAILABLE, "The disk is nearly full; nothing was accepted.", retry_after_s=30
+    ),
+    "draining": DoorError(
+        503, _UNAVAILABLE, "This server is shutting down; try another one.", retry_after_s=2
+    ),
+}
+
+TERMINAL_CODES: dict[str, str] = {
+    "backend_failed": "The backend refused the request for good.",
+    "backend_invalid_response": "The backend's answers could not be used.",
+    "backend_timeout": "The backend did not answer in time.",
+    "attempts_exhausted": "Every attempt failed; the last error is in the message.",
+    "cancelled": "The request was cancelled.",
+    "expired": "The deadline passed before the request was served.",
+    "poisoned": "Every worker that ran this request died while running it.",
+    "dead_lettered": "RabbitMQ set the message aside.",
+    "not_accepted": "The request was refused after its record was made.",
+    "copy_lost": "The message of this request is gone from RabbitMQ.",
+    "model_removed": "The model is no longer served.",
+}
+
+
+class RequestError(PenstockError):
+    """A refusal at a door: a row of DOOR_ERRORS with the words for this one case.
+
+    Raises KeyError for a code outside the table, so that no undocumented code can leave.
+    """
+
+    def __init__(self, code: str, message: str | None = None, param: str | None = None) -> None:
+        self.kind = DOOR_ERRORS[code]
+        self.code = code
+        self.param = param
+        self.message = message or self.kind.sentence
+        super().__init__(self.message)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer."""
+        return self.kind.status
+
+    def as_dict(self) -> dict[str, dict[str, str | None]]:
+        """Return OpenAI's error object."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.kind.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }

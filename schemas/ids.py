@@ -1,0 +1,40 @@
+"""Identifiers: how they are made, checked and mapped to a partition or a queue name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+
+PARTITIONS = 16
+_REQUEST_ID = re.compile(r"req_0[0-9a-f][0-9a-f]{32}")
+_NOT_SLUG = re.compile(r"[^a-z0-9_-]")
+_SLUG_BYTES = 120
+
+
+def new_request_id() -> str:
+    """Return a fresh id: `req_`, two hex digits of partition, 128 random bits."""
+    return f"req_{secrets.randbelow(PARTITIONS):02x}{secrets.token_hex(16)}"
+
+
+def is_request_id(text: str) -> bool:
+    """Tell whether `text` has the exact form of a request id."""
+    return _REQUEST_ID.fullmatch(text) is not None
+
+
+def partition_of(request_id: str) -> int:
+    """Return the partition that holds the record of `request_id`, 0 to PARTITIONS - 1."""
+    return int(request_id[4:6], 16)
+
+
+def slug(model: str) -> str:
+    """Return the queue-safe form of a model's name (CONTRACT, AMQP: slug).
+
+    Different names never share a slug: whenever a character had to be replaced, or the name is
+    too long, eight hex digits of the name's SHA-256 are appended.
+    """
+    safe = _NOT_SLUG.sub("-", model.lower())
+    if safe == model and len(safe) <= _SLUG_BYTES:
+        return safe
+    digest = hashlib.sha256(model.encode()).hexdigest()[:8]
+    return f"{safe[: _SLUG_BYTES - 9]}-{digest}"

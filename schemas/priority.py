@@ -1,0 +1,18 @@
+"""The four priorities, by name: integers can be read backwards, names cannot."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Priority(StrEnum):
+    """The class of a request; each has its own queues and `high` is served first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+    BATCH = "batch"
+
+
+PRIORITIES: tuple[Priority, ...] = tuple(Priority)
+RANK: dict[Priority, int] = {priority: rank for rank, priority in enumerate(PRIORITIES)}

@@ -1,0 +1,68 @@
+"""The record of a request: what the store knows of it at one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from schemas.envelope import Envelope, OnDisconnect
+from schemas.lifecycle import TERMINAL, Status
+from schemas.priority import Priority
+from schemas.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A request as the store holds it. Instants are Unix seconds.
+
+    `attempt` numbers the calls to a backend and fences their commits; `generation` is that of the
+    newest message; `poison` counts owners that died while running it; `owner` is
+    `instance:epoch` of the process that runs it. `result` is set when the status is terminal and
+    its retention has not passed.
+    """
+
+    id: str
+    tenant: str
+    model: str
+    endpoint: str
+    priority: Priority
+    status: Status
+    accepted_at: float
+    deadline: float
+    not_before: float | None = None
+    generation: int = 0
+    attempt: int = 0
+    poison: int = 0
+    owner: str | None = None
+    published: bool = False
+    held_by: str | None = None
+    on_disconnect: OnDisconnect = "cancel"
+    started_at: float | None = None
+    finished_at: float | None = None
+    expires_at: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    result: Result | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the request has ended."""
+        return self.status in TERMINAL
+
+
+def born(envelope: Envelope) -> Record:
+    """Return the record as it is at birth, or as it is rebuilt from its message."""
+    return Record(
+        id=envelope.id,
+        tenant=envelope.tenant,
+        model=envelope.model,
+        endpoint=envelope.endpoint,
+        priority=envelope.priority,
+        status=Status.QUEUED,
+        accepted_at=envelope.accepted_at,
+        deadline=envelope.deadline,
+        not_before=envelope.not_before,
+        generation=envelope.generation,
+        held_by=envelope.held_by,
+        on_disconnect=envelope.on_disconnect,
+        metadata=envelope.metadata,
+    )

@@ -1,0 +1,71 @@
+"""The stored outcome of a request, success or failure, and its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from schemas.lifecycle import Status
+
+MAX_RESULT_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt consumed, in tokens."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a request ended; `status` is terminal.
+
+    `code` and `message` say why it did not complete. `status_code`, `content_type` and `body` are
+    the backend's last answer, byte for byte, where there was one: a final 4xx sets both.
+    """
+
+    status: Status
+    finished_at: float
+    code: str | None = None
+    message: str | None = None
+    status_code: int | None = None
+    content_type: str | None = None
+    body: bytes | None = None
+    usage: Usage | None = None
+    backend: str | None = None
+    backend_model: str | None = None
+
+
+def encode_result(result: Result) -> bytes:
+    """Return the bytes of `result` (msgpack; the body travels as it came)."""
+    usage = result.usage
+    packed: bytes = msgpack.packb(
+        {
+            "status": result.status,
+            "finished_at": result.finished_at,
+            "code": result.code,
+            "message": result.message,
+            "status_code": result.status_code,
+            "content_type": result.content_type,
+            "body": result.body,
+            "usage": usage and (usage.input_tokens, usage.output_tokens, usage.total_tokens),
+            "backend": result.backend,
+            "backend_model": result.backend_model,
+        }
+    )
+    return packed
+
+
+def decode_result(data: bytes) -> Result:
+    """Return the result in `data`, which only `encode_result` may have written."""
+    fields: dict[str, Any] = msgpack.unpackb(data, max_bin_len=MAX_RESULT_BYTES)
+    usage = fields.pop("usage")
+    return Result(
+        **{**fields, "status": Status(fields["status"])},
+        usage=Usage(*usage) if usage else None,
+    )

@@ -1,0 +1,1 @@
+"""Penstock's tests, one folder for each kind."""
