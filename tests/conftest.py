@@ -1,0 +1,71 @@
+"""What every test may ask for: the session's real servers, and an environment without ours."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.session import SHARED, SharedServers
+
+pytest_plugins = ["tests.report"]
+
+_INPUT = "penstock_shared"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in list(os.environ):
+        if name.startswith("PENSTOCK_") and not name.startswith("PENSTOCK_TEST_"):
+            del os.environ[name]
+    given = _given_by_controller(config)
+    shared = SharedServers(Path(given[0]), given[1]) if given else SharedServers.for_this_process()
+    config.stash[SHARED] = shared
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each xdist worker where the session's servers are found."""
+    shared = node.config.stash[SHARED]
+    node.workerinput[_INPUT] = (str(shared.folder), shared.owner)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _given_by_controller(config) is None and SHARED in config.stash:
+        config.stash[SHARED].stop()
+
+
+def _given_by_controller(config: pytest.Config) -> tuple[str, int] | None:
+    given: tuple[str, int] | None = getattr(config, "workerinput", {}).get(_INPUT)
+    return given
+
+
+@pytest.fixture(scope="session")
+def servers(pytestconfig: pytest.Config) -> SharedServers:
+    """The servers this session shares."""
+    return pytestconfig.stash[SHARED]
+
+
+@pytest.fixture(scope="session")
+def worker_name() -> str:
+    """`gw0`, `gw1`, …, or `master` when the tests run in one process."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "master")
+
+
+@pytest.fixture(scope="session")
+def amqp_url(servers: SharedServers, worker_name: str) -> str:
+    """The session's RabbitMQ, in a vhost of this worker's own."""
+    return servers.amqp_url(worker_name)
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers: SharedServers, worker_name: str) -> str:
+    """The session's Redis, in a database of this worker's own."""
+    return servers.redis_url(worker_name)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(servers: SharedServers) -> str:
+    """The session's Redis Cluster of three masters, shared by all workers."""
+    return servers.redis_cluster_url()

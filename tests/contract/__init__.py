@@ -1,0 +1,1 @@
+"""Tests of the shapes at the edges, with the unmodified public clients."""

@@ -1,0 +1,1 @@
+"""Backends and clocks whose behaviour a test scripts."""

@@ -1,0 +1,1 @@
+"""The real RabbitMQ and Redis that tests run against."""

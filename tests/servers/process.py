@@ -1,0 +1,73 @@
+"""A server's process that cannot outlive the one that started it, however that one ends."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import subprocess
+import weakref
+from pathlib import Path
+
+_running: weakref.WeakSet[Child] = weakref.WeakSet()
+
+
+class Child:
+    """One process in a group of its own, writing to `log`.
+
+    A shell beside it waits on a pipe that only we hold: when we end, by SIGKILL too, the pipe
+    closes and the shell kills the group.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", f"read -r _; kill -s KILL -- -{self.pid}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._log = log
+        _running.add(self)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self, grace_s: float = 30) -> None:
+        """Ask it to end, kill it if it does not, and leave nothing of its group behind."""
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace_s)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self._guard.kill()
+        self._guard.communicate()
+        _running.discard(self)
+
+    def tail(self) -> str:
+        """The end of what it wrote, for an error message."""
+        return self._log.read_text(errors="replace")[-2000:]
+
+
+@atexit.register
+def _kill_all() -> None:
+    for child in list(_running):
+        child.kill()

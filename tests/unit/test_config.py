@@ -1,0 +1,90 @@
+"""The configuration: flags over environment over file, and mistakes that name their line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from broker.config import load_config
+from schemas.errors import ConfigError
+
+GOOD = """\
+server: {port: 9000, data_dir: ./file}
+backends:
+  gpu:
+    urls: [http://127.0.0.1:8000/v1/]
+    api_key: ${GPU_KEY}
+    concurrency: 4
+models:
+  llama:
+    targets: [{backend: gpu, model: meta/llama}]
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    path = tmp_path / "penstock.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_defaults_need_no_file() -> None:
+    config = load_config(None, {})
+    assert (config.server.host, config.server.port, config.models) == ("127.0.0.1", 8080, "auto")
+    assert config.server.embedded
+
+
+def test_flags_win_over_environment_over_file(config_file: Path) -> None:
+    environment = {
+        "GPU_KEY": "k",
+        "PENSTOCK_LISTEN": "127.0.0.1:9001",
+        "PENSTOCK_DATA_DIR": "/env",
+        "PENSTOCK_PORT": "tcp://10.0.0.1:80",
+    }
+    server = load_config(config_file, environment, {"port": 9002}).server
+    assert (server.port, server.data_dir) == (9002, "/env")
+
+
+def test_variables_are_filled_in_and_urls_trimmed(config_file: Path) -> None:
+    backend = load_config(config_file, {"GPU_KEY": "secret"}).backends["gpu"]
+    assert backend.api_key == "secret"
+    assert backend.urls == ["http://127.0.0.1:8000/v1"]
+    assert "secret" not in repr(backend)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (GOOD, "`backends.gpu.api_key` needs the environment variable GPU_KEY"),
+        ("server:\n  prot: 1\n", ":2: `server.prot`"),
+        ("server:\n  port: 0\n", ":2: `server.port`"),
+        ("server: [", "not valid YAML"),
+        ("a: 1\na: 2\n", ":2: the key 'a' appears twice"),
+        ("- 1\n", "expected a mapping"),
+        ("server: 7\n", "`server"),
+        ("server: {amqp_url: amqp://h}\n", "set amqp_url and redis_url together"),
+        ("x: &a [1]\ny: *a\n", "aliases"),
+        ("backends: {b: {urls: [ftp://h]}}\n", "'ftp://h' is not an http"),
+        ("backends: {b: {urls: []}}\n", "`backends.b.urls`"),
+        ("models: {m: {targets: [{backend: nowhere}]}}\n", "on backend 'nowhere'"),
+        ("models: !!python/object/apply:os.system [x]\n", "not valid YAML"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load_config(path, {})
+    assert str(path) in str(refused.value)
+    assert told in str(refused.value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "none.yaml", {})
+
+
+def test_the_shipped_file_says_the_defaults() -> None:
+    shipped = Path(__file__).parents[2] / "penstock.yaml"
+    assert load_config(shipped, {}) == load_config(None, {})
