@@ -1,0 +1,138 @@
+"""How a request ends in the file, and how it leaves it: commit, cancel, refusal, sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import apsw
+
+from broker.embedded.rows import Row, find, record_of, result_of
+from broker.ports import Reservation
+from broker.scheduling.committing import commit_wins
+from schemas.errors import TERMINAL_CODES
+from schemas.lifecycle import TERMINAL, Status
+from schemas.record import Record
+from schemas.result import Result, encode_result
+
+DEAD_LETTER_KEPT_S = 7 * 86_400.0
+_SWEEP_BATCH = 1_000
+
+_CONCLUDE = """
+UPDATE requests SET
+    status = ?, attempt = max(attempt, ?), owner = NULL, reservation = NULL, finished_at = ?,
+    expires_at = ?, gone_at = ?, next_check = NULL, parked = 0
+WHERE seq = ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a commit writes; a dead letter keeps its envelope to be redriven from."""
+
+    result: Result
+    attempt: int
+    retention_s: float
+    reservation: Reservation | None = None
+    keep_envelope: bool = False
+
+
+def finish(file: apsw.Connection, row: Row, ending: Ending) -> bool:
+    """Commit unless the row is terminal or a newer attempt runs; tell whether this one won."""
+    result = ending.result
+    if not commit_wins(Status(row.status), row.attempt, result.status, ending.attempt):
+        return False
+    _conclude(file, row, ending)
+    return True
+
+
+def cancel(file: apsw.Connection, request_id: str, retention_s: float, now: float) -> Record | None:
+    """End a request as cancelled unless it is terminal; return the record as it is then."""
+    row = find(file, request_id)
+    if row is None:
+        return None
+    if row.status not in TERMINAL:
+        _conclude(file, row, Ending(_bare(Status.CANCELLED, "cancelled", now), 0, retention_s))
+    return read(file, request_id, now)
+
+
+def take_back(file: apsw.Connection, request_id: str, retention_s: float, now: float) -> bool:
+    """End a waiting request as refused; True also when it already is."""
+    row = find(file, request_id)
+    if row is None:
+        return False
+    if row.status != Status.QUEUED:
+        result = result_of(file, row.seq, now)
+        return result is not None and result.code == "not_accepted"
+    _conclude(file, row, Ending(_bare(Status.FAILED, "not_accepted", now), 0, retention_s))
+    return True
+
+
+def end(file: apsw.Connection, record: Record, result: Result, retention_s: float) -> bool:
+    """End an open request, if it is still as the keeper saw it."""
+    row = find(file, record.id)
+    seen = (record.status, record.owner, record.attempt)
+    if row is None or record.terminal or (row.status, row.owner, row.attempt) != seen:
+        return False
+    _conclude(file, row, Ending(result, row.attempt, retention_s))
+    return True
+
+
+def read(file: apsw.Connection, request_id: str, now: float) -> Record | None:
+    """Return the record as a reader may see it: a tombstone is nothing."""
+    row = find(file, request_id)
+    if row is None or (row.expires_at is not None and row.expires_at <= now):
+        return None
+    if row.status not in TERMINAL:
+        return record_of(row)
+    return record_of(row, result_of(file, row.seq, now))
+
+
+def sweep(file: apsw.Connection, now: float) -> bool:
+    """Delete a batch of what nobody may read any more; True when there may be more of it."""
+    some_expired = "SELECT seq FROM results WHERE expires_at <= ? LIMIT ?"
+    some_gone = "SELECT seq FROM requests WHERE gone_at <= ? LIMIT ?"
+    expired = file.execute(some_expired, (now, _SWEEP_BATCH)).fetchall()
+    file.executemany("DELETE FROM results WHERE seq = ?", expired)
+    gone = file.execute(some_gone, (now, _SWEEP_BATCH)).fetchall()
+    for (seq,) in gone:
+        erase(file, seq)
+    return len(expired) == _SWEEP_BATCH or len(gone) == _SWEEP_BATCH
+
+
+def erase(file: apsw.Connection, seq: int) -> None:
+    """Remove every trace of a request."""
+    file.execute("DELETE FROM envelopes WHERE seq = ?", (seq,))
+    file.execute("DELETE FROM results WHERE seq = ?", (seq,))
+    file.execute("DELETE FROM requests WHERE seq = ?", (seq,))
+
+
+def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
+    result = ending.result
+    expires_at = result.finished_at + ending.retention_s
+    gone_at = max(expires_at, row.deadline)
+    if ending.keep_envelope:
+        gone_at = max(gone_at, result.finished_at + DEAD_LETTER_KEPT_S)
+    else:
+        file.execute("DELETE FROM envelopes WHERE seq = ?", (row.seq,))
+    times = (result.finished_at, expires_at, gone_at)
+    file.execute(_CONCLUDE, (result.status.value, ending.attempt, *times, row.seq))
+    file.execute(
+        "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
+        (row.seq, expires_at, encode_result(result)),
+    )
+    held = ending.reservation
+    file.execute(
+        "INSERT INTO outbox (partition, request_id, status, backend, reservation)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (
+            row.partition,
+            row.id,
+            result.status.value,
+            held.backend if held else None,
+            held.id if held else None,
+        ),
+    )
+
+
+def _bare(status: Status, code: str, now: float) -> Result:
+    return Result(status=status, finished_at=now, code=code, message=TERMINAL_CODES[code])

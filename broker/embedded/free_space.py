@@ -1,0 +1,48 @@
+"""The floor below which nothing more is accepted, so that commits always have room."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import StorageFull
+
+MIB = 1024 * 1024
+_LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The smaller of the two counts: 5 % of a small disk, 512 MiB of a large one."""
+
+    bytes: int = 512 * MIB
+    share: float = 0.05
+
+
+class FreeSpace:
+    """What is free where the database lives, looked at once a second."""
+
+    def __init__(self, path: Path, floor: Floor) -> None:
+        self._path = path
+        self._floor = floor
+        self._looked_at = float("-inf")
+        self._missing = 0
+
+    def check(self) -> None:
+        """Raise StorageFull below the floor."""
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_EVERY_S:
+            self._looked_at = now
+            self._missing = self._look()
+        if self._missing > 0:
+            raise StorageFull(
+                f"The disk of the data directory has {self._missing / MIB:.0f} MiB less than "
+                "the reserve that keeps room for results."
+            )
+
+    def _look(self) -> int:
+        disk = os.statvfs(self._path)
+        floor = min(self._floor.bytes, int(self._floor.share * disk.f_blocks * disk.f_frsize))
+        return floor - disk.f_bavail * disk.f_frsize

@@ -1,0 +1,136 @@
+"""Rows of the table `requests` and what the rest of Penstock calls them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import apsw
+import msgpack
+
+from broker.scheduling.claiming import Found
+from schemas.lifecycle import Status
+from schemas.priority import Priority
+from schemas.record import Record
+from schemas.result import Result, decode_result
+
+
+class Row(NamedTuple):
+    """One row, in the order of the columns in schema.sql."""
+
+    seq: int
+    id: str
+    partition: int
+    tenant: str
+    model: str
+    endpoint: str
+    priority: str
+    status: str
+    accepted_at: float
+    deadline: float
+    not_before: float | None
+    generation: int
+    attempt: int
+    poison: int
+    owner: str | None
+    reservation: str | None
+    held_by: str | None
+    on_disconnect: str
+    started_at: float | None
+    finished_at: float | None
+    expires_at: float | None
+    gone_at: float | None
+    next_check: float | None
+    parked: int
+    metadata: bytes | None
+
+
+def row_from(values: Any) -> Row:
+    """Return the row that SQLite's values stand for: the schema is STRICT, so they fit."""
+    return Row(*values)
+
+
+class Key(NamedTuple):
+    """One copy of a waiting request, in the order in which copies are delivered."""
+
+    accepted_at: float
+    seq: int
+    id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A request that has just come to wait; `parked_until` is set while its time lies ahead."""
+
+    model: str
+    priority: Priority
+    key: Key
+    parked_until: float | None
+
+
+def find(file: apsw.Connection, request_id: str) -> Row | None:
+    """Return the row of a request, tombstones included."""
+    found = file.execute("SELECT * FROM requests WHERE id = ?", (request_id,)).fetchone()
+    return None if found is None else row_from(found)
+
+
+def result_of(file: apsw.Connection, seq: int, now: float) -> Result | None:
+    """Return the stored result unless it is past its retention."""
+    query = "SELECT data FROM results WHERE seq = ? AND expires_at > ?"
+    data: bytes | None = file.execute(query, (seq, now)).get
+    return None if data is None else decode_result(data)
+
+
+def found_in(row: Row | None) -> Found | None:
+    """Return the row as the claim's table sees it."""
+    if row is None:
+        return None
+    return Found(
+        status=Status(row.status),
+        generation=row.generation,
+        attempt=row.attempt,
+        poison=row.poison,
+        owner=row.owner,
+        reservation=row.reservation,
+        deadline=row.deadline,
+        not_before=row.not_before,
+    )
+
+
+def key_of(row: Row) -> Key:
+    """Return the key of the row's newest copy."""
+    return Key(row.accepted_at, row.seq, row.id, row.generation)
+
+
+def placed(row: Row) -> Placed:
+    """Return where a `queued` row waits."""
+    until = row.not_before if row.parked else None
+    return Placed(row.model, Priority(row.priority), key_of(row), until)
+
+
+def record_of(row: Row, result: Result | None = None) -> Record:
+    """Return the record. The row is its own message, so it always counts as published."""
+    return Record(
+        id=row.id,
+        tenant=row.tenant,
+        model=row.model,
+        endpoint=row.endpoint,
+        priority=Priority(row.priority),
+        status=Status(row.status),
+        accepted_at=row.accepted_at,
+        deadline=row.deadline,
+        not_before=row.not_before,
+        generation=row.generation,
+        attempt=row.attempt,
+        poison=row.poison,
+        owner=row.owner,
+        published=True,
+        held_by=row.held_by,
+        on_disconnect="finish" if row.on_disconnect == "finish" else "cancel",
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        expires_at=row.expires_at,
+        metadata=msgpack.unpackb(row.metadata) if row.metadata else {},
+        result=result,
+    )

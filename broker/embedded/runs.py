@@ -1,0 +1,139 @@
+"""How a request comes to run and back to wait: claim, take-over, next attempt, requeue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import apsw
+
+from broker.claims import Claim, Run
+from broker.embedded.births import insert
+from broker.embedded.rows import Placed, Row, find, found_in, placed, row_from
+from broker.scheduling.checks import Open, next_check
+from broker.scheduling.claiming import Claimant, decide_claim, decide_take_over
+from schemas.envelope import Envelope
+from schemas.lifecycle import Status
+
+_START = """
+UPDATE requests SET
+    status = 'in_progress', owner = ?, reservation = ?, attempt = ?, poison = ?, generation = ?,
+    started_at = coalesce(started_at, ?), next_check = ?, parked = 0
+WHERE seq = ?
+"""
+_WAIT = """
+UPDATE requests SET
+    status = 'queued', owner = NULL, reservation = NULL, generation = ?, not_before = ?,
+    poison = ?, next_check = ?, parked = ?
+WHERE seq = ? RETURNING *
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """With what a running request goes back to wait."""
+
+    generation: int
+    not_before: float | None
+    poison: int
+
+
+def claim(file: apsw.Connection, message: Envelope, claimant: Claimant, now: float) -> Claim:
+    """Decide by the table and, for `Run`, write it."""
+    row = find(file, message.id)
+    answer = decide_claim(found_in(row), message, claimant, now)
+    if isinstance(answer, Run):
+        _start(file, row or insert(file, message, now), message, claimant, answer, now)
+    return answer
+
+
+def take_over(
+    file: apsw.Connection, message: Envelope, claimant: Claimant, dead_owner: str, now: float
+) -> Claim:
+    """As `claim`, but a run of `dead_owner` is taken from it."""
+    row = find(file, message.id)
+    answer = decide_take_over(found_in(row), message, claimant, dead_owner, now)
+    if isinstance(answer, Run):
+        _start(file, row or insert(file, message, now), message, claimant, answer, now)
+    return answer
+
+
+def next_attempt(
+    file: apsw.Connection, request_id: str, attempt: int, claimant: Claimant, now: float
+) -> bool:
+    """Write attempt + 1, if this process still runs it as `attempt`."""
+    row = find(file, request_id)
+    if row is None or not _runs_as(row, claimant.owner, attempt):
+        return False
+    file.execute(
+        "UPDATE requests SET attempt = attempt + 1, reservation = ?, next_check = ? WHERE seq = ?",
+        (claimant.reservation, next_check(_as_open(row, running=True), now), row.seq),
+    )
+    return True
+
+
+def requeue(
+    file: apsw.Connection, copy: Envelope, attempt: int, owner: str, now: float
+) -> tuple[bool, Placed | None]:
+    """Let a run of this process wait again as `copy` says; True also when it already does."""
+    row = find(file, copy.id)
+    if row is None:
+        return False, None
+    if _runs_as(row, owner, attempt):
+        back = Return(copy.generation, copy.not_before, row.poison)
+        return True, wait_again(file, row, back, now)
+    waits = (row.status, row.generation, row.attempt)
+    return waits == (Status.QUEUED, copy.generation, attempt), None
+
+
+def release(file: apsw.Connection, request_id: str, dead_owner: str, now: float) -> Placed | None:
+    """Let a run of a dead process wait again; None if it is no longer that one's."""
+    row = find(file, request_id)
+    if row is None or row.status != Status.IN_PROGRESS or row.owner != dead_owner:
+        return None
+    return wait_again(file, row, Return(row.generation, row.not_before, row.poison + 1), now)
+
+
+def release_older_lives(file: apsw.Connection, owner: str, now: float) -> int:
+    """Let everything wait again that an earlier life of this process ran; return how many."""
+    query = "SELECT * FROM requests WHERE status = 'in_progress' AND owner <> ?"
+    rows = [row_from(values) for values in file.execute(query, (owner,)).fetchall()]
+    for row in rows:
+        wait_again(file, row, Return(row.generation, row.not_before, row.poison + 1), now)
+    return len(rows)
+
+
+def wait_again(file: apsw.Connection, row: Row, back: Return, now: float) -> Placed:
+    """Write a running row back to `queued`; return where it waits."""
+    parked = int(back.not_before is not None and back.not_before > now)
+    check = next_check(_as_open(row, running=False), now)
+    values = (back.generation, back.not_before, back.poison, check, parked, row.seq)
+    return placed(row_from(file.execute(_WAIT, values).fetchall()[0]))
+
+
+def _start(
+    file: apsw.Connection,
+    row: Row,
+    message: Envelope,
+    claimant: Claimant,
+    run: Run,
+    now: float,
+) -> None:
+    check = next_check(_as_open(row, running=True), now)
+    counts = (run.attempt, run.poison, message.generation)
+    values = (claimant.owner, claimant.reservation, *counts, now, check, row.seq)
+    file.execute(_START, values)
+
+
+def _runs_as(row: Row, owner: str, attempt: int) -> bool:
+    return (row.status, row.owner, row.attempt) == (Status.IN_PROGRESS, owner, attempt)
+
+
+def _as_open(row: Row, *, running: bool) -> Open:
+    return Open(
+        running=running,
+        published=True,
+        held=row.held_by is not None,
+        due=row.not_before or row.accepted_at,
+        deadline=row.deadline,
+        copy_apart=False,
+    )

@@ -1,0 +1,153 @@
+"""The store port over the SQLite file: each call is one operation of the writer or the reader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import apsw
+import orjson
+
+from broker.claims import Claim, Finish
+from broker.embedded import births, endings, runs
+from broker.embedded.database import Database
+from broker.embedded.endings import Ending
+from broker.embedded.free_space import FreeSpace
+from broker.embedded.life import Life
+from broker.embedded.rows import Placed, find, result_of
+from broker.embedded.waiters import Waiters
+from broker.ports import Reservation
+from broker.scheduling.claiming import Claimant
+from schemas.envelope import Envelope
+from schemas.lifecycle import Status
+from schemas.record import Record
+from schemas.result import Result
+
+
+class EmbeddedStore:
+    """Fills `Store`. `on_placed` is told of every request that came to wait again."""
+
+    def __init__(
+        self,
+        database: Database,
+        life: Life,
+        space: FreeSpace,
+        on_placed: Callable[[Placed], None],
+    ) -> None:
+        self._database = database
+        self._life = life
+        self._space = space
+        self._on_placed = on_placed
+        self.waiters = Waiters()
+
+    async def create(self, envelope: Envelope) -> bool:
+        """Create the record. The row is the message, so it counts as published at once.
+
+        Raises StorageFull below the floor of free space.
+        """
+        self._space.check()
+        now = self._life.clock()
+        return await self._database.write(lambda file: births.create(file, envelope, now))
+
+    async def mark_published(self, request_id: str, generation: int) -> None:
+        """Nothing to note: the row is the message."""
+
+    async def take_back(self, request_id: str) -> bool:
+        """End a `queued` record as failed (not_accepted)."""
+        now, retention_s = self._life.clock(), self._life.retention_s
+        return await self._database.write(
+            lambda file: endings.take_back(file, request_id, retention_s, now),
+            after=lambda _: self.waiters.wake(request_id),
+        )
+
+    async def get(self, request_id: str) -> Record | None:
+        """Return the record, or None for an unknown id or one past its retention."""
+        return await self._database.read(endings.read, request_id, self._life.clock())
+
+    async def wait(self, request_id: str, timeout_s: float) -> Record | None:
+        """Return the record as soon as it is terminal, or as it is after `timeout_s`."""
+        with self.waiters.expecting(request_id) as ended:
+            record = await self.get(request_id)
+            if record is None or record.terminal:
+                return record
+            await asyncio.wait({ended}, timeout=timeout_s)
+        return await self.get(request_id)
+
+    async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
+        """Return the status of each known id."""
+        return await self._database.read(_statuses, list(request_ids))
+
+    async def claim(self, envelope: Envelope, reservation: Reservation) -> Claim:
+        """Take the request for this process, if the table of PROTOCOL 3 allows it."""
+        now, claimant = self._life.clock(), self._claimant(reservation)
+        return await self._database.write(lambda file: runs.claim(file, envelope, claimant, now))
+
+    async def take_over(
+        self, envelope: Envelope, dead_owner: str, reservation: Reservation
+    ) -> Claim:
+        """Take the request from `dead_owner`; else as `claim`."""
+        now, claimant = self._life.clock(), self._claimant(reservation)
+        return await self._database.write(
+            lambda file: runs.take_over(file, envelope, claimant, dead_owner, now)
+        )
+
+    async def next_attempt(self, request_id: str, attempt: int, reservation: Reservation) -> bool:
+        """Write attempt + 1 before its call."""
+        now, claimant = self._life.clock(), self._claimant(reservation)
+        return await self._database.write(
+            lambda file: runs.next_attempt(file, request_id, attempt, claimant, now)
+        )
+
+    async def requeue(self, envelope: Envelope, attempt: int) -> bool:
+        """Move `in_progress` back to `queued`; the window is told where it waits."""
+        now, owner = self._life.clock(), self._life.owner
+        done, _ = await self._database.write(
+            lambda file: runs.requeue(file, envelope, attempt, owner, now),
+            after=self._tell_placed,
+        )
+        return done
+
+    async def finish(
+        self,
+        envelope: Envelope,
+        result: Result,
+        attempt: int,
+        reservation: Reservation | None = None,
+        *,
+        keep_envelope: bool = False,
+    ) -> Finish:
+        """The one commit point."""
+        now = self._life.clock()
+        ending = Ending(result, attempt, self._life.retention_s, reservation, keep_envelope)
+        return await self._database.write(
+            lambda file: _finish(file, envelope, ending, now),
+            after=lambda _: self.waiters.wake(envelope.id),
+        )
+
+    async def cancel(self, request_id: str) -> Record | None:
+        """End the request as cancelled unless it is terminal."""
+        now, retention_s = self._life.clock(), self._life.retention_s
+        return await self._database.write(
+            lambda file: endings.cancel(file, request_id, retention_s, now),
+            after=lambda _: self.waiters.wake(request_id),
+        )
+
+    def _tell_placed(self, requeued: tuple[bool, Placed | None]) -> None:
+        if requeued[1] is not None:
+            self._on_placed(requeued[1])
+
+    def _claimant(self, reservation: Reservation) -> Claimant:
+        return Claimant(self._life.owner, reservation.id)
+
+
+def _finish(file: apsw.Connection, envelope: Envelope, ending: Ending, now: float) -> Finish:
+    row = find(file, envelope.id) or births.insert(file, envelope, now)
+    if endings.finish(file, row, ending):
+        return Finish(won=True, result=ending.result)
+    return Finish(won=False, result=result_of(file, row.seq, now))
+
+
+def _statuses(file: apsw.Connection, request_ids: list[str]) -> dict[str, Status]:
+    query = "SELECT id, status FROM requests WHERE id IN (SELECT value FROM json_each(?))"
+    found = file.execute(query, (orjson.dumps(request_ids).decode(),))
+    return {request_id: Status(status) for request_id, status in found}

@@ -1,0 +1,265 @@
+"""Every port on one screen; `broker/amqp`, `broker/redis_store` and `broker/embedded` fill them.
+
+All methods may raise EngineError when the part below does not answer in time; unless a docstring
+says otherwise the outcome is then unknown and the same call may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from broker.claims import Claim, Finish
+from schemas.envelope import Envelope
+from schemas.lifecycle import Status
+from schemas.priority import Priority
+from schemas.record import Record
+from schemas.result import Result
+
+
+class Delivery(Protocol):
+    """One hand-over of a message; exactly one of `ack` and `requeue` settles it.
+
+    Both are no-ops once the consumer's connection is gone: the message then comes back by itself.
+    """
+
+    @property
+    def envelope(self) -> Envelope: ...
+
+    async def ack(self) -> None:
+        """Forget the message. Only after its record is terminal or a newer copy confirmed (I1)."""
+
+    async def requeue(self) -> None:
+        """Put the message back to its old place, for any worker."""
+
+
+class Consumer(Protocol):
+    """A subscription to the messages of one (model, priority)."""
+
+    async def stop(self) -> None:
+        """Stop deliveries; those handed over before stay the receiver's to settle."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message RabbitMQ set aside; `envelope` is None for a foreign one."""
+
+    envelope: Envelope | None
+    reason: str
+    body: bytes
+
+
+class Queue(Protocol):
+    """The waiting messages, one queue per model and priority."""
+
+    async def publish(self, envelope: Envelope) -> None:
+        """Store a message durably. Returns only once that is confirmed."""
+
+    async def publish_later(self, envelope: Envelope, delay_s: float) -> None:
+        """Store a copy that comes back to its queue after the largest tier <= `delay_s`.
+
+        At least the smallest tier. Returns only once confirmed.
+        """
+
+    async def consume(
+        self,
+        model: str,
+        priority: Priority,
+        prefetch: int,
+        deliver: Callable[[Delivery], None],
+    ) -> Consumer:
+        """Hand deliveries to `deliver`, at most `prefetch` unsettled; survives reconnects."""
+
+    async def consume_dead(self, receive: Callable[[DeadLetter], object]) -> Consumer:
+        """Hand each dead letter to the async `receive`; it is acked when that returns."""
+
+    async def depth(self, model: str, priority: Priority) -> int:
+        """Return how many messages wait undelivered."""
+
+    async def tiers_empty(self) -> bool:
+        """Tell whether no message waits in any retry tier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A slot of a backend under an id minted by the reserver: `instance:epoch:n`."""
+
+    backend: str
+    id: str
+
+
+class Store(Protocol):
+    """The records. Every transition is one atomic, repeatable step (PROTOCOL 3 to 5)."""
+
+    async def create(self, envelope: Envelope) -> bool:
+        """Create the record, `queued` and not yet published. False if the id exists."""
+
+    async def mark_published(self, request_id: str, generation: int) -> None:
+        """Note that a copy is confirmed: the record drops its envelope."""
+
+    async def take_back(self, request_id: str) -> bool:
+        """End a `queued` record as failed (not_accepted). False if a worker already has it."""
+
+    async def get(self, request_id: str) -> Record | None:
+        """Return the record, or None for an unknown id or one past its retention."""
+
+    async def wait(self, request_id: str, timeout_s: float) -> Record | None:
+        """Return the record as soon as it is terminal, or as it is after `timeout_s`."""
+
+    async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
+        """Return the status of each known id, in one round trip."""
+
+    async def claim(self, envelope: Envelope, reservation: Reservation) -> Claim:
+        """Take the request for this process, if the table of PROTOCOL 3 allows it."""
+
+    async def take_over(
+        self, envelope: Envelope, dead_owner: str, reservation: Reservation
+    ) -> Claim:
+        """Take the request from `dead_owner`: attempt + 1, poison + 1; else as `claim`."""
+
+    async def next_attempt(self, request_id: str, attempt: int, reservation: Reservation) -> bool:
+        """Write attempt + 1 before its call. False if the request is no longer ours."""
+
+    async def requeue(self, envelope: Envelope, attempt: int) -> bool:
+        """Move `in_progress` back to `queued` with the generation and not_before of `envelope`.
+
+        Only for this process and this attempt, and only after that copy is confirmed.
+        """
+
+    async def finish(
+        self,
+        envelope: Envelope,
+        result: Result,
+        attempt: int,
+        reservation: Reservation | None = None,
+        *,
+        keep_envelope: bool = False,
+    ) -> Finish:
+        """The one commit point: terminal status, result, outbox entry and wake-up.
+
+        Wins when the record is not terminal and its attempt is not higher than `attempt`; for a
+        `failed` result it must be equal. A missing record is recreated. A dead letter keeps its
+        whole envelope in the record.
+        """
+
+    async def cancel(self, request_id: str) -> Record | None:
+        """End the request as cancelled unless it is terminal; return the record as it is then."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """One ended request, for the readers that act on it once more or later."""
+
+    request_id: str
+    status: Status
+    reservation: Reservation | None
+
+
+class Upkeep(Protocol):
+    """What the keeper reads and moves (PROTOCOL 6), partition by partition."""
+
+    async def hold(self, partition: int) -> bool:
+        """Take or extend this process's lease on the partition."""
+
+    async def due(self, partition: int, limit: int) -> list[Record]:
+        """Return open records whose next check has come, most overdue first."""
+
+    async def check_again(self, request_id: str, at: float) -> None:
+        """Set the next check of an open record."""
+
+    async def unpublished(self, request_id: str) -> Envelope | None:
+        """Return the envelope of a record whose message was never confirmed."""
+
+    async def release(self, request_id: str, dead_owner: str) -> bool:
+        """Move `in_progress` of `dead_owner` back to `queued`: poison + 1, if still so."""
+
+    async def end(self, record: Record, result: Result) -> bool:
+        """End an open record without its envelope: expired, cancelled, copy_lost.
+
+        Only if its status, owner and attempt are still those of `record`.
+        """
+
+    async def outbox(self, partition: int, limit: int) -> list[tuple[str, OutboxEntry]]:
+        """Return entries after the settler's cursor, oldest first, each with its own cursor."""
+
+    async def outbox_done(self, partition: int, cursor: str) -> None:
+        """Move the settler's cursor and trim behind it."""
+
+    async def file_dead_letter(self, letter: DeadLetter) -> None:
+        """Keep a foreign message for an operator to look at; the newest 1,000 are kept."""
+
+    async def sweep(self) -> None:
+        """Drop what is past its retention, where the store does not do so by itself."""
+
+
+class Limits(Protocol):
+    """Slots of backends, exact over all processes; each is held by a lease of 8 s."""
+
+    async def reserve(self, backend: str, limit: int, reservation_ids: Sequence[str]) -> int:
+        """Reserve a slot for as many of the ids as fit, in order; return how many.
+
+        With fewer than asked, this process is told through `on_free` when one is released.
+        """
+
+    async def release(self, reservations: Iterable[Reservation]) -> None:
+        """Free slots; ids that hold none are ignored."""
+
+    async def renew(self, reservations: Iterable[Reservation]) -> None:
+        """Assert that these slots are still held; called every 2 s."""
+
+    async def held(self, backend: str) -> int:
+        """Return how many slots are held."""
+
+    def on_free(self, backend: str, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever a slot of `backend` may have become free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model as the workers serve it now.
+
+    `running` counts requests in their hands, `unstarted` deliveries that wait in their windows.
+    """
+
+    model: str
+    slots: int
+    running: int = 0
+    unstarted: int = 0
+
+
+class Members(Protocol):
+    """The living processes and the models they serve."""
+
+    async def beat(self, role: str, serves: Sequence[Served]) -> None:
+        """Say that this process is alive for 8 s more, and what it serves."""
+
+    async def last_beat(self, owner: str) -> float | None:
+        """Return the seconds since `owner` was last heard of; None when it is dead."""
+
+    async def served(self) -> list[Served]:
+        """Return each served model once; slots as any one worker says, the rest summed."""
+
+    async def leave(self) -> None:
+        """Say that this process ends; its requests may be taken over at once."""
+
+
+class Engine(Protocol):
+    """One way to stand on real parts: the ports and their common life."""
+
+    name: str
+    owner: str
+    queue: Queue
+    store: Store
+    upkeep: Upkeep
+    limits: Limits
+    members: Members
+
+    async def start(self) -> None:
+        """Connect, and keep connecting in the background where a part is away."""
+
+    async def stop(self) -> None:
+        """Close everything; safe to call twice, or without `start`."""
+
+    async def health(self) -> dict[str, str | None]:
+        """Return each part's name with None when it is well, else a sentence."""

@@ -1,0 +1,1 @@
+"""Policy without I/O: functions of what they are given, the clock included."""

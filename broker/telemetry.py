@@ -1,0 +1,44 @@
+"""The metrics of all processes, defined once; names follow Prometheus' conventions."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+
+_SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
+
+ACCEPTED = Counter(
+    "penstock_requests_accepted", "Requests made durable", ["model", "priority"], registry=REGISTRY
+)
+REFUSED = Counter(
+    "penstock_requests_refused", "Requests refused at a door", ["code"], registry=REGISTRY
+)
+FINISHED = Counter(
+    "penstock_requests_finished", "Requests ended here", ["model", "status"], registry=REGISTRY
+)
+RETRIED = Counter("penstock_retries", "Copies put into a retry tier", ["model"], registry=REGISTRY)
+ATTEMPTS = Counter(
+    "penstock_attempts", "Calls to a backend", ["backend", "outcome"], registry=REGISTRY
+)
+RUNNING = Gauge("penstock_running", "Requests in the hands of this process", registry=REGISTRY)
+WAIT_SECONDS = Histogram(
+    "penstock_wait_seconds",
+    "From acceptance to the start of the first attempt",
+    ["model", "priority"],
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+CALL_SECONDS = Histogram(
+    "penstock_call_seconds",
+    "One call to a backend",
+    ["backend"],
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+KEEPER_MOVES = Counter(
+    "penstock_keeper_moves", "What the keeper did, by move", ["move"], registry=REGISTRY
+)
+FOREIGN_MESSAGES = Counter(
+    "penstock_foreign_messages", "Messages on our queues that are not ours", registry=REGISTRY
+)

@@ -1,0 +1,117 @@
+"""Names and arguments of everything Penstock declares in RabbitMQ (PROTOCOL 2), as pure data.
+
+Identical on 3.10 and 4.x. A queue's arguments can never change: changing one here is drift there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from schemas.ids import slug
+from schemas.priority import Priority
+
+Lane = Literal["open", "flood"]
+
+# Every nack counts as a delivery on 3.10 to 4.2: this is a fuse, never our poison counter.
+DELIVERY_LIMIT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A retry tier: how long a message waits there."""
+
+    name: str
+    delay_s: float
+
+
+# Grows at its end: 2m, 10m, 1h, 6h.
+TIERS: tuple[Tier, ...] = (Tier("1s", 1), Tier("5s", 5), Tier("30s", 30))
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSpec:
+    """A durable exchange."""
+
+    name: str
+    kind: Literal["topic", "fanout"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """A durable quorum queue, its arguments, and its one binding."""
+
+    name: str
+    exchange: str
+    routing_key: str
+    arguments: Mapping[str, str | int]
+
+
+def tier_for(delay_s: float) -> Tier:
+    """Return the largest tier not beyond `delay_s`; the smallest for anything shorter."""
+    fitting = [tier for tier in TIERS if tier.delay_s <= delay_s]
+    return fitting[-1] if fitting else TIERS[0]
+
+
+class Topology:
+    """All names of one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.work = ExchangeSpec(f"{namespace}.work", "topic")
+        self.dead = ExchangeSpec(f"{namespace}.dead", "fanout")
+        # Without its own limit 4.x would drop a letter after 20 returns.
+        limited: dict[str, str | int] = {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": DELIVERY_LIMIT,
+        }
+        self.dead_queue = QueueSpec(self.dead.name, self.dead.name, "", MappingProxyType(limited))
+
+    def routing_key(self, model: str, priority: Priority, lane: Lane = "open") -> str:
+        """Return the key that leads to the queue of (model, priority, lane)."""
+        return f"{slug(model)}.{priority.value}.{lane}"
+
+    def work_queue(self, model: str, priority: Priority, lane: Lane = "open") -> QueueSpec:
+        """Return the queue where the requests of (model, priority, lane) wait."""
+        key = self.routing_key(model, priority, lane)
+        arguments = _kept_at_least_once(self.dead.name)
+        arguments["x-delivery-limit"] = DELIVERY_LIMIT
+        return QueueSpec(
+            f"{self.namespace}.q.{key}", self.work.name, key, MappingProxyType(arguments)
+        )
+
+    def retry_exchange(self, tier: Tier) -> ExchangeSpec:
+        """Return the exchange that leads into `tier`."""
+        return ExchangeSpec(f"{self.namespace}.retry.{tier.name}", "fanout")
+
+    def retry_queue(self, tier: Tier) -> QueueSpec:
+        """Return the queue of `tier`.
+
+        Without a dead-letter routing key a message leaves it with its own, so one queue a tier
+        serves every model.
+        """
+        name = self.retry_exchange(tier).name
+        arguments = _kept_at_least_once(self.work.name)
+        arguments["x-message-ttl"] = int(tier.delay_s * 1000)
+        arguments["x-delivery-limit"] = DELIVERY_LIMIT
+        return QueueSpec(name, name, "", MappingProxyType(arguments))
+
+    def exchanges(self) -> list[ExchangeSpec]:
+        """Return every exchange."""
+        return [self.dead, self.work, *(self.retry_exchange(tier) for tier in TIERS)]
+
+    def shared_queues(self) -> list[QueueSpec]:
+        """Return the queues that exist once, dead-letter targets before what points at them."""
+        return [self.dead_queue, *(self.retry_queue(tier) for tier in TIERS)]
+
+
+def _kept_at_least_once(dead_letter_exchange: str) -> dict[str, str | int]:
+    # Without x-overflow RabbitMQ falls back to at-most-once without a word.
+    return {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": dead_letter_exchange,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
