@@ -1,0 +1,1 @@
+"""Everything that consumes: pools, executor, settlement, backends, keeper."""

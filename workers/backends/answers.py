@@ -1,0 +1,71 @@
+"""Reading a backend's answer with care: bounded, whole, and really JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import ClientResponse
+
+from broker.scheduling.retry import Failure
+from schemas.result import Usage
+from workers.backends.port import CallFailed
+
+_CHUNK_BYTES = 64 * 1024
+# The parse below builds the whole answer; beyond this many parts it would cost too much memory.
+_MAX_CONTAINERS = 500_000
+_MAX_TOKENS = 2**53
+
+
+async def read_capped(response: ClientResponse, max_bytes: int) -> bytes:
+    """Return the body. Raises CallFailed (unusable) beyond `max_bytes` or when it is encoded."""
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise CallFailed(
+            Failure.UNUSABLE, f"the backend sent Content-Encoding {encoding!r} though asked not to"
+        )
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        size += len(chunk)
+        if size > max_bytes:
+            raise CallFailed(Failure.UNUSABLE, f"the backend's answer is over {max_bytes} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def parse_answer(body: bytes) -> dict[str, Any]:
+    """Return the JSON object of a 2xx answer. Raises CallFailed (unusable)."""
+    if body.count(b"{") + body.count(b"[") > _MAX_CONTAINERS:
+        raise CallFailed(Failure.UNUSABLE, "the backend's answer has too many parts")
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise CallFailed(
+            Failure.UNUSABLE, f"the backend's answer is not valid JSON: {error}"
+        ) from error
+    if not isinstance(parsed, dict):
+        raise CallFailed(Failure.UNUSABLE, "the backend's answer is not a JSON object")
+    return parsed
+
+
+def usage_of(parsed: dict[str, Any]) -> Usage | None:
+    """Return the usage a backend reports, or None when it is missing or makes no sense."""
+    usage = parsed.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    given = _count(usage, "prompt_tokens", "input_tokens")
+    made = _count(usage, "completion_tokens", "output_tokens")
+    total = _count(usage, "total_tokens")
+    if given is None and made is None and total is None:
+        return None
+    given, made = given or 0, made or 0
+    return Usage(given, made, max(total or 0, given + made))
+
+
+def _count(usage: dict[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = usage.get(name)
+        if type(value) is int and 0 <= value <= _MAX_TOKENS:
+            return value
+    return None

@@ -1,0 +1,125 @@
+"""Backends that speak OpenAI's HTTP API: vLLM, SGLang, TGI, llama.cpp, Ollama, most clouds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import aiohttp
+
+from broker.scheduling.retry import Failure, failure_of_status
+from schemas.config import BackendConfig
+from workers.backends.answers import parse_answer, read_capped, usage_of
+from workers.backends.port import Answer, Call, CallFailed
+
+Session = aiohttp.ClientSession
+
+_OK = range(200, 300)
+_REDIRECT = range(300, 400)
+_LIST_TIMEOUT_S = 10.0
+_MAX_LIST_BYTES = 4 * 1024 * 1024
+_LARGE_BODY_BYTES = 512 * 1024
+
+
+class OpenAIBackend:
+    """One backend over one shared aiohttp session; see Backend for what is promised."""
+
+    def __init__(self, config: BackendConfig, session: aiohttp.ClientSession) -> None:
+        self._config = config
+        self._session = session
+
+    async def call(self, url: str, call: Call) -> Answer:
+        """Post the body as it is to the endpoint below `url`, which ends in /v1."""
+        headers = {
+            "Content-Type": call.content_type,
+            "x-penstock-id": call.request_id,
+            "x-penstock-attempt": str(call.attempt),
+        }
+        if call.traceparent:
+            headers["traceparent"] = call.traceparent
+        path = call.endpoint.removeprefix("/v1")
+        answer = await self._ask(
+            "POST", url + path, headers, call.timeout_s, self._config.max_answer_bytes, call.body
+        )
+        return _checked(answer)
+
+    async def models(self, url: str) -> list[str]:
+        """Read `url`/models."""
+        answer = await self._ask("GET", f"{url}/models", {}, _LIST_TIMEOUT_S, _MAX_LIST_BYTES)
+        listed = parse_answer(_checked(answer).body).get("data")
+        if not isinstance(listed, list):
+            raise CallFailed(Failure.UNUSABLE, f"{url}/models does not list models")
+        names = [item.get("id") for item in listed if isinstance(item, dict)]
+        return [name for name in names if isinstance(name, str) and name]
+
+    async def _ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        max_bytes: int,
+        body: bytes | None = None,
+    ) -> Answer:
+        sent = dict(headers)
+        if self._config.api_key:
+            sent["Authorization"] = f"Bearer {self._config.api_key}"
+        timeout = aiohttp.ClientTimeout(
+            total=timeout_s, sock_connect=min(timeout_s, self._config.connect_timeout_s)
+        )
+        try:
+            async with self._session.request(
+                method,
+                url,
+                data=_payload(body),
+                headers=sent,
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                content = await read_capped(response, max_bytes)
+                kind = response.headers.get("Content-Type", "application/json")
+                return Answer(response.status, kind, content)
+        except aiohttp.ConnectionTimeoutError as error:
+            raise CallFailed(Failure.UNREACHABLE, "no connection in time") from error
+        except TimeoutError as error:
+            raise CallFailed(Failure.TIMED_OUT, f"no answer within {timeout_s:g} s") from error
+        except aiohttp.ClientPayloadError as error:
+            raise CallFailed(Failure.UNUSABLE, "the answer was cut short") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise CallFailed(Failure.UNREACHABLE, f"{type(error).__name__}: {error}") from error
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Return the session that all backends of a process share.
+
+    Encoded answers are not unpacked, environment proxies not believed; idle connections are given
+    up before common servers (5 s) close them, or a request would meet a dying one.
+    """
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4, ttl_dns_cache=30)
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers={"Accept-Encoding": "identity", "User-Agent": "penstock"},
+        auto_decompress=False,
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        max_line_size=32 * 1024,
+        max_field_size=32 * 1024,
+    )
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    """Return the body in the form that aiohttp writes without blocking the loop."""
+    if body is None or len(body) < _LARGE_BODY_BYTES:
+        return body
+    return io.BytesIO(body)
+
+
+def _checked(answer: Answer) -> Answer:
+    """Return a usable 2xx answer with its usage; raise CallFailed for all others."""
+    if answer.status_code in _OK:
+        usage = usage_of(parse_answer(answer.body))
+        return Answer(answer.status_code, answer.content_type, answer.body, usage)
+    said = f"the backend answered {answer.status_code}"
+    if answer.status_code in _REDIRECT or answer.status_code < _OK.start:
+        raise CallFailed(Failure.UNUSABLE, f"{said}, which Penstock does not follow")
+    raise CallFailed(failure_of_status(answer.status_code), said, answer)

@@ -1,0 +1,55 @@
+"""The backend port: one call in, one answer or one named failure out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from broker.scheduling.retry import Failure
+from schemas.result import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt: the body is the client's, with the model's name already replaced."""
+
+    request_id: str
+    attempt: int
+    endpoint: str
+    body: bytes
+    content_type: str
+    timeout_s: float
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer that can be passed on byte for byte; `usage` where the backend told it."""
+
+    status_code: int
+    content_type: str
+    body: bytes
+    usage: Usage | None = None
+
+
+class CallFailed(Exception):
+    """The call gave no usable 2xx answer; `answer` holds what the backend said, if anything."""
+
+    def __init__(self, failure: Failure, message: str, answer: Answer | None = None) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.message = message
+        self.answer = answer
+
+
+class Backend(Protocol):
+    """One protocol spoken to one backend's replicas."""
+
+    async def call(self, url: str, call: Call) -> Answer:
+        """Send one attempt to the replica at `url`. Raises CallFailed.
+
+        A cancelled call closes its connection, so that the backend can stop computing.
+        """
+
+    async def models(self, url: str) -> list[str]:
+        """Return the names of the models the replica lists. Raises CallFailed."""

@@ -1,0 +1,264 @@
+"""One delivery from its start to its settlement, as a list of steps.
+
+claim -> (call -> judge)* -> finish | retry | give back
+
+The slot is reserved before and its freeing is the settlement's; every way out settles the delivery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+
+from broker.claims import Claim, Done, Early, Late, Run, Running
+from broker.ports import Delivery, Engine, Reservation
+from broker.scheduling.keeping import POISON_LIMIT
+from broker.scheduling.retry import AnotherReplica, GiveUp, Later, next_step
+from broker.telemetry import ATTEMPTS, CALL_SECONDS, WAIT_SECONDS
+from schemas.envelope import Envelope
+from schemas.lifecycle import Status
+from schemas.result import Result
+from workers.backends.port import Answer, Backend, Call, CallFailed
+from workers.inflight import InFlight, InFlightMap, Outcome
+from workers.routing.replicas import Replicas
+from workers.routing.targets import Target
+from workers.settlement import Settlement, ended, persistently
+
+_log = structlog.get_logger("penstock.executor")
+# Closing a connection tells the backend only a moment later; the slot is held until it knows.
+_ABORT_LINGER_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A backend ready to be called."""
+
+    name: str
+    backend: Backend
+    replicas: Replicas
+    timeout_s: float
+
+
+class Aborted(Exception):
+    """The call was dropped because the request ended elsewhere or the process must go."""
+
+
+class Executor:
+    """Runs deliveries; one per process, shared by all pools."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settlement: Settlement,
+        inflight: InFlightMap,
+        upstreams: Mapping[str, Upstream],
+    ) -> None:
+        self._engine = engine
+        self._settlement = settlement
+        self._inflight = inflight
+        self._upstreams = upstreams
+
+    async def execute(
+        self, delivery: Delivery, reservation: Reservation, target: Target, max_attempts: int
+    ) -> None:
+        """Carry one delivery, whose slot is reserved, to its settlement."""
+        claim = await self._claim(delivery.envelope, reservation)
+        if not isinstance(claim, Run):
+            await self._settlement.free([reservation])
+            await self._settle_unclaimed(delivery, claim)
+            return
+        run = InFlight(delivery.envelope, reservation, [delivery], claim.attempt, time.time())
+        self._inflight.add(run)
+        try:
+            await self._run(run, claim, target, max_attempts)
+        finally:
+            self._inflight.remove(run)
+
+    async def _claim(self, envelope: Envelope, reservation: Reservation) -> Claim:
+        store = self._engine.store
+        claim = await persistently(lambda: store.claim(envelope, reservation), "claim")
+        if not isinstance(claim, Running) or not await self._owner_is_gone(claim, envelope.id):
+            return claim
+        owner = claim.owner
+        _log.warning("takes over from a dead worker", request=envelope.id, owner=owner)
+        return await persistently(
+            lambda: store.take_over(envelope, owner, reservation), "take the request over"
+        )
+
+    async def _owner_is_gone(self, found: Running, request_id: str) -> bool:
+        if found.owner == self._engine.owner:
+            # Ours by name but not in our hands: its run ended between two steps of ours.
+            return found.same_generation and self._inflight.get(request_id) is None
+        members = self._engine.members
+        age = await persistently(lambda: members.last_beat(found.owner), "look for the owner")
+        return age is None
+
+    async def _settle_unclaimed(self, delivery: Delivery, claim: Claim) -> None:
+        match claim:
+            case Late():
+                await self._settlement.expire(delivery, claim)
+            case Early():
+                await self._settlement.park(delivery, claim)
+            case Running() if (run := self._adopter(delivery, claim)) is not None:
+                run.deliveries.append(delivery)
+            case Running():
+                members = self._engine.members
+                age = await persistently(lambda: members.last_beat(claim.owner), "look again")
+                await self._settlement.meet_live_owner(delivery, claim, age or 0.0)
+            case Done() | Run():
+                await self._settlement.drop_finished(delivery)
+
+    def _adopter(self, delivery: Delivery, found: Running) -> InFlight | None:
+        """Return our own run of the same generation: it settles this delivery with its others."""
+        if found.owner != self._engine.owner or not found.same_generation:
+            return None
+        return self._inflight.get(delivery.envelope.id)
+
+    async def _run(self, run: InFlight, claim: Run, target: Target, max_attempts: int) -> None:
+        if claim.poison >= POISON_LIMIT:
+            poisoned = Outcome(ended(Status.FAILED, "poisoned"), dead_letter=True)
+            await self._settlement.finish(run, poisoned)
+            return
+        wait_s = run.started_at - run.envelope.accepted_at
+        WAIT_SECONDS.labels(run.envelope.model, run.envelope.priority).observe(max(0.0, wait_s))
+        try:
+            step = await self._attempts(run, target, max_attempts)
+        except Aborted:
+            await asyncio.sleep(_ABORT_LINGER_S)
+            await self._after_abort(run)
+            return
+        if isinstance(step, Later):
+            await self._settlement.retry(run, step.delay_s)
+        else:
+            await self._settlement.finish(run, step)
+
+    async def _attempts(self, run: InFlight, target: Target, max_attempts: int) -> Outcome | Later:
+        """Call until there is an answer, a reason to wait, or nothing left to try."""
+        upstream = self._upstreams[target.backend]
+        tried: list[str] = []
+        while True:
+            if time.time() >= run.envelope.deadline:
+                return Outcome(ended(Status.EXPIRED, "expired"))
+            url = upstream.replicas.choose(tried)
+            tried.append(url)
+            try:
+                answer = await self._call(run, upstream, url, target)
+            except CallFailed as failed:
+                _log.info(
+                    "attempt failed",
+                    request=run.envelope.id,
+                    attempt=run.attempt,
+                    backend=target.backend,
+                    error=failed.message,
+                )
+                untried = len(upstream.replicas) - len(set(tried))
+                step = next_step(failed.failure, run.attempt, max_attempts, untried, len(tried))
+                if isinstance(step, GiveUp):
+                    return _given_up(step, failed, target)
+                if isinstance(step, Later):
+                    return step
+                await self._renew_attempt(run, step)
+            else:
+                return Outcome(_completed(answer, target))
+
+    async def _renew_attempt(self, run: InFlight, _step: AnotherReplica) -> None:
+        """Write the next attempt's number before its call (PROTOCOL 3.3); the slot is kept."""
+        store = self._engine.store
+        ours = await persistently(
+            lambda: store.next_attempt(run.envelope.id, run.attempt, run.reservation),
+            "write the next attempt",
+        )
+        if not ours:
+            raise Aborted
+        run.attempt += 1
+
+    async def _call(self, run: InFlight, upstream: Upstream, url: str, target: Target) -> Answer:
+        """Make one call, dropping it when the run is aborted or its deadline passes."""
+        remaining_s = max(0.001, run.envelope.deadline - time.time())
+        call = Call(
+            request_id=run.envelope.id,
+            attempt=run.attempt,
+            endpoint=run.envelope.endpoint,
+            body=with_model(run.envelope, target.model),
+            content_type=run.envelope.content_type,
+            timeout_s=min(upstream.timeout_s, remaining_s),
+            traceparent=run.envelope.traceparent,
+        )
+        started = time.monotonic()
+        with upstream.replicas.calling(url):
+            calling = asyncio.ensure_future(upstream.backend.call(url, call))
+            aborting = asyncio.ensure_future(run.aborted.wait())
+            try:
+                await asyncio.wait({calling, aborting}, return_when=asyncio.FIRST_COMPLETED)
+                if not calling.done():
+                    raise Aborted
+                answer = calling.result()
+            except CallFailed as failed:
+                ATTEMPTS.labels(upstream.name, failed.failure.name.lower()).inc()
+                raise
+            else:
+                ATTEMPTS.labels(upstream.name, "ok").inc()
+                return answer
+            finally:
+                CALL_SECONDS.labels(upstream.name).observe(time.monotonic() - started)
+                await _cancelled(calling)
+                await _cancelled(aborting)
+
+    async def _after_abort(self, run: InFlight) -> None:
+        store = self._engine.store
+        statuses = await persistently(lambda: store.statuses([run.envelope.id]), "read the status")
+        if statuses.get(run.envelope.id, Status.QUEUED) in (Status.QUEUED, Status.IN_PROGRESS):
+            await self._settlement.give_back(run)
+        else:
+            await self._settlement.finish(run, Outcome(ended(Status.CANCELLED, "cancelled")))
+
+
+def with_model(envelope: Envelope, model: str) -> bytes:
+    """Return the body with exactly the model's bytes replaced by the target's name."""
+    if envelope.model_span is None or model == envelope.model:
+        return envelope.body
+    start, end = envelope.model_span
+    return envelope.body[:start] + orjson.dumps(model) + envelope.body[end:]
+
+
+def _completed(answer: Answer, target: Target) -> Result:
+    return Result(
+        status=Status.COMPLETED,
+        finished_at=time.time(),
+        status_code=answer.status_code,
+        content_type=answer.content_type,
+        body=answer.body,
+        usage=answer.usage,
+        backend=target.backend,
+        backend_model=target.model,
+    )
+
+
+def _given_up(step: GiveUp, failed: CallFailed, target: Target) -> Outcome:
+    answer = failed.answer
+    result = Result(
+        status=Status.FAILED,
+        finished_at=time.time(),
+        code=step.code,
+        message=failed.message,
+        status_code=answer.status_code if answer else None,
+        content_type=answer.content_type if answer else None,
+        body=answer.body if answer else None,
+        backend=target.backend,
+        backend_model=target.model,
+    )
+    return Outcome(result, dead_letter=step.dead_letter)
+
+
+async def _cancelled(task: asyncio.Future[Any]) -> None:
+    """Cancel a task of ours and wait until it is gone, whatever it ends with."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

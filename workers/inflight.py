@@ -1,0 +1,74 @@
+"""The requests this process runs now, by id: one run each, however many deliveries it has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from broker.ports import Delivery, Reservation
+from schemas.envelope import Envelope
+from schemas.result import Result
+
+
+@dataclass(eq=False, slots=True)
+class InFlight:
+    """One request in the hands of this process.
+
+    `deliveries` are all live hand-overs of its message; they are settled together. `abort` drops
+    the backend call. `holds_slot` ends before the slot is freed, or a heartbeat would renew it.
+    """
+
+    envelope: Envelope
+    reservation: Reservation
+    deliveries: list[Delivery]
+    attempt: int = 0
+    started_at: float = 0.0
+    aborted: asyncio.Event = field(default_factory=asyncio.Event)
+    holds_slot: bool = True
+
+    def abort(self) -> None:
+        """Drop the backend call: the record is terminal already, or the grace has ended."""
+        self.aborted.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run went: the result to commit; a dead letter keeps its envelope in the record."""
+
+    result: Result
+    dead_letter: bool = False
+
+
+class InFlightMap:
+    """All runs of this process; a finished one leaves only after its last step."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, InFlight] = {}
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[InFlight]:
+        return iter(tuple(self._runs.values()))
+
+    def get(self, request_id: str) -> InFlight | None:
+        """Return the run of a request, if it runs here."""
+        return self._runs.get(request_id)
+
+    def add(self, run: InFlight) -> None:
+        """Note a run that has just been claimed."""
+        self._runs[run.envelope.id] = run
+
+    def remove(self, run: InFlight) -> None:
+        """Forget a run."""
+        if self._runs.get(run.envelope.id) is run:
+            del self._runs[run.envelope.id]
+
+    def ids(self) -> list[str]:
+        """Return the ids of all runs."""
+        return list(self._runs)
+
+    def reservations(self) -> list[Reservation]:
+        """Return the slots that are still held."""
+        return [run.reservation for run in self._runs.values() if run.holds_slot]

@@ -1,0 +1,155 @@
+"""The keeper: whatever nobody moves, it moves (PROTOCOL 6). It never calls a backend."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from broker.lifecycle import Tasks
+from broker.ports import Engine
+from broker.scheduling.keeping import Facts, Move, decide
+from broker.telemetry import FINISHED, KEEPER_MOVES
+from schemas.errors import EngineError
+from schemas.ids import PARTITIONS
+from schemas.lifecycle import Status
+from schemas.priority import Priority
+from schemas.record import Record
+from schemas.result import Result
+from workers.settlement import ended
+
+_log = structlog.get_logger("penstock.keeper")
+_ROUND_S = 1.0
+_BATCH = 200
+_SWEEP_S = 60.0
+
+_ENDINGS: dict[Move, tuple[Status, str]] = {
+    Move.EXPIRE: (Status.EXPIRED, "expired"),
+    Move.CANCEL: (Status.CANCELLED, "cancelled"),
+    Move.COPY_LOST: (Status.FAILED, "copy_lost"),
+}
+
+
+class Keeper:
+    """Walks the partitions this process holds a lease on, and settles their outbox."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._empty = EmptyWatch(engine)
+        self._tasks = Tasks("keeper")
+
+    def start(self) -> None:
+        """Begin the rounds."""
+        self._tasks.supervise("rounds", self._rounds)
+        self._tasks.supervise("sweep", self._sweeps)
+
+    async def stop(self) -> None:
+        """End them."""
+        await self._tasks.stop()
+
+    async def _rounds(self) -> None:
+        while True:
+            try:
+                for partition in range(PARTITIONS):
+                    await self.round(partition)
+            except EngineError as error:
+                _log.warning("no rounds while the engine is away", error=str(error))
+            await asyncio.sleep(_ROUND_S)
+
+    async def _sweeps(self) -> None:
+        while True:
+            try:
+                await self._engine.upkeep.sweep()
+            except EngineError as error:
+                _log.warning("no sweep while the engine is away", error=str(error))
+            await asyncio.sleep(_SWEEP_S)
+
+    async def round(self, partition: int) -> None:
+        """Do one round of one partition, if its lease is ours."""
+        upkeep = self._engine.upkeep
+        if not await upkeep.hold(partition):
+            return
+        alive: dict[str, bool] = {}
+        for record in await upkeep.due(partition, _BATCH):
+            await self._move(record, alive)
+        await self._settle(partition)
+
+    async def _move(self, record: Record, alive: dict[str, bool]) -> None:
+        now = time.time()
+        facts = Facts(
+            owner_alive=await self._is_alive(record.owner, alive),
+            holder_alive=await self._is_alive(record.held_by, alive),
+            queues_empty_for_s=await self._empty.seconds(record, now),
+        )
+        step = decide(record, facts, now)
+        if step.move is not Move.WAIT:
+            _log.info("moves", request=record.id, move=step.move.value)
+            KEEPER_MOVES.labels(step.move.value).inc()
+        if step.move in _ENDINGS:
+            status, code = _ENDINGS[step.move]
+            await self._end(record, ended(status, code))
+        elif step.move is Move.RELEASE and record.owner:
+            await self._engine.upkeep.release(record.id, record.owner)
+        elif step.move is Move.PUBLISH:
+            await self._publish(record)
+        await self._engine.upkeep.check_again(record.id, step.look_again_at)
+
+    async def _is_alive(self, owner: str | None, alive: dict[str, bool]) -> bool:
+        if owner is None:
+            return False
+        if owner not in alive:
+            alive[owner] = await self._engine.members.last_beat(owner) is not None
+        return alive[owner]
+
+    async def _end(self, record: Record, result: Result) -> None:
+        if await self._engine.upkeep.end(record, result):
+            FINISHED.labels(record.model, result.status).inc()
+
+    async def _publish(self, record: Record) -> None:
+        envelope = await self._engine.upkeep.unpublished(record.id)
+        if envelope is None:
+            return
+        await self._engine.queue.publish(envelope)
+        await self._engine.store.mark_published(record.id, envelope.generation)
+
+    async def _settle(self, partition: int) -> None:
+        """Free the slots of ended requests once more: their worker may have died before it did."""
+        upkeep = self._engine.upkeep
+        entries = await upkeep.outbox(partition, _BATCH)
+        if not entries:
+            return
+        held = [entry.reservation for _, entry in entries if entry.reservation]
+        await self._engine.limits.release(held)
+        await upkeep.outbox_done(partition, entries[-1][0])
+
+
+class EmptyWatch:
+    """Since when a class has shown no message at every look: queue, tiers, workers' windows."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._since: dict[tuple[str, Priority], float] = {}
+
+    async def seconds(self, record: Record, now: float) -> float:
+        """Look once more for a record that may have lost its message, and return for how long."""
+        due = record.not_before or record.accepted_at
+        if record.status is not Status.QUEUED or not record.published or now < due + _SWEEP_S:
+            return 0.0
+        key = (record.model, record.priority)
+        if not await self._is_empty(*key):
+            self._since.pop(key, None)
+            return 0.0
+        return now - self._since.setdefault(key, now)
+
+    async def _is_empty(self, model: str, priority: Priority) -> bool:
+        engine = self._engine
+        try:
+            for served in await engine.members.served():
+                if served.model == model and served.unstarted:
+                    return False
+            return await engine.queue.depth(model, priority) == 0 and (
+                await engine.queue.tiers_empty()
+            )
+        except EngineError:
+            return False

@@ -1,0 +1,168 @@
+"""All consumption of one model in this process: its waiting deliveries and who starts next.
+
+Deliveries of all priorities wait in one order; slots are reserved for the best of them first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from broker.claims import Early
+from broker.lifecycle import Tasks
+from broker.ports import Consumer, Delivery, Engine, Reservation, Served
+from broker.scheduling.order import Order
+from schemas.errors import EngineError
+from schemas.priority import PRIORITIES, Priority
+from workers.executor import Executor
+from workers.routing.targets import Target, choose_target
+from workers.settlement import Settlement, requeue_all
+
+_log = structlog.get_logger("penstock.pool")
+_BATCH = 32
+# A lost wake-up costs at most this.
+_POLL_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """What a pool serves: a model, its targets, and each backend's slots."""
+
+    model: str
+    targets: tuple[Target, ...]
+    slots: dict[str, int]
+    max_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    delivery: Delivery
+    target: Target
+
+    @property
+    def priority(self) -> Priority:
+        return self.delivery.envelope.priority
+
+    @property
+    def accepted_at(self) -> float:
+        return self.delivery.envelope.accepted_at
+
+
+class Pool:
+    """One model's share of this process. Started once, drained once."""
+
+    def __init__(
+        self, plan: PoolPlan, engine: Engine, executor: Executor, settlement: Settlement
+    ) -> None:
+        self.plan = plan
+        self._engine = engine
+        self._executor = executor
+        self._settlement = settlement
+        self._order: Order[_Waiting] = Order()
+        self._wake = asyncio.Event()
+        self._consumers: list[Consumer] = []
+        self._runs = Tasks(f"runs of {plan.model}")
+        self._loop = Tasks(f"pool of {plan.model}")
+        self._stopping = False
+        self._numbers = itertools.count(1)
+
+    async def start(self) -> None:
+        """Consume every priority; a window holds what the slots can start, and one more."""
+        for backend in self.plan.slots:
+            self._engine.limits.on_free(backend, self._wake.set)
+        prefetch = sum(self.plan.slots.values()) + 1
+        for priority in PRIORITIES:
+            self._consumers.append(
+                await self._engine.queue.consume(self.plan.model, priority, prefetch, self._deliver)
+            )
+        self._loop.supervise("start the best", self._start_the_best)
+
+    @property
+    def serves(self) -> Served:
+        """What this process does for the model now."""
+        slots = sum(self.plan.slots.values())
+        return Served(self.plan.model, slots, len(self._runs), len(self._order))
+
+    async def stop_consuming(self) -> None:
+        """Take nothing new and hand back what has not started."""
+        await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
+        self._stopping = True
+        self._wake.set()
+        await self._loop.join()
+        await requeue_all(waiting.delivery for waiting in self._order.empty())
+
+    async def finished(self) -> None:
+        """Return when every started delivery is settled."""
+        await self._runs.join()
+
+    async def stop(self) -> None:
+        """Drop what still runs."""
+        await self._runs.stop()
+
+    def _deliver(self, delivery: Delivery) -> None:
+        target = choose_target(self.plan.targets, delivery.envelope.id)
+        self._order.add(_Waiting(delivery, target))
+        self._wake.set()
+
+    async def _start_the_best(self) -> None:
+        while not self._stopping:
+            if not len(self._order):
+                await self._wake.wait()
+            self._wake.clear()
+            if await self._start_some():
+                await self._until_woken()
+
+    async def _until_woken(self) -> None:
+        try:
+            async with asyncio.timeout(_POLL_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _start_some(self) -> bool:
+        """Start as many of the best as there are slots for; tell whether some must wait."""
+        batch = await self._without_early(self._order.take(_BATCH))
+        started = 0
+        for backend in self.plan.slots:
+            line = [waiting for waiting in batch if waiting.target.backend == backend]
+            started += await self._start_on(backend, line)
+        return started < len(batch)
+
+    async def _without_early(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
+        """Send back to a tier what came before its time, so that it costs no slot."""
+        ready: list[_Waiting] = []
+        for waiting in batch:
+            not_before = waiting.delivery.envelope.not_before
+            if not_before is not None and not_before > time.time() + 0.05:
+                early = self._settlement.park(waiting.delivery, Early(not_before))
+                self._runs.spawn("park", early)
+            else:
+                ready.append(waiting)
+        return ready
+
+    async def _start_on(self, backend: str, line: list[_Waiting]) -> int:
+        """Reserve slots for the first of `line` and start those; the rest waits on."""
+        if not line:
+            return 0
+        ids = [f"{self._engine.owner}:{self.plan.model}:{next(self._numbers)}" for _ in line]
+        try:
+            granted = await self._engine.limits.reserve(backend, self.plan.slots[backend], ids)
+        except EngineError as error:
+            _log.warning("no slots while the engine is away", backend=backend, error=str(error))
+            granted = 0
+        for waiting, reservation_id in zip(line[:granted], ids, strict=False):
+            self._start(waiting, Reservation(backend, reservation_id))
+        for waiting in line[granted:]:
+            self._order.add(waiting)
+        return granted
+
+    def _start(self, waiting: _Waiting, reservation: Reservation) -> None:
+        run = self._executor.execute(
+            waiting.delivery, reservation, waiting.target, self.plan.max_attempts
+        )
+        self._runs.spawn("execute", run)

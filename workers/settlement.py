@@ -1,0 +1,179 @@
+"""The only module that decides ack, requeue, retry or dead letter.
+
+I1. A delivery is acked only when its record is durably terminal, or when a newer copy of it is
+confirmed by the queue. Never because "someone else has it": that loses the request when the other
+dies. Hence the order of every function here: commit or confirmed copy first, ack last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import structlog
+
+from broker.claims import Early, Finish, Late, Running
+from broker.ports import Delivery, Engine, Reservation
+from broker.scheduling.retry import RETRY_DELAY_S
+from broker.telemetry import FINISHED, RETRIED
+from schemas.envelope import Envelope
+from schemas.errors import TERMINAL_CODES, EngineError
+from schemas.lifecycle import Status
+from schemas.result import Result
+from workers.inflight import InFlight, Outcome
+
+_log = structlog.get_logger("penstock.settlement")
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+# A worker whose last heartbeat is older than this is probably gone: ask again soon.
+_QUIET_OWNER_S = 3.0
+_PATIENT_AFTER_MEETINGS = 2
+
+T = TypeVar("T")
+
+
+async def persistently(step: Callable[[], Awaitable[T]], what: str) -> T:
+    """Repeat `step` until the engine answers: a finished result is held rather than lost.
+
+    It ends with the process: the delivery is then unacked and the message comes back.
+    """
+    pause = _FIRST_PAUSE_S
+    while True:
+        try:
+            return await step()
+        except EngineError as error:
+            _log.warning("held until the engine answers", step=what, error=str(error))
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+
+class Settlement:
+    """Ends what the executor began, in an order that no kill can turn into a loss."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def finish(self, run: InFlight, outcome: Outcome) -> None:
+        """Commit -> settle the slot -> ack (PROTOCOL 4)."""
+        finish = await self.commit(
+            run.envelope,
+            outcome.result,
+            run.attempt,
+            run.reservation,
+            dead_letter=outcome.dead_letter,
+        )
+        if finish.won:
+            FINISHED.labels(run.envelope.model, outcome.result.status).inc()
+        await self._free_slot(run)
+        await _settle_all(run.deliveries, finish)
+
+    async def retry(self, run: InFlight, delay_s: float) -> None:
+        """Confirmed copy -> record -> slot -> ack (PROTOCOL 5: never the record first)."""
+        copy = run.envelope.next_generation(not_before=time.time() + delay_s)
+        queue, store = self._engine.queue, self._engine.store
+        await persistently(lambda: queue.publish_later(copy, delay_s), "publish the retry")
+        await persistently(lambda: store.requeue(copy, run.attempt), "requeue the record")
+        RETRIED.labels(run.envelope.model).inc()
+        await self._free_slot(run)
+        await _ack_all(run.deliveries)
+
+    async def give_back(self, run: InFlight) -> None:
+        """Return a started request unfinished, for another worker to run: no ack."""
+        try:
+            await self._engine.store.requeue(run.envelope, run.attempt)
+        except EngineError as error:
+            _log.warning("left to the keeper", request=run.envelope.id, error=str(error))
+        await self._free_slot(run)
+        await requeue_all(run.deliveries)
+
+    async def drop_finished(self, delivery: Delivery) -> None:
+        """Ack a delivery whose record is terminal or has a newer copy."""
+        await delivery.ack()
+
+    async def expire(self, delivery: Delivery, late: Late) -> None:
+        """Commit a request whose deadline has passed, then ack it."""
+        result = ended(Status.EXPIRED, "expired")
+        finish = await self.commit(delivery.envelope, result, late.attempt)
+        if finish.won:
+            FINISHED.labels(delivery.envelope.model, Status.EXPIRED).inc()
+        await _settle_all([delivery], finish)
+
+    async def park(self, delivery: Delivery, early: Early) -> None:
+        """Put a message that came before its time into a tier, then ack this delivery."""
+        await self._put_back(delivery, delivery.envelope, early.not_before - time.time())
+
+    async def meet_live_owner(self, delivery: Delivery, found: Running, age_s: float) -> None:
+        """Put back, confirmed, a message that a live worker elsewhere runs; then ack.
+
+        Neither run nor plain ack: the copy is what survives if that worker dies.
+        """
+        if age_s > _QUIET_OWNER_S:
+            delay_s = 1.0
+        elif delivery.envelope.meetings >= _PATIENT_AFTER_MEETINGS:
+            delay_s = 30.0
+        else:
+            delay_s = RETRY_DELAY_S
+        _log.info("a live worker runs it", request=delivery.envelope.id, owner=found.owner)
+        await self._put_back(delivery, delivery.envelope.met_live_owner(), delay_s)
+
+    async def free(self, reservations: Iterable[Reservation]) -> None:
+        """Give slots back; if the engine is away they end with their lease or by the outbox."""
+        try:
+            await self._engine.limits.release(reservations)
+        except EngineError as error:
+            _log.warning("slots are left to their lease", error=str(error))
+
+    async def _free_slot(self, run: InFlight) -> None:
+        run.holds_slot = False
+        await self.free([run.reservation])
+
+    async def commit(
+        self,
+        envelope: Envelope,
+        result: Result,
+        attempt: int,
+        reservation: Reservation | None = None,
+        *,
+        dead_letter: bool = False,
+    ) -> Finish:
+        """Commit, holding the result for as long as the store is away."""
+        store = self._engine.store
+        return await persistently(
+            lambda: store.finish(envelope, result, attempt, reservation, keep_envelope=dead_letter),
+            "commit the result",
+        )
+
+    async def _put_back(self, delivery: Delivery, copy: Envelope, delay_s: float) -> None:
+        queue = self._engine.queue
+        await persistently(lambda: queue.publish_later(copy, delay_s), "put the message back")
+        await delivery.ack()
+
+
+def ended(status: Status, code: str, message: str | None = None) -> Result:
+    """Return a result without any answer of a backend."""
+    return Result(
+        status=status,
+        finished_at=time.time(),
+        code=code,
+        message=message or TERMINAL_CODES[code],
+    )
+
+
+async def requeue_all(deliveries: Iterable[Delivery]) -> None:
+    """Hand deliveries back to the queue, unstarted or given up."""
+    for delivery in deliveries:
+        await delivery.requeue()
+
+
+async def _settle_all(deliveries: Iterable[Delivery], finish: Finish) -> None:
+    """Ack what is terminal now; a commit that lost to an attempt still running acks nothing."""
+    if finish.won or finish.result is not None:
+        await _ack_all(deliveries)
+    else:
+        await requeue_all(deliveries)
+
+
+async def _ack_all(deliveries: Iterable[Delivery]) -> None:
+    for delivery in deliveries:
+        await delivery.ack()
