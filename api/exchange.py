@@ -1,0 +1,155 @@
+"""One HTTP exchange on the hot path: plain ASGI in, bytes out, bounded and in our error shape."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import structlog
+
+from broker.telemetry import REFUSED
+from schemas.errors import EngineError, QueueUnavailable, RequestError, StorageFull
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_log = structlog.get_logger("penstock.api")
+
+
+class ClientGone(Exception):
+    """The client closed its connection before its request was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is sent back."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+
+class Exchange:
+    """The request side of one exchange."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.path_params: dict[str, str] = scope.get("path_params", {})
+        self.query: bytes = scope.get("query_string", b"")
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value; `name` in lower case."""
+        value = self.headers.get(name.encode())
+        return None if value is None else value.decode("latin-1")
+
+    async def json_body(self, max_bytes: int) -> bytes:
+        """Return the body's bytes, not parsed.
+
+        Raises RequestError `unsupported_media_type` or `body_too_large` (as soon as that is
+        known), ClientGone when the client leaves first.
+        """
+        self._check_media_type()
+        declared = self.headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > max_bytes:
+            raise RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > max_bytes:
+                raise RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
+            chunks.append(chunk)
+            if not message.get("more_body"):
+                return b"".join(chunks)
+
+    async def disconnected(self) -> None:
+        """Return when the client has closed the connection; call it after the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def _check_media_type(self) -> None:
+        kind, _, parameters = (self.header("content-type") or "").lower().partition(";")
+        charset = parameters.replace(" ", "").removeprefix("charset=").strip('"')
+        encoding = (self.header("content-encoding") or "identity").lower()
+        if (
+            kind.strip() != "application/json"
+            or charset not in ("", "utf-8", "utf8")
+            or encoding != "identity"
+        ):
+            raise RequestError("unsupported_media_type")
+
+
+Handler = Callable[[Exchange], Awaitable[Reply]]
+
+
+class HotRoute:
+    """An ASGI endpoint around a handler; every failure leaves in OpenAI's error shape."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one exchange; nothing is sent to a client that has gone."""
+        try:
+            reply = await self._handler(Exchange(scope, receive))
+        except ClientGone:
+            return
+        except RequestError as error:
+            reply = error_reply(error)
+        except EngineError as error:
+            reply = error_reply(unavailable(error))
+        except Exception:  # noqa: BLE001  because whatever fails, the client gets an answer
+            _log.exception("failed to answer", path=scope.get("path"))
+            reply = error_reply(RequestError("internal_error"))
+        await send_reply(send, reply)
+
+
+def json_reply(content: object, status: int = 200, headers: Mapping[str, str] = {}) -> Reply:
+    """Return a reply with `content` as JSON."""
+    return Reply(status, orjson.dumps(content), headers)
+
+
+def error_reply(error: RequestError, headers: Mapping[str, str] = {}) -> Reply:
+    """Return the reply for a refusal, with what an OpenAI SDK needs to know about retrying."""
+    REFUSED.labels(error.code).inc()
+    told = dict(headers)
+    if error.kind.retry_after_s is not None:
+        told["retry-after"] = str(error.kind.retry_after_s)
+    if error.kind.final:
+        told["x-should-retry"] = "false"
+    if error.status == RequestError("body_too_large").status:
+        # The rest of the body will not be read: the connection cannot be used again.
+        told["connection"] = "close"
+    return json_reply(error.as_dict(), error.status, told)
+
+
+def unavailable(error: EngineError) -> RequestError:
+    """Return the refusal that stands for a failure below."""
+    if isinstance(error, StorageFull):
+        return RequestError("storage_full")
+    if isinstance(error, QueueUnavailable):
+        return RequestError("queue_unavailable")
+    return RequestError("store_unavailable")
+
+
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Send a whole reply."""
+    headers = [
+        (b"content-type", reply.content_type.encode("latin-1", "replace")),
+        (b"content-length", str(len(reply.body)).encode()),
+        *(
+            (name.encode(), value.encode("latin-1", "replace"))
+            for name, value in reply.headers.items()
+        ),
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

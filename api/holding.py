@@ -1,0 +1,112 @@
+"""Holding a connection open until its request has ended, and what its end means in HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from api.exchange import ClientGone, Exchange, Reply, error_reply
+from broker.ports import Engine
+from schemas.envelope import Envelope
+from schemas.errors import EngineError, RequestError
+from schemas.lifecycle import Status
+from schemas.record import Record
+
+_log = structlog.get_logger("penstock.holding")
+_WAIT_S = 30.0
+# How long past its deadline a request may take to be ended by its worker or the keeper.
+_DEADLINE_SLACK_S = 10.0
+
+_CODES: dict[str, str] = {
+    "backend_timeout": "backend_timeout",
+    "backend_invalid_response": "backend_invalid_response",
+    "not_accepted": "not_accepted",
+    "cancelled": "request_cancelled",
+    "expired": "deadline_exceeded",
+}
+
+
+class Holding:
+    """The held calls of one api process, over the same durable path as all others."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._releasing = asyncio.Event()
+
+    async def until_ended(self, exchange: Exchange, envelope: Envelope) -> Reply:
+        """Return the backend's answer, or the error it ended with.
+
+        A client that leaves cancels its request or lets it finish, as it has asked for; then
+        ClientGone is raised.
+        """
+        ending = asyncio.ensure_future(self._ended(envelope))
+        leaving = asyncio.ensure_future(exchange.disconnected())
+        releasing = asyncio.ensure_future(self._releasing.wait())
+        try:
+            await asyncio.wait({ending, leaving, releasing}, return_when=asyncio.FIRST_COMPLETED)
+            if ending.done():
+                return reply_of(ending.result(), envelope)
+            await self._let_go(envelope)
+            if leaving.done():
+                raise ClientGone
+            raise RequestError("draining", "The server went away; the request was cancelled.")
+        finally:
+            for task in (ending, leaving, releasing):
+                task.cancel()
+
+    def release(self) -> None:
+        """Answer every held call now: the process ends."""
+        self._releasing.set()
+
+    async def _ended(self, envelope: Envelope) -> Record:
+        store = self._engine.store
+        while True:
+            try:
+                record = await store.wait(envelope.id, _WAIT_S)
+            except EngineError as error:
+                _log.warning("holds on while the store is away", error=str(error))
+                await asyncio.sleep(0.2)
+                continue
+            if record is not None and record.terminal:
+                return record
+            if record is None or time.time() > envelope.deadline + _DEADLINE_SLACK_S:
+                raise RequestError("deadline_exceeded")
+
+    async def _let_go(self, envelope: Envelope) -> None:
+        if envelope.on_disconnect == "finish":
+            return
+        try:
+            await self._engine.store.cancel(envelope.id)
+        except EngineError as error:
+            _log.info("left to the keeper", request=envelope.id, error=str(error))
+
+
+def reply_of(record: Record, envelope: Envelope) -> Reply:
+    """Return the HTTP answer of an ended request: the backend's bytes where there are any."""
+    result = record.result
+    if result is None:
+        raise RequestError("deadline_exceeded")
+    headers = facts(record)
+    passed_on = result.status is Status.COMPLETED or result.code == "backend_failed"
+    if passed_on and result.status_code is not None:
+        kind = result.content_type or "application/json"
+        return Reply(result.status_code, result.body or b"", headers, kind)
+    code = _CODES.get(result.code or "", "backend_failed")
+    error = RequestError(code, f"{result.message} (request {envelope.id})")
+    return error_reply(error, headers)
+
+
+def facts(record: Record) -> dict[str, str]:
+    """Return the x-penstock headers: where it ran, how long it waited, what we added."""
+    headers = {"x-request-id": record.id, "x-penstock-attempts": str(record.attempt)}
+    if record.result is not None and record.result.backend:
+        headers["x-penstock-backend"] = record.result.backend
+    if record.started_at is not None:
+        queued_s = max(0.0, record.started_at - record.accepted_at)
+        served_s = (record.finished_at or record.started_at) - record.started_at
+        total_s = time.time() - record.accepted_at
+        headers["x-penstock-queue-ms"] = f"{queued_s * 1000:.1f}"
+        headers["x-penstock-overhead-ms"] = f"{max(0.0, total_s - queued_s - served_s) * 1000:.1f}"
+    return headers

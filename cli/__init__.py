@@ -1,0 +1,1 @@
+"""The `penstock` command: wires the floors below together and decides nothing itself."""
