@@ -1,0 +1,72 @@
+"""OpenAI-shaped answers; the nonce in each tells two calls for one request apart."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+
+def answer(endpoint: str, model: str, nonce: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the body for a successful call of `endpoint`, e.g. `chat/completions`."""
+    if endpoint == "embeddings":
+        return _embedding(model, nonce, asked)
+    return _chat(model, nonce, asked)
+
+
+def refusal(status: int) -> bytes:
+    """Return a backend's error in OpenAI's shape, with bytes that re-serialising would change."""
+    return (
+        b'{ "error": {"message":"fake says no","type":"fake_error" , "code":"fake_%d",'
+        b'"param":null, "big": 123456789012345678901234567890} }' % status
+    )
+
+
+def tag_of(asked: dict[str, Any]) -> str:
+    """Return the mark that a test put into the request's `user` field."""
+    user = asked.get("user", "")
+    return user if isinstance(user, str) else ""
+
+
+def nonce_in(body: dict[str, Any]) -> str:
+    """Return the nonce of an answer."""
+    fingerprint: str = body["system_fingerprint"]
+    return fingerprint
+
+
+def _chat(model: str, nonce: str, asked: dict[str, Any]) -> dict[str, Any]:
+    prompt = json.dumps(asked.get("messages", ""))
+    return {
+        "id": f"chatcmpl-{nonce}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "system_fingerprint": nonce,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": f"echo {nonce}"},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": len(prompt) // 4,
+            "completion_tokens": 2,
+            "total_tokens": len(prompt) // 4 + 2,
+        },
+    }
+
+
+def _embedding(model: str, nonce: str, asked: dict[str, Any]) -> dict[str, Any]:
+    asked_input = asked.get("input", "")
+    count = len(asked_input) if isinstance(asked_input, list) else 1
+    return {
+        "object": "list",
+        "model": model,
+        "system_fingerprint": nonce,
+        "data": [
+            {"object": "embedding", "index": index, "embedding": [0.5, -0.25]}
+            for index in range(count)
+        ],
+        "usage": {"prompt_tokens": count, "total_tokens": count},
+    }
