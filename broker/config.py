@@ -106,8 +106,7 @@ def _check_anchors(text: str, path: Path) -> None:
     """Refuse aliases: nested ones grow without bound."""
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            line = event.start_mark.line + 1
-            raise ConfigError(f"{path}:{line}: YAML aliases (*{event.anchor}) are not supported.")
+            raise ConfigError(f"{path}: YAML aliases (*{event.anchor}) are not supported.")
 
 
 def _lines(node: yaml.Node, path: Path, at: Path_ = ()) -> dict[Path_, int]:

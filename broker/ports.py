@@ -110,13 +110,20 @@ class Store(Protocol):
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
         """Return the status of each known id, in one round trip."""
 
+    async def witness(self, request_ids: Sequence[str]) -> dict[str, Status]:
+        """Note that these requests run here at this heartbeat, and return as `statuses`.
+
+        The death of an owner counts as poison only for a run that one of its heartbeats has
+        witnessed: what merely waited for its call did not kill it.
+        """
+
     async def claim(self, envelope: Envelope, reservation: Reservation) -> Claim:
         """Take the request for this process, if the table of PROTOCOL 3 allows it."""
 
     async def take_over(
         self, envelope: Envelope, dead_owner: str, reservation: Reservation
     ) -> Claim:
-        """Take the request from `dead_owner`: attempt + 1, poison + 1; else as `claim`."""
+        """Take it from `dead_owner`: attempt + 1, poison + 1 if witnessed; else as `claim`."""
 
     async def next_attempt(self, request_id: str, attempt: int, reservation: Reservation) -> bool:
         """Write attempt + 1 before its call. False if the request is no longer ours."""
@@ -146,6 +153,12 @@ class Store(Protocol):
     async def cancel(self, request_id: str) -> Record | None:
         """End the request as cancelled unless it is terminal; return the record as it is then."""
 
+    def on_ended(self, tell: Callable[[str], None]) -> None:
+        """Call `tell` with the id of a request that this process runs and another one ended.
+
+        At most once and perhaps never, and also for ends of its own: `statuses` is the truth.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
@@ -172,7 +185,7 @@ class Upkeep(Protocol):
         """Return the envelope of a record whose message was never confirmed."""
 
     async def release(self, request_id: str, dead_owner: str) -> bool:
-        """Move `in_progress` of `dead_owner` back to `queued`: poison + 1, if still so."""
+        """Move `in_progress` of `dead_owner` back to `queued`, poison + 1 if witnessed."""
 
     async def end(self, record: Record, result: Result) -> bool:
         """End an open record without its envelope: expired, cancelled, copy_lost.
@@ -247,13 +260,26 @@ class Members(Protocol):
 class Engine(Protocol):
     """One way to stand on real parts: the ports and their common life."""
 
-    name: str
-    owner: str
-    queue: Queue
-    store: Store
-    upkeep: Upkeep
-    limits: Limits
-    members: Members
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def owner(self) -> str: ...
+
+    @property
+    def queue(self) -> Queue: ...
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def upkeep(self) -> Upkeep: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def members(self) -> Members: ...
 
     async def start(self) -> None:
         """Connect, and keep connecting in the background where a part is away."""

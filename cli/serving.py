@@ -24,6 +24,7 @@ from broker.engine import open_engine
 from broker.lifecycle import Tasks
 from broker.ports import Engine
 from cli.logs import configure_logs
+from cli.memory import return_large_blocks
 from schemas.config import Config
 from schemas.errors import ConfigError, EngineError
 from workers.pulse import BEAT_S
@@ -72,6 +73,7 @@ def run(role: Role, options: Options) -> None:
         )
     listener = None if role is Role.WORKER else _listen(config)
     configure_logs(config.server.log_level)
+    return_large_blocks()
     _loop_runner()(_run(role, config, listener, options.only_models))
 
 

@@ -31,6 +31,8 @@ from workers.routing.targets import Target
 from workers.settlement import Settlement, ended, persistently
 
 _log = structlog.get_logger("penstock.executor")
+# Attempts whose worker died before a heartbeat could witness them; more is poison as well.
+_LOST_ATTEMPTS = 10
 # Closing a connection tells the backend only a moment later; the slot is held until it knows.
 _ABORT_LINGER_S = 0.25
 
@@ -121,7 +123,7 @@ class Executor:
         return self._inflight.get(delivery.envelope.id)
 
     async def _run(self, run: InFlight, claim: Run, target: Target, max_attempts: int) -> None:
-        if claim.poison >= POISON_LIMIT:
+        if claim.poison >= POISON_LIMIT or claim.attempt > max_attempts + _LOST_ATTEMPTS:
             poisoned = Outcome(ended(Status.FAILED, "poisoned"), dead_letter=True)
             await self._settlement.finish(run, poisoned)
             return

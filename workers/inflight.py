@@ -56,6 +56,11 @@ class InFlightMap:
         """Return the run of a request, if it runs here."""
         return self._runs.get(request_id)
 
+    def abort(self, request_id: str) -> None:
+        """Drop the call of a request that has ended elsewhere, if it runs here."""
+        if (run := self._runs.get(request_id)) is not None:
+            run.abort()
+
     def add(self, run: InFlight) -> None:
         """Note a run that has just been claimed."""
         self._runs[run.envelope.id] = run

@@ -48,8 +48,7 @@ class Pulse:
         ids = self._inflight.ids()
         if not ids:
             return
-        statuses = await self._engine.store.statuses(ids)
+        statuses = await self._engine.store.witness(ids)
         for request_id, status in statuses.items():
-            run = self._inflight.get(request_id)
-            if run is not None and status in TERMINAL:
-                run.abort()
+            if status in TERMINAL:
+                self._inflight.abort(request_id)

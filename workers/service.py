@@ -35,6 +35,7 @@ class WorkerService:
         self._inflight = InFlightMap()
         self._settlement = Settlement(engine)
         self._keeper = Keeper(engine)
+        engine.store.on_ended(self._inflight.abort)
         self._pulse = Pulse(engine, self._inflight, self.serves)
         self._pools: dict[str, Pool] = {}
         self._tasks = Tasks("worker")

@@ -16,6 +16,7 @@ from schemas.record import Record, born
 from schemas.request import request_object
 
 MAX_WAIT_S = 60.0
+_MAX_FIELDS = 20
 
 
 class RequestRoutes:
@@ -66,11 +67,11 @@ def _request_id(exchange: Exchange) -> str:
 
 def _wait_s(exchange: Exchange) -> float:
     """Return the wait in seconds, clamped to 0 to 60."""
-    values = parse_qs(exchange.query.decode("latin-1"), max_num_fields=20).get("wait", ["0"])
     try:
-        wait_s = float(values[-1])
+        fields = parse_qs(exchange.query.decode("latin-1"), max_num_fields=_MAX_FIELDS)
+        wait_s = float(fields.get("wait", ["0"])[-1])
     except ValueError:
         wait_s = math.nan
     if math.isnan(wait_s):
-        raise RequestError("invalid_body", "`wait` must be seconds, 0 to 60.", param="wait")
+        raise RequestError("invalid_body", "The query must be `wait` in seconds, 0 to 60.", param="wait")
     return min(max(wait_s, 0.0), MAX_WAIT_S)

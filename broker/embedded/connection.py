@@ -13,7 +13,7 @@ SCHEMA_VERSION = 1
 # In WAL mode FULL syncs at every commit; NORMAL would lose the newest ones with the power.
 SYNCHRONOUS = "FULL"
 _BUSY_MS = 5_000
-_CACHE_KIB = 16 * 1024
+_CACHE_KIB = 4 * 1024
 
 
 def open_writer(path: Path, vfs: str | None) -> apsw.Connection:

@@ -1,7 +1,8 @@
-"""The embedded engine: every port over one SQLite file in one data directory (PROTOCOL 8)."""
+"""The embedded engine: every port in one process on one data directory (PROTOCOL 8)."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -9,74 +10,93 @@ from pathlib import Path
 
 import structlog
 
-from broker.embedded import runs
 from broker.embedded.database import Database
 from broker.embedded.free_space import Floor, FreeSpace
 from broker.embedded.life import Life
 from broker.embedded.limits import EmbeddedLimits
 from broker.embedded.members import EmbeddedMembers
+from broker.embedded.runs import release_older_lives
 from broker.embedded.store import EmbeddedStore
 from broker.embedded.upkeep import EmbeddedUpkeep
 from broker.embedded.work_queue import EmbeddedQueue
+from broker.ports import Limits, Members, Queue, Store, Upkeep
 
 _log = structlog.get_logger("penstock.embedded")
-_EXIT_BROKEN = 74  # EX_IOERR: a failed sync is never tried again, a restart recovers
 
 
-def _exit(_sentence: str) -> None:
-    os._exit(_EXIT_BROKEN)
+def end_process(_sentence: str) -> None:
+    """End at once: only a new process can read back what is really on the disk."""
+    os._exit(os.EX_IOERR)
 
 
 class EmbeddedEngine:
-    """Fills `Engine`; one process at a time per data directory."""
+    """Fills `Engine`. `on_broken` is called once when the file can no longer be written."""
 
     name = "embedded"
 
     def __init__(
         self,
         data_dir: str | Path,
-        *,
         retention_s: float,
+        *,
         clock: Callable[[], float] = time.time,
         floor: Floor | None = None,
+        on_broken: Callable[[str], None] = end_process,
         vfs: str | None = None,
-        on_broken: Callable[[str], None] = _exit,
     ) -> None:
-        path = Path(data_dir)
+        directory = Path(data_dir)
         self._life = Life(retention_s, clock)
-        self._database = Database(path, vfs, on_broken)
-        self.queue = EmbeddedQueue(self._database, self._life)
-        self.store = EmbeddedStore(
-            self._database, self._life, FreeSpace(path, floor or Floor()), self.queue.placed
-        )
-        self.upkeep = EmbeddedUpkeep(self._database, self._life, self.store, self.queue)
-        self.limits = EmbeddedLimits()
-        self.members = EmbeddedMembers(self._life)
+        self._database = Database(directory, vfs, on_broken)
+        self._queue = EmbeddedQueue(self._database, self._life)
+        space = FreeSpace(directory, floor or Floor())
+        self._store = EmbeddedStore(self._database, self._life, space, self._queue.placed)
+        self._starting = asyncio.Lock()
+        self._started = False
+        self.queue: Queue = self._queue
+        self.store: Store = self._store
+        self.upkeep: Upkeep = EmbeddedUpkeep(self._database, self._life, self._store, self._queue)
+        self.limits: Limits = EmbeddedLimits()
+        self.members: Members = EmbeddedMembers(self._life)
 
     @property
     def owner(self) -> str:
-        """This life of the process: `embedded:<epoch>`."""
+        """This life of the process."""
         return self._life.owner
+
+    @owner.setter
+    def owner(self, value: str) -> None:
+        self._life.owner = value
 
     async def start(self) -> None:
         """Open the file; what an earlier life was running waits again.
 
-        Raises ConfigError when the directory is in use or cannot be.
+        Raises ConfigError when the directory cannot be used, or is in use.
         """
-        epoch = await self._database.open()
-        self._life.owner = f"embedded:{epoch}"
-        now, owner = self._life.clock(), self._life.owner
-        count = await self._database.write(lambda file: runs.release_older_lives(file, owner, now))
-        if count:
-            _log.info("requests of the last life wait again", count=count)
-        await self.queue.start()
+        async with self._starting:
+            if self._started:
+                return
+            epoch = await self._database.open()
+            owner, now = f"embedded:{epoch}", self._life.clock()
+            self._life.owner = owner
+            try:
+                found = await self._database.write(
+                    lambda file: release_older_lives(file, owner, now)
+                )
+            except BaseException:
+                await self._database.close()
+                raise
+            if found:
+                _log.warning("runs of an earlier life wait again", requests=found)
+            self._queue.start()
+            self._started = True
 
     async def stop(self) -> None:
-        """Finish what is being written and give the directory up."""
-        await self.queue.stop()
+        """Close everything; safe to call twice, or without `start`."""
+        self._started = False
+        await self._queue.stop()
         await self._database.close()
-        self.store.waiters.wake_all()
+        self._store.waiters.wake_all()
 
     async def health(self) -> dict[str, str | None]:
-        """Return whether the file can be written."""
+        """Return each part's name with None when it is well, else a sentence."""
         return {"store": self._database.trouble}

@@ -32,6 +32,7 @@ class Row(NamedTuple):
     generation: int
     attempt: int
     poison: int
+    witnessed: int
     owner: str | None
     reservation: str | None
     held_by: str | None
@@ -91,11 +92,17 @@ def found_in(row: Row | None) -> Found | None:
         generation=row.generation,
         attempt=row.attempt,
         poison=row.poison,
+        witnessed=was_witnessed(row),
         owner=row.owner,
         reservation=row.reservation,
         deadline=row.deadline,
         not_before=row.not_before,
     )
+
+
+def was_witnessed(row: Row) -> bool:
+    """Tell whether a heartbeat has seen the row's attempt running."""
+    return row.witnessed == row.attempt > 0
 
 
 def key_of(row: Row) -> Key:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import apsw
+import orjson
 
 from broker.claims import Claim, Run
 from broker.embedded.births import insert
-from broker.embedded.rows import Placed, Row, find, found_in, placed, row_from
+from broker.embedded.rows import Placed, Row, find, found_in, placed, row_from, was_witnessed
 from broker.scheduling.checks import Open, next_check
 from broker.scheduling.claiming import Claimant, decide_claim, decide_take_over
 from schemas.envelope import Envelope
@@ -90,7 +91,7 @@ def release(file: apsw.Connection, request_id: str, dead_owner: str, now: float)
     row = find(file, request_id)
     if row is None or row.status != Status.IN_PROGRESS or row.owner != dead_owner:
         return None
-    return wait_again(file, row, Return(row.generation, row.not_before, row.poison + 1), now)
+    return wait_again(file, row, _returned_by_the_dead(row), now)
 
 
 def release_older_lives(file: apsw.Connection, owner: str, now: float) -> int:
@@ -98,7 +99,7 @@ def release_older_lives(file: apsw.Connection, owner: str, now: float) -> int:
     query = "SELECT * FROM requests WHERE status = 'in_progress' AND owner <> ?"
     rows = [row_from(values) for values in file.execute(query, (owner,)).fetchall()]
     for row in rows:
-        wait_again(file, row, Return(row.generation, row.not_before, row.poison + 1), now)
+        wait_again(file, row, _returned_by_the_dead(row), now)
     return len(rows)
 
 
@@ -108,6 +109,28 @@ def wait_again(file: apsw.Connection, row: Row, back: Return, now: float) -> Pla
     check = next_check(_as_open(row, running=False), now)
     values = (back.generation, back.not_before, back.poison, check, parked, row.seq)
     return placed(row_from(file.execute(_WAIT, values).fetchall()[0]))
+
+
+def witness(file: apsw.Connection, request_ids: list[str], owner: str) -> dict[str, Status]:
+    """Mark the runs of this process among `request_ids` as seen; return every status."""
+    ids = orjson.dumps(request_ids).decode()
+    file.execute(
+        "UPDATE requests SET witnessed = attempt WHERE status = 'in_progress' AND owner = ?"
+        " AND witnessed <> attempt AND id IN (SELECT value FROM json_each(?))",
+        (owner, ids),
+    )
+    return statuses(file, request_ids)
+
+
+def statuses(file: apsw.Connection, request_ids: list[str]) -> dict[str, Status]:
+    """Return the status of each known id."""
+    query = "SELECT id, status FROM requests WHERE id IN (SELECT value FROM json_each(?))"
+    found = file.execute(query, (orjson.dumps(request_ids).decode(),))
+    return {str(request_id): Status(str(status)) for request_id, status in found}
+
+
+def _returned_by_the_dead(row: Row) -> Return:
+    return Return(row.generation, row.not_before, row.poison + int(was_witnessed(row)))
 
 
 def _start(

@@ -15,6 +15,7 @@ CREATE TABLE requests (
     generation    INTEGER NOT NULL,
     attempt       INTEGER NOT NULL DEFAULT 0,
     poison        INTEGER NOT NULL DEFAULT 0,
+    witnessed     INTEGER NOT NULL DEFAULT 0, -- the attempt that a heartbeat has seen running
     owner         TEXT,
     reservation   TEXT,
     held_by       TEXT,

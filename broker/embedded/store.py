@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import apsw
-import orjson
 
 from broker.claims import Claim, Finish
 from broker.embedded import births, endings, runs
@@ -75,7 +74,12 @@ class EmbeddedStore:
 
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
         """Return the status of each known id."""
-        return await self._database.read(_statuses, list(request_ids))
+        return await self._database.read(runs.statuses, list(request_ids))
+
+    async def witness(self, request_ids: Sequence[str]) -> dict[str, Status]:
+        """Note that these run here at this heartbeat; return the status of each known id."""
+        ids, owner = list(request_ids), self._life.owner
+        return await self._database.write(lambda file: runs.witness(file, ids, owner))
 
     async def claim(self, envelope: Envelope, reservation: Reservation) -> Claim:
         """Take the request for this process, if the table of PROTOCOL 3 allows it."""
@@ -132,6 +136,10 @@ class EmbeddedStore:
             after=lambda _: self.waiters.wake(request_id),
         )
 
+    def on_ended(self, tell: Callable[[str], None]) -> None:
+        """Call `tell` with the id of each request that ends."""
+        self.waiters.tells.append(tell)
+
     def _tell_placed(self, requeued: tuple[bool, Placed | None]) -> None:
         if requeued[1] is not None:
             self._on_placed(requeued[1])
@@ -145,9 +153,3 @@ def _finish(file: apsw.Connection, envelope: Envelope, ending: Ending, now: floa
     if endings.finish(file, row, ending):
         return Finish(won=True, result=ending.result)
     return Finish(won=False, result=result_of(file, row.seq, now))
-
-
-def _statuses(file: apsw.Connection, request_ids: list[str]) -> dict[str, Status]:
-    query = "SELECT id, status FROM requests WHERE id IN (SELECT value FROM json_each(?))"
-    found = file.execute(query, (orjson.dumps(request_ids).decode(),))
-    return {request_id: Status(status) for request_id, status in found}

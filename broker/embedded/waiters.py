@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -12,6 +12,7 @@ class Waiters:
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self.tells: list[Callable[[str], None]] = []
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -28,7 +29,9 @@ class Waiters:
             self._forget(request_id, future)
 
     def wake(self, request_id: str) -> None:
-        """Tell everyone who waits for this request."""
+        """Tell everyone who waits for this request, and whoever may be running it."""
+        for tell in self.tells:
+            tell(request_id)
         for future in self._waiting.pop(request_id, ()):
             if not future.done():
                 future.set_result(None)

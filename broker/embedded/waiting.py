@@ -1,65 +1,80 @@
-"""Reading who waits: always from the index, so that memory does not grow with the backlog."""
+"""What the queue reads from the file: the next keys, their envelopes, counts, parked requests."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import replace
 
 import apsw
 import orjson
 
+from broker.embedded.rows import Key
 from schemas.codec import decode
 from schemas.envelope import Envelope
 from schemas.priority import Priority
 
-Copy = tuple[str, int]
-
-_NEXT = """
-SELECT id, generation, not_before, data FROM requests JOIN envelopes USING (seq)
-WHERE model = ? AND priority = ? AND status = 'queued' AND parked = 0
-  AND id || ':' || generation NOT IN (SELECT value FROM json_each(?))
-ORDER BY accepted_at, seq LIMIT ?
-"""
-_COUNT = """
-SELECT count(*) FROM requests
-WHERE model = ? AND priority = ? AND status = 'queued' AND parked = 0
-  AND id || ':' || generation NOT IN (SELECT value FROM json_each(?))
-"""
+_UNPARK_BATCH = 1_000
 
 
-def next_waiting(
-    file: apsw.Connection, model: str, priority: Priority, taken: Collection[Copy], limit: int
-) -> list[Envelope]:
-    """Return the oldest waiting requests of a class that are not in `taken`."""
-    values = (model, priority.value, _as_json(taken), limit)
-    return [
-        replace(decode(data), generation=generation, not_before=not_before)
-        for _, generation, not_before, data in file.execute(_NEXT, values)
-    ]
+def next_keys(file: apsw.Connection, model: str, priority: Priority, limit: int) -> list[Key]:
+    """Return the first waiting keys, oldest first."""
+    query = (
+        "SELECT accepted_at, seq, id, generation FROM requests"
+        " WHERE status = 'queued' AND parked = 0 AND model = ? AND priority = ?"
+        " ORDER BY accepted_at, seq LIMIT ?"
+    )
+    return [Key(*values) for values in file.execute(query, (model, priority.value, limit))]
 
 
-def count_waiting(
-    file: apsw.Connection, model: str, priority: Priority, taken: Collection[Copy]
+def envelopes(file: apsw.Connection, keys: Sequence[Key]) -> list[Envelope | None]:
+    """Return the envelope of each copy, None where it no longer waits."""
+    return [_envelope(file, key) for key in keys]
+
+
+def count(
+    file: apsw.Connection, model: str, priority: Priority, held: Sequence[tuple[str, int]]
 ) -> int:
-    """Return how many wait, without those in `taken`."""
-    return int(file.execute(_COUNT, (model, priority.value, _as_json(taken))).get)
+    """Return how many wait, without those that are handed over."""
+    waiting: int = file.execute(
+        "SELECT count(*) FROM requests"
+        " WHERE status = 'queued' AND parked = 0 AND model = ? AND priority = ?",
+        (model, priority.value),
+    ).get
+    out: int = file.execute(
+        "SELECT count(*) FROM json_each(?) h JOIN requests q"
+        " ON q.id = h.value ->> 0 AND q.generation = h.value ->> 1"
+        " WHERE q.status = 'queued' AND q.parked = 0",
+        (orjson.dumps(held).decode(),),
+    ).get
+    return waiting - out
 
 
 def first_parked(file: apsw.Connection) -> float | None:
-    """Return the earliest booked turn, if any request is parked."""
+    """Return the earliest instant at which a parked request may run."""
     query = "SELECT min(not_before) FROM requests WHERE status = 'queued' AND parked = 1"
-    found: float | None = file.execute(query).get
-    return found
+    at: float | None = file.execute(query).get
+    return at
 
 
-def unpark(file: apsw.Connection, now: float) -> bool:
-    """Let those wait whose turn has come; tell whether there were any."""
-    file.execute(
-        "UPDATE requests SET parked = 0 WHERE status = 'queued' AND parked = 1 AND not_before <= ?",
-        (now,),
+def unpark(file: apsw.Connection, now: float) -> list[tuple[str, str]]:
+    """Let parked requests wait whose time has come; return their (model, priority)."""
+    query = (
+        "UPDATE requests SET parked = 0 WHERE seq IN ("
+        " SELECT seq FROM requests WHERE status = 'queued' AND parked = 1 AND not_before <= ?"
+        " ORDER BY not_before LIMIT ?) RETURNING model, priority"
     )
-    return file.changes() > 0
+    return sorted(set(file.execute(query, (now, _UNPARK_BATCH)).fetchall()))
 
 
-def _as_json(taken: Collection[Copy]) -> str:
-    return orjson.dumps([f"{request_id}:{generation}" for request_id, generation in taken]).decode()
+def _envelope(file: apsw.Connection, key: Key) -> Envelope | None:
+    """The stored envelope is that of the birth; a retry has changed two fields since."""
+    found = file.execute(
+        "SELECT e.data, q.not_before FROM requests q JOIN envelopes e ON e.seq = q.seq"
+        " WHERE q.seq = ? AND q.id = ? AND q.generation = ? AND q.status = 'queued'"
+        " AND q.parked = 0",
+        (key.seq, key.id, key.generation),
+    ).fetchone()
+    if found is None:
+        return None
+    data, not_before = found
+    return replace(decode(data), generation=key.generation, not_before=not_before)

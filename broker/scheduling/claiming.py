@@ -17,12 +17,17 @@ EARLY_TOLERANCE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the store knows of the request; `reservation` is that of the running attempt."""
+    """What the store knows of the request.
+
+    `reservation` is that of the running attempt; `witnessed` tells whether a heartbeat of its owner
+    has seen it running: only then is the owner's death counted as poison.
+    """
 
     status: Status
     generation: int
     attempt: int
     poison: int
+    witnessed: bool
     owner: str | None
     reservation: str | None
     deadline: float
@@ -44,6 +49,7 @@ def born_from(message: Envelope) -> Found:
         generation=message.generation,
         attempt=0,
         poison=0,
+        witnessed=False,
         owner=None,
         reservation=None,
         deadline=message.deadline,
@@ -75,7 +81,7 @@ def decide_take_over(
         return answer
     if now >= found.deadline:
         return Late(found.attempt)
-    return Run(found.attempt + 1, found.poison + 1)
+    return Run(found.attempt + 1, found.poison + int(found.witnessed))
 
 
 def _meet_running(found: Found, message: Envelope, claimant: Claimant) -> Claim:

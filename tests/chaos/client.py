@@ -92,11 +92,6 @@ class Client:
         return dict(items[0]["penstock"]) if items else {}
 
 
-def total(waiting: Any) -> int:
-    """Return a count that may be given by priority."""
-    return sum(waiting.values()) if isinstance(waiting, dict) else int(waiting)
-
-
 def _limit(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds)
 

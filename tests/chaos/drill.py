@@ -31,13 +31,12 @@ from tests.chaos.load import (
     read_in_chaos,
     submit_all,
 )
+from tests.chaos.planted import FAULTS
 from tests.chaos.report import columns, line, summary
 from tests.chaos.slots import slots_held
 from tests.chaos.strikes import Kill, plan, strike
 from tests.chaos.verdict import adopt, judge, recoveries, take_overs
 from tests.fakes.stack import Engine, Setup, Stack, backend_process
-
-FAULTS = ("ack-before-commit",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,6 @@ class Drill:
 @contextmanager
 def stage(options: Options, directory: Path) -> Iterator[tuple[Stack, str]]:
     """Start the fake backend and Penstock in front of it."""
-    env = {"PENSTOCK_TESTING": "1", "PENSTOCK_FAULT": options.plant} if options.plant else {}
     with backend_process(directory) as (url, _):
         setup = Setup(
             engine=options.engine,
@@ -208,7 +206,7 @@ def stage(options: Options, directory: Path) -> Iterator[tuple[Stack, str]]:
             models={options.model: {"targets": [{"backend": "fake"}]}},
             apis=options.apis,
             workers=options.workers,
-            env=env,
+            fault=options.plant,
         )
         with Stack(directory, setup) as stack:
             yield stack, url
@@ -230,7 +228,7 @@ def _options() -> Options:
     parser.add_argument("--accepted", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=int, default=3)
-    parser.add_argument("--plant", choices=FAULTS)
+    parser.add_argument("--plant", choices=sorted(FAULTS))
     return Options(**vars(parser.parse_args()))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from tests.chaos.account import Account, Entry
-from tests.chaos.client import Client, total
+from tests.chaos.client import Client
 
 PRIORITIES = ("high", "normal", "low", "batch")
 WEIGHTS = (2, 4, 2, 1)
@@ -117,7 +117,7 @@ async def _unrest(client: Client, door: int) -> str:
         return f"door {door}: {error!r}"
     if not item:
         return f"door {door}: the model is not listed"
-    busy = total(item["waiting"]) or total(item["running"])
+    busy = item["waiting"] or item["running"]
     return f"door {door}: {item}" if busy else ""
 
 

@@ -1,4 +1,4 @@
-"""The command line with a fault planted in it: the drill must find it, or the drill is worth nothing.
+"""The command line with a fault planted in it; a drill that does not find it is worth nothing.
 
 python -m tests.chaos.planted FAULT serve --config FILE
 """

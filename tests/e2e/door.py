@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.client import total
 from tests.e2e.wire import Told, ask
 from tests.fakes.stack import Setup, Stack, backend_process
 
@@ -83,7 +82,7 @@ class Door:
         while True:
             items = self.ask("GET", "/v1/models").json["data"]
             states = [item["penstock"] for item in items]
-            busy = [s for s in states if total(s["waiting"]) or total(s["running"])]
+            busy = [s for s in states if s["waiting"] or s["running"]]
             if not busy:
                 return
             assert time.monotonic() < until, busy

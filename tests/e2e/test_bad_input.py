@@ -153,7 +153,7 @@ def test_a_duplicate_top_level_key_is_refused(door: Door) -> None:
 def test_every_byte_but_the_models_reaches_the_backend_as_sent(door: Door) -> None:
     raw = (
         b'{ "model" :"echo","seed":123456789012345678901234567890, "x": -0, "y":1E+2,\t'
-        b'"z":[1.10,"\\u00e9\\/ \\u0000"],"long":' + b"9" * 5_000 + b', "messages":[ ]}'
+        b'"z":[1.10,"\\u00e9\\/ \\u0000"],"long":' + b"9" * 300 + b', "messages":[ ]}'
     )
     told = door.ask("POST", SUBMIT, b'{"body":' + raw + b"}")
     assert told.status == 202, told
@@ -288,7 +288,7 @@ def test_many_query_fields_do_not_break_a_read(door: Door) -> None:
         ("TRACE", "/v1/models", "method_not_allowed"),
         ("GET", "/v1/nothing", "route_not_found"),
         ("GET", "//v1/models", "route_not_found"),
-        ("GET", "/v1/requests/../models", "request_not_found"),
+        ("GET", "/v1/requests/../models", "route_not_found"),
         ("GET", "/v1/models/none", "model_not_found"),
     ],
 )

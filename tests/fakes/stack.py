@@ -39,6 +39,8 @@ class Setup:
     apis: int = 1
     workers: int = 2
     env: Mapping[str, str] = field(default_factory=dict)
+    # A fault of tests.chaos.planted, for the processes that work on requests.
+    fault: str | None = None
     # Servers that somebody else runs; without them a `real` stack starts its own, to be killed.
     amqp_url: str | None = None
     redis_url: str | None = None
@@ -172,9 +174,10 @@ class Stack:
 
     def _add(self, name: str, command: str, config: Path, env: Mapping[str, str]) -> None:
         log = self.directory / f"{name}.log"
-        self.processes[name] = Process(
-            name, "cli.main", [command, "--config", str(config)], log, env
-        )
+        module, arguments = "cli.main", [command, "--config", str(config)]
+        if self.setup.fault is not None and command != "api":
+            module, arguments = "tests.chaos.planted", [self.setup.fault, *arguments]
+        self.processes[name] = Process(name, module, arguments, log, env)
 
     def _config(self, name: str, port: int) -> Path:
         """Write the configuration of one process; JSON is YAML too."""

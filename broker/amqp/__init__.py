@@ -1,0 +1,1 @@
+"""The queue port on RabbitMQ; the only room that imports aio-pika and its parts."""

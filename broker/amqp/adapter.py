@@ -1,0 +1,115 @@
+"""The queue port on RabbitMQ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from broker.amqp.connection import Link
+from broker.amqp.consumer import QueueConsumer, Reader
+from broker.amqp.counters import Counters
+from broker.amqp.dead_letters import PREFETCH, DeadLetterReader
+from broker.amqp.declare import Declarer
+from broker.amqp.depth import DepthGauge
+from broker.amqp.publisher import Outgoing, Publisher
+from broker.lifecycle import Tasks
+from broker.ports import Consumer, DeadLetter, Delivery
+from broker.topology import TIERS, Topology, tier_for
+from schemas.codec import encode
+from schemas.envelope import Envelope
+from schemas.errors import ConfigError
+from schemas.priority import Priority
+
+
+class AmqpQueue:
+    """Fills `broker.ports.Queue`. Works without RabbitMQ too: then everything waits or fails soon.
+
+    Publishing and consuming have a connection each: an alarm stops the one that publishes, acks
+    included.
+    """
+
+    def __init__(self, url: str, namespace: str = "penstock") -> None:
+        if not url.startswith(("amqp://", "amqps://")):
+            raise ConfigError("amqp_url must begin with amqp:// or amqps://.")
+        self.namespace = namespace
+        self.counters = Counters()
+        self._topology = Topology(namespace)
+        publishing, self._consuming = Declarer(self._topology), Declarer(self._topology)
+        self._out = Link(url, "publish", publishing.begin, self.counters)
+        self._in = Link(url, "consume", self._consuming.begin, self.counters)
+        self._publishing = publishing
+        self._publisher = Publisher(self._out, publishing, self.counters)
+        self._gauge = DepthGauge(self._in)
+        self._tasks = Tasks("amqp queue")
+        self._consumers: list[QueueConsumer] = []
+
+    async def start(self) -> None:
+        """Begin to connect; RabbitMQ may come later."""
+        self._out.start()
+        self._in.start()
+
+    async def stop(self) -> None:
+        """Let publishes end, then close everything; what is unsettled comes back by itself."""
+        await self._publisher.stop()
+        for consumer in self._consumers:
+            await consumer.close()
+        await self._tasks.stop()
+        await self._in.stop()
+        await self._out.stop()
+
+    async def health(self) -> str | None:
+        """Return None when all is well, else a sentence."""
+        for trouble in (await self._out.health(), await self._in.health()):
+            if trouble is not None:
+                return trouble
+        return next((each.trouble for each in self._consumers if each.trouble), None)
+
+    async def publish(self, envelope: Envelope) -> None:
+        """Store a message durably; see the port."""
+        queue = self._topology.work_queue(envelope.model, envelope.priority)
+        await self._publisher.publish(
+            Outgoing(queue.exchange, queue, encode(envelope), envelope.id)
+        )
+
+    async def publish_later(self, envelope: Envelope, delay_s: float) -> None:
+        """Store a copy that comes back later; see the port."""
+        queue = self._topology.work_queue(envelope.model, envelope.priority)
+        tier = self._topology.retry_exchange(tier_for(delay_s))
+        await self._publisher.publish(Outgoing(tier.name, queue, encode(envelope), envelope.id))
+
+    async def consume(
+        self,
+        model: str,
+        priority: Priority,
+        prefetch: int,
+        deliver: Callable[[Delivery], None],
+    ) -> Consumer:
+        """Hand deliveries to `deliver`; see the port."""
+        queue = self._topology.work_queue(model, priority)
+        reader = Reader(queue.name, deliver, self._tasks, self.counters)
+        return self._keep(
+            QueueConsumer(self._in, self._consuming, queue, prefetch, reader, self.counters)
+        )
+
+    async def consume_dead(self, receive: Callable[[DeadLetter], object]) -> Consumer:
+        """Hand dead letters to the async `receive`; see the port."""
+        reader = DeadLetterReader(receive, self._tasks, self.counters)
+        queue = self._topology.dead_queue
+        return self._keep(
+            QueueConsumer(self._in, self._consuming, queue, PREFETCH, reader, self.counters)
+        )
+
+    async def depth(self, model: str, priority: Priority) -> int:
+        """Return how many messages wait undelivered."""
+        return await self._gauge.ready(self._topology.work_queue(model, priority).name)
+
+    async def tiers_empty(self) -> bool:
+        """Tell whether no message waits in any retry tier; one seen as empty may be on its way."""
+        for tier in TIERS:
+            if await self._gauge.ready(self._topology.retry_queue(tier).name):
+                return False
+        return True
+
+    def _keep(self, consumer: QueueConsumer) -> QueueConsumer:
+        self._consumers = [each for each in self._consumers if not each.ended]
+        self._consumers.append(consumer)
+        return consumer

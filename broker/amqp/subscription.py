@@ -1,0 +1,221 @@
+"""One life of a consumer: a channel of its own, the prefetch, and what is not settled yet."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aiormq.abc import AbstractChannel, DeliveredMessage
+
+from broker.amqp.counters import Counters
+from broker.amqp.session import RPC_LIMIT_S, Session, close_channel, translated
+from schemas.errors import EngineError
+
+CHECK_EVERY_S = 5.0
+_STRIKES = 2
+# Quorum queues can lose acks that are followed at once by the channel's close.
+_LAST_ACKS_S = 0.1
+_log = structlog.get_logger("penstock.amqp")
+
+
+class Receipt:
+    """Settles one message; harmless when its channel is gone, or when it was settled before."""
+
+    __slots__ = ("_subscription", "_tag")
+
+    def __init__(self, subscription: Subscription, tag: int) -> None:
+        self._subscription = subscription
+        self._tag = tag
+
+    @property
+    def live(self) -> bool:
+        """Whether the message can still be settled; if not, it comes back by itself."""
+        return self._subscription.owes(self._tag)
+
+    async def ack(self) -> None:
+        """Forget the message."""
+        channel = self._subscription.channel
+        await self._subscription.settle(self._tag, channel.basic_ack)
+
+    async def requeue(self) -> None:
+        """Put the message back to its place."""
+        channel = self._subscription.channel
+        await self._subscription.settle(self._tag, channel.basic_nack)
+
+    async def set_aside(self) -> None:
+        """Have RabbitMQ dead-letter the message."""
+        channel = self._subscription.channel
+        await self._subscription.settle(
+            self._tag, lambda tag, wait: channel.basic_reject(tag, requeue=False, wait=wait)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as it came."""
+
+    body: bytes
+    headers: dict[str, Any]
+    receipt: Receipt
+
+
+class Subscription:
+    """Consumes one queue on one channel until either is lost."""
+
+    def __init__(
+        self,
+        channel: AbstractChannel,
+        queue: str,
+        prefetch: int,
+        receive: Callable[[Incoming], None],
+        counters: Counters,
+    ) -> None:
+        self.channel = channel
+        self._queue = queue
+        self._prefetch = prefetch
+        self._receive = receive
+        self._counters = counters
+        self._tag = ""
+        self._unsettled: set[int] = set()
+        self._all_settled = asyncio.Event()
+        self._all_settled.set()
+        self._delivered = 0
+        self._delivered_at_check = 0
+        self._silenced = False
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def open(
+        cls,
+        session: Session,
+        queue: str,
+        prefetch: int,
+        receive: Callable[[Incoming], None],
+        counters: Counters,
+    ) -> Subscription:
+        """Open a channel; nothing is delivered before `start`. Raises QueueUnavailable."""
+        channel = await session.open_channel()
+        self = cls(channel, queue, prefetch, receive, counters)
+        channel.closing.add_done_callback(
+            lambda closed: self._end(f"its channel was closed ({_cause(closed)})")
+        )
+        channel.on_consumer_cancel_callbacks.add(lambda _: self._end("RabbitMQ cancelled it"))
+        session.lost.add_done_callback(lambda _: self._end("the connection was lost"))
+        return self
+
+    async def start(self) -> None:
+        """Set the prefetch and consume. Raises QueueUnavailable."""
+        with translated(f"consuming {self._queue}"):
+            # The prefetch counts for consumers that start after it.
+            await self.channel.basic_qos(prefetch_count=self._prefetch, timeout=RPC_LIMIT_S)
+            started = await self.channel.basic_consume(
+                self._queue, self._arrive, timeout=RPC_LIMIT_S
+            )
+        self._tag = str(started.consumer_tag)
+
+    async def watch(self) -> str:
+        """Return why the subscription ended: it was told so, or deliveries fail to come."""
+        strikes = 0
+        while True:
+            await asyncio.wait({self._ended}, timeout=CHECK_EVERY_S * random.uniform(0.8, 1.0))
+            if self._ended.done():
+                return self._ended.result()
+            try:
+                strikes = strikes + 1 if await self._deaf() else 0
+            except EngineError as error:
+                return str(error)
+            if strikes >= _STRIKES:
+                return "messages wait, and none is delivered"
+
+    async def cancel(self) -> None:
+        """Stop deliveries. What arrives afterwards is put back; what came before stays open."""
+        with suppress(EngineError), translated(f"cancelling the consumer of {self._queue}"):
+            # Never nowait: deliveries already on their way would be dropped unsettled.
+            await self.channel.basic_cancel(self._tag, timeout=RPC_LIMIT_S)
+            await asyncio.sleep(0)
+        self._silenced = True
+
+    async def settled(self) -> None:
+        """Return when everything handed over is settled, or can no longer be."""
+        waiter = asyncio.create_task(self._all_settled.wait())
+        either: set[asyncio.Future[Any]] = {waiter, self._ended}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+
+    def owes(self, tag: int) -> bool:
+        """Tell whether the message with this tag waits for a verdict."""
+        return tag in self._unsettled and not self.channel.is_closed
+
+    async def settle(self, tag: int, verb: Callable[..., Any]) -> None:
+        """Send one verdict. A second one for the same tag would cost the whole channel."""
+        if not self.owes(tag):
+            self._counters.stale_settles += 1
+            _log.debug("amqp_stale_settle", queue=self._queue, tag=tag)
+            return
+        self._unsettled.discard(tag)
+        try:
+            # A stalled connection's write queue can stay full for ever.
+            async with asyncio.timeout(RPC_LIMIT_S):
+                await verb(tag, wait=False)
+        except CONNECTION_EXCEPTIONS as error:
+            self._counters.stale_settles += 1
+            self._end(f"a verdict could not be sent ({error!r})")
+        except BaseException:
+            self._unsettled.add(tag)
+            raise
+        if not self._unsettled:
+            self._all_settled.set()
+
+    async def close(self) -> None:
+        """Close the channel: what is not settled comes back by itself."""
+        self._silenced = True
+        if not self.channel.is_closed:
+            await asyncio.sleep(_LAST_ACKS_S)
+        await close_channel(self.channel)
+        self._end("closed")
+
+    async def _arrive(self, message: DeliveredMessage) -> None:
+        """Hand over, nothing more: this task is cancelled with the channel."""
+        tag = message.delivery_tag
+        assert tag is not None  # noqa: S101  because only deliveries get here
+        self._delivered += 1
+        self._counters.delivered += 1
+        self._counters.redelivered += bool(message.redelivered)
+        self._unsettled.add(tag)
+        self._all_settled.clear()
+        headers = message.header.properties.headers or {}
+        receipt = Receipt(self, tag)
+        if self._silenced:
+            await receipt.requeue()
+            return
+        try:
+            self._receive(Incoming(message.body, headers, receipt))
+        except Exception:  # noqa: BLE001  because one bad receiver must not leave a message stuck
+            _log.exception("amqp_receiver_failed", queue=self._queue)
+            await asyncio.sleep(1)
+            await receipt.requeue()
+
+    async def _deaf(self) -> bool:
+        """Ask RabbitMQ, on our own channel: if that fails, the channel is of no use either."""
+        with translated(f"checking {self._queue}"):
+            state = await self.channel.queue_declare(self._queue, passive=True, timeout=RPC_LIMIT_S)
+        silent = self._delivered == self._delivered_at_check
+        self._delivered_at_check = self._delivered
+        has_room = len(self._unsettled) < self._prefetch
+        return not state.consumer_count or bool(state.message_count and silent and has_room)
+
+    def _end(self, reason: str) -> None:
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+
+def _cause(closed: asyncio.Future[Any]) -> str:
+    return "by us" if closed.cancelled() else str(closed.exception() or "by us")

@@ -1,0 +1,56 @@
+"""The engine on real parts: RabbitMQ holds the waiting messages, Redis the records and limits."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+
+import structlog
+
+from broker.amqp.adapter import AmqpQueue
+from broker.redis_store.parts import RedisParts
+
+_log = structlog.get_logger("penstock.engine")
+
+
+class RealEngine:
+    """Fills `Engine`; any number of processes share it. Parts that are away are waited for."""
+
+    name = "real"
+
+    def __init__(
+        self, amqp_url: str, redis_url: str, *, namespace: str, retention_s: float
+    ) -> None:
+        self.owner = new_owner()
+        self._redis = RedisParts(
+            redis_url, self.owner, namespace=namespace, retention_s=retention_s
+        )
+        self.queue = AmqpQueue(amqp_url, namespace)
+        self.store = self._redis.store
+        self.upkeep = self._redis.upkeep
+        self.limits = self._redis.limits
+        self.members = self._redis.members
+
+    async def start(self) -> None:
+        """Begin to connect; what is not there yet is said once and waited for."""
+        await self._redis.start()
+        await self.queue.start()
+        for name, trouble in (await self.health()).items():
+            if trouble is not None:
+                _log.warning("waits", part=name, trouble=trouble)
+
+    async def stop(self) -> None:
+        """Close every connection; unsettled messages come back to another worker."""
+        await self.queue.stop()
+        await self._redis.stop()
+
+    async def health(self) -> dict[str, str | None]:
+        """Return whether RabbitMQ and Redis can be used now."""
+        queue, store = await asyncio.gather(self.queue.health(), self._redis.health())
+        return {"rabbitmq": queue, "redis": store}
+
+
+def new_owner() -> str:
+    """Return `instance:epoch` for this life of this process; never used twice."""
+    return f"{secrets.token_hex(6)}:{time.time_ns() // 1_000_000}"

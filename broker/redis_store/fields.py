@@ -1,0 +1,89 @@
+"""The record as a Redis hash: readable field names, absent where the default holds.
+
+Short values keep the hash in Redis' compact form; the envelope and the result have their own keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgpack
+
+from schemas.envelope import Envelope
+from schemas.lifecycle import Status
+from schemas.priority import Priority
+from schemas.record import Record
+from schemas.result import decode_result
+
+
+def at_birth(envelope: Envelope) -> list[Any]:
+    """Return the fields and values of a new record, alternating; the scripts add `status`."""
+    fields: dict[str, Any] = {
+        "tenant": envelope.tenant,
+        "model": envelope.model,
+        "endpoint": envelope.endpoint,
+        "priority": envelope.priority.value,
+        "accepted_at": repr(envelope.accepted_at),
+        "deadline": repr(envelope.deadline),
+    }
+    if envelope.not_before is not None:
+        fields["not_before"] = repr(envelope.not_before)
+    if envelope.generation:
+        fields["generation"] = envelope.generation
+    if envelope.held_by:
+        fields["held_by"] = envelope.held_by
+    if envelope.on_disconnect != "cancel":
+        fields["on_disconnect"] = envelope.on_disconnect
+    if envelope.metadata:
+        fields["metadata"] = msgpack.packb(dict(envelope.metadata))
+    return [part for pair in fields.items() for part in pair]
+
+
+def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> Record:
+    """Return the record in the fields and values of its hash, alternating."""
+    values = iter(flat)
+    fields = dict(zip(values, values, strict=True))
+    return Record(
+        id=request_id,
+        tenant=fields[b"tenant"].decode(),
+        model=fields[b"model"].decode(),
+        endpoint=fields[b"endpoint"].decode(),
+        priority=Priority(fields[b"priority"].decode()),
+        status=Status(fields[b"status"].decode()),
+        accepted_at=float(fields[b"accepted_at"]),
+        deadline=float(fields[b"deadline"]),
+        # A message without a time of its own writes 0 over an older one's.
+        not_before=_instant(fields, b"not_before") or None,
+        generation=int(fields.get(b"generation", 0)),
+        attempt=int(fields.get(b"attempt", 0)),
+        poison=int(fields.get(b"poison", 0)),
+        owner=_text(fields, b"owner"),
+        published=b"published" in fields,
+        held_by=_text(fields, b"held_by"),
+        on_disconnect=_on_disconnect(fields),
+        started_at=_instant(fields, b"started_at"),
+        finished_at=_instant(fields, b"finished_at"),
+        expires_at=_instant(fields, b"expires_at"),
+        metadata=_metadata(fields),
+        result=decode_result(result) if result else None,
+    )
+
+
+def _text(fields: dict[bytes, bytes], name: bytes) -> str | None:
+    value = fields.get(name)
+    return None if value is None else value.decode()
+
+
+def _instant(fields: dict[bytes, bytes], name: bytes) -> float | None:
+    value = fields.get(name)
+    return None if value is None else float(value)
+
+
+def _on_disconnect(fields: dict[bytes, bytes]) -> Literal["cancel", "finish"]:
+    return "finish" if fields.get(b"on_disconnect") == b"finish" else "cancel"
+
+
+def _metadata(fields: dict[bytes, bytes]) -> dict[str, str]:
+    packed = fields.get(b"metadata")
+    return {} if packed is None else msgpack.unpackb(packed)

@@ -1,0 +1,42 @@
+"""Whether a Redis answers, and whether its settings can lose what we promised (PROTOCOL 9)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from redis.exceptions import ResponseError
+
+from broker.redis_store.node import Node
+from schemas.errors import StoreUnavailable
+
+_ANSWER_S = 2.0
+
+
+async def look_at(node: Node) -> list[str]:
+    """Return warnings about `node`. Raises StoreUnavailable when it does not serve."""
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            answers = await node.run([("PING",), ("INFO", "memory"), ("INFO", "persistence")])
+    except TimeoutError as error:
+        raise StoreUnavailable(f"Redis at {node} does not answer") from error
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise StoreUnavailable(f"Redis at {node} refuses: {answer}")
+    return _warnings(node, (answers[1] + answers[2]).decode())
+
+
+def _warnings(node: Node, info: str) -> list[str]:
+    facts = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    found = []
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        found.append(
+            f"Redis at {node} may evict accepted requests: set maxmemory-policy noeviction "
+            f"(it is {policy})."
+        )
+    if facts.get("aof_enabled", "1") != "1":
+        found.append(
+            f"Redis at {node} keeps nothing over a restart: set appendonly yes, or results and "
+            "states are lost with it."
+        )
+    return found

@@ -1,0 +1,78 @@
+"""Every key and channel name in Redis; the braces are hash tags, so a script stays in one slot."""
+
+from __future__ import annotations
+
+from schemas.ids import PARTITIONS, partition_of
+
+
+class Keys:
+    """The names under one namespace. A tag decides which server of a cluster holds a key."""
+
+    def __init__(self, namespace: str) -> None:
+        self.partitions = tuple(f"{namespace}:p{number:02x}" for number in range(PARTITIONS))
+        self.limits = f"{namespace}:limits"
+        self.members = f"{namespace}:members"
+        self.foreign = f"{namespace}:foreign"
+        # A channel per process; scripts append the owner.
+        self.wake = f"{namespace}:wake:"
+
+    def tag(self, request_id: str) -> str:
+        """Return the tag of the partition that holds `request_id`."""
+        return self.partitions[partition_of(request_id)]
+
+    def of_request(self, request_id: str) -> tuple[str, ...]:
+        """Return KEYS of every script about one request, in the order of scripts/record.lua."""
+        tag = "{" + self.tag(request_id) + "}:"
+        return (
+            tag + "rec:" + request_id,  # hash: what is known of it
+            tag + "open",  # zset: requests that are not terminal, by their next check
+            tag + "env:" + request_id,  # its envelope while no copy is confirmed
+            tag + "res:" + request_id,  # its result
+            tag + "wait:" + request_id,  # set: the processes to wake when it ends
+            tag + "outbox",  # stream: ended requests
+            tag + "dead:" + request_id,  # its envelope once it is a dead letter
+        )
+
+    def record(self, request_id: str) -> str:
+        """Return the key of the record alone."""
+        return self.record_prefix(self.tag(request_id)) + request_id
+
+    def record_prefix(self, tag: str) -> str:
+        """Return what stands before the id in the record keys of a partition."""
+        return "{" + tag + "}:rec:"
+
+    def open(self, tag: str) -> str:
+        """Return the zset of a partition's requests that are not terminal."""
+        return "{" + tag + "}:open"
+
+    def lease(self, tag: str) -> str:
+        """Return the key that names the keeper of a partition."""
+        return "{" + tag + "}:keeper"
+
+    def outbox(self, tag: str) -> tuple[str, str]:
+        """Return the outbox of a partition and its settler's cursor."""
+        return "{" + tag + "}:outbox", "{" + tag + "}:settled"
+
+    def of_backend(self, backend: str) -> tuple[str, ...]:
+        """Return KEYS of the slot scripts, in the order of scripts/slots.lua."""
+        tag = "{" + self.limits + "}:"
+        return (
+            tag + "slots:" + backend,  # zset: reservation ids by the end of their lease, in ms
+            tag + "pulse:" + backend,  # when a reservation was last made or renewed, in ms
+            tag + "paused:" + backend,  # exists while no new slot is granted
+            tag + "wanted:" + backend,  # set: the processes to wake when a slot is released
+        )
+
+    def of_members(self) -> tuple[str, ...]:
+        """Return KEYS of the member scripts, in the order of scripts/living.lua."""
+        tag = "{" + self.members + "}:"
+        return (
+            tag + "live",  # zset: processes by the instant of their last beat
+            tag + "serves",  # hash: what each says of itself
+            tag + "pulse",  # when any process last beat
+            tag + "grace",  # exists while nobody is called dead
+        )
+
+    def foreign_letters(self) -> str:
+        """Return the list of messages that are not ours."""
+        return "{" + self.foreign + "}:letters"

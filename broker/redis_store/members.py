@@ -1,0 +1,62 @@
+"""The Members port: which processes live, and what they serve (PROTOCOL, Time)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import msgpack
+
+from broker.ports import Served
+from broker.redis_store.batch import Batcher
+from broker.redis_store.keys import Keys
+from broker.redis_store.scripts import script
+
+
+class RedisMembers:
+    """The processes that share this Redis and namespace."""
+
+    def __init__(self, batcher: Batcher, keys: Keys, owner: str) -> None:
+        self._batcher = batcher
+        self._keys = keys
+        self._owner = owner
+
+    async def beat(self, role: str, serves: Sequence[Served]) -> None:
+        says = msgpack.packb({"role": role, "serves": [asdict(each) for each in serves]})
+        await self._run("beat", self._owner, says)
+
+    async def last_beat(self, owner: str) -> float | None:
+        age = await self._run("last_beat", owner)
+        return None if age is None else float(age)
+
+    async def served(self) -> list[Served]:
+        models: dict[str, Served] = {}
+        for says in await self._run("served"):
+            for each in msgpack.unpackb(says)["serves"]:
+                _add(models, Served(**each))
+        return list(models.values())
+
+    async def leave(self) -> None:
+        live, serves, *_ = self._keys.of_members()
+        leaving = [("ZREM", live, self._owner), ("HDEL", serves, self._owner)]
+        for command in leaving:
+            await self._batcher.submit(self._keys.members, *command)
+
+    async def _run(self, name: str, *args: Any) -> Any:
+        command = script(name, self._keys.of_members(), *args)
+        return await self._batcher.submit(self._keys.members, *command)
+
+
+def _add(models: dict[str, Served], served: Served) -> None:
+    """Slots belong to the backends, so each worker says the same; the rest is its own."""
+    known = models.get(served.model)
+    if known is None:
+        models[served.model] = served
+        return
+    models[served.model] = replace(
+        known,
+        slots=max(known.slots, served.slots),
+        running=known.running + served.running,
+        unstarted=known.unstarted + served.unstarted,
+    )

@@ -1,0 +1,212 @@
+"""The Store port: every step of a request is one script in its partition (PROTOCOL 3 to 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from broker.claims import Claim, Done, Early, Finish, Late, Run, Running
+from broker.ports import Reservation
+from broker.redis_store.batch import Batcher
+from broker.redis_store.fields import at_birth, record_of
+from broker.redis_store.keys import Keys
+from broker.redis_store.scripts import script
+from broker.redis_store.waits import Waits
+from schemas.codec import encode
+from schemas.envelope import Envelope
+from schemas.errors import TERMINAL_CODES, StoreUnavailable
+from schemas.lifecycle import Status
+from schemas.record import Record
+from schemas.result import Result, decode_result, encode_result
+
+# Redis drops keys a little late, never early, and nobody asks about records that old.
+_LOOK_AGAIN_S = 2.0
+
+
+class RedisStore:
+    """The records in Redis."""
+
+    def __init__(
+        self, batcher: Batcher, keys: Keys, owner: str, retention_s: float, waits: Waits
+    ) -> None:
+        self._batcher = batcher
+        self._keys = keys
+        self._owner = owner
+        self._retention_s = retention_s
+        self._waits = waits
+
+    async def create(self, envelope: Envelope) -> bool:
+        answer = await self.run("create", envelope.id, encode(envelope), *at_birth(envelope))
+        return bool(answer)
+
+    async def mark_published(self, request_id: str, generation: int) -> None:
+        await self.run("mark_published", request_id, generation)
+
+    async def take_back(self, request_id: str) -> bool:
+        result = _ended(Status.FAILED, "not_accepted")
+        return bool(await self.run("take_back", request_id, *self.closing(result)))
+
+    async def get(self, request_id: str) -> Record | None:
+        return _record(request_id, await self.run("read", request_id))
+
+    async def wait(self, request_id: str, timeout_s: float) -> Record | None:
+        until = time.monotonic() + timeout_s
+        with self._waits.expect(request_id) as ending:
+            while (left := until - time.monotonic()) > 0:
+                try:
+                    record = await self._watch(request_id)
+                except StoreUnavailable:
+                    # It may come back in time; meanwhile nobody can tell us anything.
+                    record, known = None, False
+                else:
+                    known = True
+                if known and (record is None or record.terminal):
+                    return record
+                ended = await ending.next(min(left, _LOOK_AGAIN_S))
+                if ended is not None:
+                    return ended
+        return await self.get(request_id)
+
+    async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
+        found = {}
+        asked = [
+            self._batcher.submit(
+                self._keys.tag(each), "HMGET", self._keys.record(each), "status", "expires_at"
+            )
+            for each in request_ids
+        ]
+        for request_id, answer in zip(request_ids, await _all(asked), strict=True):
+            status, expires_at = answer
+            if status and not (expires_at and float(expires_at) <= time.time()):
+                found[request_id] = Status(status.decode())
+        return found
+
+    async def witness(self, request_ids: Sequence[str]) -> dict[str, Status]:
+        asked = [self.run("witness", each, self._owner) for each in request_ids]
+        answers = zip(request_ids, await asyncio.gather(*asked), strict=True)
+        return {each: Status(status.decode()) for each, status in answers if status}
+
+    async def claim(self, envelope: Envelope, reservation: Reservation) -> Claim:
+        return await self._claim(envelope, reservation, "")
+
+    async def take_over(
+        self, envelope: Envelope, dead_owner: str, reservation: Reservation
+    ) -> Claim:
+        return await self._claim(envelope, reservation, dead_owner)
+
+    async def next_attempt(self, request_id: str, attempt: int, reservation: Reservation) -> bool:
+        args = (self._owner, attempt, reservation.backend, reservation.id)
+        return bool(await self.run("next_attempt", request_id, *args))
+
+    async def requeue(self, envelope: Envelope, attempt: int) -> bool:
+        args = (self._owner, attempt, envelope.generation, repr(envelope.not_before or 0))
+        return bool(await self.run("requeue", envelope.id, *args))
+
+    async def finish(
+        self,
+        envelope: Envelope,
+        result: Result,
+        attempt: int,
+        reservation: Reservation | None = None,
+        *,
+        keep_envelope: bool = False,
+    ) -> Finish:
+        args = [
+            *self.closing(result),
+            attempt,
+            reservation.backend if reservation else "",
+            reservation.id if reservation else "",
+            encode(envelope) if keep_envelope else b"",
+        ]
+        verdict, *rest = await self.run("finish", envelope.id, *args)
+        if verdict == b"missing":
+            verdict, *rest = await self.run("finish", envelope.id, *args, *at_birth(envelope))
+        if verdict == b"won":
+            return Finish(won=True, result=result)
+        stored = rest[0]
+        return Finish(won=False, result=decode_result(stored) if stored else None)
+
+    async def cancel(self, request_id: str) -> Record | None:
+        result = _ended(Status.CANCELLED, "cancelled")
+        answer = await self.run("cancel", request_id, *self.closing(result))
+        return _record(request_id, answer)
+
+    def on_ended(self, tell: Callable[[str], None]) -> None:
+        self._waits.on_ended(tell)
+
+    async def run(self, name: str, request_id: str, *args: Any) -> Any:
+        """Run a script about one request."""
+        keys = self._keys.of_request(request_id)
+        command = script(name, keys, request_id, *args)
+        return await self._batcher.submit(self._keys.tag(request_id), *command)
+
+    def closing(self, result: Result) -> tuple[Any, ...]:
+        """Return the arguments of every script that ends a request (scripts/close.lua)."""
+        return (
+            self._keys.wake,
+            repr(self._retention_s),
+            result.status.value,
+            repr(result.finished_at),
+            encode_result(result),
+        )
+
+    async def _watch(self, request_id: str) -> Record | None:
+        return _record(request_id, await self.run("watch", request_id, self._owner))
+
+    async def _claim(self, envelope: Envelope, reservation: Reservation, dead: str) -> Claim:
+        args = [
+            envelope.generation,
+            repr(envelope.deadline),
+            repr(envelope.not_before or 0),
+            self._owner,
+            reservation.backend,
+            reservation.id,
+            dead,
+        ]
+        answer = await self.run("claim", envelope.id, *args)
+        if answer[0] == b"missing":
+            answer = await self.run("claim", envelope.id, *args, *at_birth(envelope))
+        return _claim_of(answer)
+
+
+def _claim_of(answer: list[Any]) -> Claim:
+    match answer:
+        case [b"run", attempt, poison]:
+            return Run(attempt=attempt, poison=poison)
+        case [b"done"]:
+            return Done()
+        case [b"late", attempt]:
+            return Late(attempt=attempt)
+        case [b"early", not_before]:
+            return Early(not_before=float(not_before))
+        case [b"running", owner, attempt, same_generation, poison]:
+            return Running(owner.decode(), attempt, bool(same_generation), poison)
+        case _:
+            raise StoreUnavailable(f"the claim script answered {answer!r}")
+
+
+def _record(request_id: str, answer: Any) -> Record | None:
+    if answer is None:
+        return None
+    flat, result = answer
+    return record_of(request_id, flat, result)
+
+
+def _ended(status: Status, code: str) -> Result:
+    return Result(status=status, finished_at=time.time(), code=code, message=TERMINAL_CODES[code])
+
+
+async def _all(asked: Sequence[Any]) -> list[Any]:
+    """Await each, so that no failure of a later one stays unread."""
+    answers: list[Any] = []
+    trouble: StoreUnavailable | None = None
+    for future in asked:
+        try:
+            answers.append(await future)
+        except StoreUnavailable as error:
+            trouble = error
+    if trouble:
+        raise trouble
+    return answers

@@ -1,0 +1,60 @@
+-- include checks
+-- PROTOCOL 3, the claim's table: broker/scheduling/claiming.py in one atomic step.
+-- ARGV: 2 generation, 3 deadline, 4 not_before or 0, 5 owner, 6 backend, 7 slot,
+-- 8 dead owner to take over from or '', 9.. fields at birth, sent only after `missing`.
+local EARLY_TOLERANCE_S = 0.05
+local time, generation = now(), tonumber(ARGV[2])
+local found = redis.call('HMGET', KEYS[1], 'status', 'generation', 'attempt', 'poison', 'owner',
+  'slot', 'deadline', 'not_before', 'published', 'witnessed')
+if not found[1] then
+  if time >= tonumber(ARGV[3]) then
+    return {'late', 0}
+  end
+  if #ARGV < 9 then
+    return {'missing'}
+  end
+  redis.call('HSET', KEYS[1], 'status', 'queued', 'published', '1', unpack(ARGV, 9))
+  check_waiting(time)
+  found = {'queued', ARGV[2], false, false, false, false, ARGV[3], ARGV[4], '1'}
+end
+local status, known = found[1], tonumber(found[2] or 0)
+local attempt, poison = tonumber(found[3] or 0), tonumber(found[4] or 0)
+if TERMINAL[status] or generation < known then
+  return {'done'}
+end
+if status == 'in_progress' then
+  if found[5] == ARGV[5] and found[6] == ARGV[7] then
+    return {'run', attempt, poison} -- the same claim again: its first answer was lost
+  end
+  if ARGV[8] == '' or found[5] ~= ARGV[8] then
+    return {'running', found[5], attempt, generation == known and 1 or 0, poison}
+  end
+  if found[10] == found[3] then
+    poison = poison + 1
+  end
+end
+if time >= tonumber(found[7]) then
+  return {'late', attempt}
+end
+if status == 'queued' then
+  local start = generation > known and ARGV[4] or found[8] or '0'
+  if tonumber(start) > time + EARLY_TOLERANCE_S then
+    return {'early', start}
+  end
+end
+redis.call('HSET', KEYS[1], 'status', 'in_progress', 'attempt', attempt + 1, 'owner', ARGV[5],
+  'backend', ARGV[6], 'slot', ARGV[7])
+redis.call('HSETNX', KEYS[1], 'started_at', instant(time))
+if status == 'in_progress' then
+  redis.call('HSET', KEYS[1], 'poison', poison)
+end
+if generation > known then
+  redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'not_before', ARGV[4])
+end
+if not found[9] then
+  -- A delivery is the proof that a copy is confirmed.
+  redis.call('HSET', KEYS[1], 'published', '1')
+  redis.call('DEL', KEYS[3])
+end
+check_running(time)
+return {'run', attempt + 1, poison}

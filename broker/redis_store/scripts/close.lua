@@ -1,0 +1,61 @@
+-- include record
+-- The end of a request (PROTOCOL 4): status, result, times to live, outbox entry, wake-up.
+-- ARGV: 2 channel prefix, 3 retention in s, 4 status, 5 finished_at, 6 result.
+local INLINE_BYTES = 65536
+local DEAD_LETTER_S = 604800
+
+local function wake(runner)
+  local owners = redis.call('SMEMBERS', KEYS[5])
+  if runner then
+    owners[#owners + 1] = runner
+  end
+  local holder = redis.call('HGET', KEYS[1], 'held_by')
+  if holder then
+    owners[#owners + 1] = holder
+  end
+  if #owners == 0 then
+    return
+  end
+  local message = {'ended', ARGV[1]}
+  if #ARGV[6] <= INLINE_BYTES then
+    message[3] = redis.call('HGETALL', KEYS[1])
+    message[4] = ARGV[6]
+  end
+  local packed = cmsgpack.pack(message)
+  local told = {}
+  for _, owner in ipairs(owners) do
+    if not told[owner] then
+      told[owner] = true
+      redis.call('PUBLISH', ARGV[2] .. owner, packed)
+    end
+  end
+  redis.call('DEL', KEYS[5])
+end
+
+-- `how` may hold: backend and slot for the outbox, silent (no outbox entry), code, dead_letter,
+-- runner (the process that must drop its call).
+local function close(how)
+  local time, retention = now(), tonumber(ARGV[3])
+  local deadline = tonumber(redis.call('HGET', KEYS[1], 'deadline'))
+  -- The record outlives its result: until the deadline a late copy could still run.
+  local keep = math.max(retention, deadline - time)
+  if how.dead_letter then
+    keep = math.max(keep, DEAD_LETTER_S)
+    redis.call('SET', KEYS[7], how.dead_letter, 'PX', milliseconds(keep))
+  end
+  redis.call('HSET', KEYS[1], 'status', ARGV[4], 'finished_at', ARGV[5],
+    'expires_at', instant(time + retention))
+  if how.code then
+    redis.call('HSET', KEYS[1], 'code', how.code)
+  end
+  redis.call('HDEL', KEYS[1], 'owner', 'backend', 'slot')
+  redis.call('PEXPIRE', KEYS[1], milliseconds(keep))
+  redis.call('SET', KEYS[4], ARGV[6], 'PX', milliseconds(retention))
+  redis.call('ZREM', KEYS[2], ARGV[1])
+  redis.call('DEL', KEYS[3])
+  if not how.silent then
+    redis.call('XADD', KEYS[6], '*', 'id', ARGV[1], 'status', ARGV[4],
+      'backend', how.backend or '', 'slot', how.slot or '')
+  end
+  wake(how.runner)
+end

@@ -1,0 +1,3 @@
+-- include view
+-- The record as it is told (PROTOCOL 1, retention).
+return view()

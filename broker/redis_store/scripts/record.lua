@@ -1,0 +1,16 @@
+-- Part of every script about one request. KEYS: 1 record, 2 open set, 3 envelope, 4 result,
+-- 5 waiting processes, 6 outbox, 7 dead letter. ARGV[1] is the request id.
+local TERMINAL = {completed = true, failed = true, cancelled = true, expired = true}
+
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+local function instant(at)
+  return string.format('%.6f', at)
+end
+
+local function milliseconds(duration)
+  return string.format('%.0f', math.max(duration * 1000, 1))
+end

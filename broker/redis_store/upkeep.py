@@ -1,0 +1,98 @@
+"""The Upkeep port: what the keeper and the settler read and move (PROTOCOL 6 and 7)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgpack
+
+from broker.ports import DeadLetter, OutboxEntry, Reservation
+from broker.redis_store.batch import Batcher
+from broker.redis_store.fields import record_of
+from broker.redis_store.keys import Keys
+from broker.redis_store.records import RedisStore
+from broker.redis_store.scripts import script
+from schemas.codec import decode
+from schemas.envelope import Envelope
+from schemas.lifecycle import Status
+from schemas.record import Record
+from schemas.result import Result
+
+LEASE_S = 10.0
+_LETTERS_KEPT = 1_000
+_LETTER_BYTES = 64 * 1024
+
+
+class RedisUpkeep:
+    """The keeper's view of the records in Redis."""
+
+    def __init__(self, batcher: Batcher, keys: Keys, owner: str, store: RedisStore) -> None:
+        self._batcher = batcher
+        self._keys = keys
+        self._owner = owner
+        self._store = store
+
+    async def hold(self, partition: int) -> bool:
+        tag = self._keys.partitions[partition]
+        lease_ms = int(LEASE_S * 1000)
+        return bool(await self._run(tag, "hold", [self._keys.lease(tag)], self._owner, lease_ms))
+
+    async def due(self, partition: int, limit: int) -> list[Record]:
+        tag = self._keys.partitions[partition]
+        prefix = self._keys.record_prefix(tag)
+        found = await self._run(tag, "due", [self._keys.open(tag)], limit, prefix)
+        return [record_of(request_id.decode(), flat, None) for request_id, flat in found]
+
+    async def check_again(self, request_id: str, at: float) -> None:
+        tag = self._keys.tag(request_id)
+        await self._batcher.submit(tag, "ZADD", self._keys.open(tag), "XX", repr(at), request_id)
+
+    async def unpublished(self, request_id: str) -> Envelope | None:
+        envelope_key = self._keys.of_request(request_id)[2]
+        data = await self._batcher.submit(self._keys.tag(request_id), "GET", envelope_key)
+        return decode(data) if data else None
+
+    async def release(self, request_id: str, dead_owner: str) -> bool:
+        return bool(await self._store.run("release", request_id, dead_owner))
+
+    async def end(self, record: Record, result: Result) -> bool:
+        seen = (record.status.value, record.owner or "", record.attempt)
+        return bool(await self._store.run("end", record.id, *self._store.closing(result), *seen))
+
+    async def outbox(self, partition: int, limit: int) -> list[tuple[str, OutboxEntry]]:
+        tag = self._keys.partitions[partition]
+        found = await self._run(tag, "outbox", self._keys.outbox(tag), limit)
+        return [(cursor.decode(), _entry(flat)) for cursor, flat in found]
+
+    async def outbox_done(self, partition: int, cursor: str) -> None:
+        tag = self._keys.partitions[partition]
+        ms, sequence = cursor.split("-")
+        after = f"{ms}-{int(sequence) + 1}"
+        await self._run(tag, "outbox_done", self._keys.outbox(tag), cursor, after)
+
+    async def file_dead_letter(self, letter: DeadLetter) -> None:
+        filed = msgpack.packb(
+            {
+                "filed_at": time.time(),
+                "reason": letter.reason,
+                "bytes": len(letter.body),
+                "body": letter.body[:_LETTER_BYTES],
+            }
+        )
+        tag, letters = self._keys.foreign, self._keys.foreign_letters()
+        await self._batcher.submit(tag, "LPUSH", letters, filed)
+        await self._batcher.submit(tag, "LTRIM", letters, 0, _LETTERS_KEPT - 1)
+
+    async def sweep(self) -> None:
+        """Do nothing: every key that may go has a time to live."""
+
+    async def _run(self, tag: str, name: str, keys: Any, *args: Any) -> Any:
+        return await self._batcher.submit(tag, *script(name, keys, *args))
+
+
+def _entry(flat: list[bytes]) -> OutboxEntry:
+    values = iter(flat)
+    fields = {name.decode(): value.decode() for name, value in zip(values, values, strict=True)}
+    reservation = Reservation(fields["backend"], fields["slot"]) if fields["slot"] else None
+    return OutboxEntry(fields["id"], Status(fields["status"]), reservation)

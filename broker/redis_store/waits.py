@@ -1,0 +1,170 @@
+"""One pub/sub connection per process that wakes its waiters (PROTOCOL 4).
+
+A lost message costs latency only: after each reconnect every waiter looks for itself, and each
+looks every two seconds anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgpack
+import structlog
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from broker.lifecycle import backoff
+from broker.redis_store.fields import record_of
+from broker.redis_store.node import Node
+from broker.redis_store.routes import Routes
+from schemas.errors import StoreUnavailable
+from schemas.record import Record
+
+_log = structlog.get_logger("penstock.redis")
+_PING_S = 4.0
+_SILENT_S = 10.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+
+
+class Ending:
+    """One waiter for one request."""
+
+    def __init__(self) -> None:
+        self._news = asyncio.Event()
+        self._record: Record | None = None
+
+    def tell(self, record: Record | None) -> None:
+        """Wake the waiter: with the record, or to look for itself."""
+        self._record = record
+        self._news.set()
+
+    async def next(self, timeout_s: float) -> Record | None:
+        """Return the record if it came; None to look at the store."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        except TimeoutError:
+            return None
+        self._news.clear()
+        return self._record
+
+
+class Waits:
+    """Who waits in this process, for the end of a request or for a free slot."""
+
+    def __init__(self, routes: Routes, channel: str) -> None:
+        self._routes = routes
+        self._channel = channel
+        self._endings: dict[str, list[Ending]] = {}
+        self._free: dict[str, list[Callable[[], None]]] = {}
+        self._ended: list[Callable[[str], None]] = []
+        self.connected = False
+
+    @contextmanager
+    def expect(self, request_id: str) -> Iterator[Ending]:
+        """Take part while the block lasts."""
+        ending = Ending()
+        self._endings.setdefault(request_id, []).append(ending)
+        try:
+            yield ending
+        finally:
+            waiting = self._endings[request_id]
+            waiting.remove(ending)
+            if not waiting:
+                del self._endings[request_id]
+
+    def on_free(self, backend: str, wake: Callable[[], None]) -> None:
+        """Call `wake` when a slot of `backend` may be free."""
+        self._free.setdefault(backend, []).append(wake)
+
+    def on_ended(self, tell: Callable[[str], None]) -> None:
+        """Call `tell` with the id of each request whose end this process is told of."""
+        self._ended.append(tell)
+
+    async def listen(self) -> None:
+        """Hear messages, over ever new connections, until cancelled."""
+        pauses = backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        while True:
+            try:
+                await self._hear_until_lost()
+            except (RedisError, StoreUnavailable, OSError) as error:
+                if self.connected:
+                    _log.warning("no longer listening to Redis; trying again", error=str(error))
+                    pauses = backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+            self.connected = False
+            await asyncio.sleep(next(pauses))
+
+    async def _hear_until_lost(self) -> None:
+        await self._routes.find()
+        # In a cluster every node carries every message; the first that answers will do.
+        node, connection = await self._subscribed()
+        pinging = asyncio.create_task(_keep_pinging(connection), name="redis: ping")
+        try:
+            self.connected = True
+            self._look_everywhere()
+            while True:
+                message = await connection.read_response(timeout=_SILENT_S)
+                if message is None:
+                    raise TimeoutError(f"nothing heard for {_SILENT_S} s")
+                self._take(message)
+        except (RedisError, OSError):
+            # This connection notices first, so that the next call finds a fresh one.
+            await node.lost()
+            raise
+        finally:
+            pinging.cancel()
+            await connection.disconnect(nowait=True)
+
+    async def _subscribed(self) -> tuple[Node, AbstractConnection]:
+        trouble: Exception = StoreUnavailable("no Redis server is known")
+        for node in self._routes.nodes:
+            connection = node.connection()
+            try:
+                async with asyncio.timeout(2.0):
+                    await connection.connect()  # type: ignore[no-untyped-call]
+                    await connection.send_command("SUBSCRIBE", self._channel)
+                    await connection.read_response(timeout=2.0)
+            except (RedisError, OSError) as error:
+                await connection.disconnect(nowait=True)
+                trouble = error
+            else:
+                return node, connection
+        raise trouble
+
+    def _take(self, message: list[Any]) -> None:
+        if message[0] != b"message":
+            return  # the answer to a ping
+        match msgpack.unpackb(message[2], raw=True):
+            case [b"ended", request_id, flat, result]:
+                self._tell(request_id.decode(), flat, result)
+            case [b"ended", request_id]:
+                self._tell(request_id.decode(), None, None)
+            case [b"free", backend]:
+                for wake in self._free.get(backend.decode(), ()):
+                    wake()
+
+    def _tell(self, request_id: str, flat: list[bytes] | None, result: bytes | None) -> None:
+        for tell in self._ended:
+            tell(request_id)
+        if endings := self._endings.get(request_id):
+            record = record_of(request_id, flat, result) if flat else None
+            for ending in endings:
+                ending.tell(record)
+
+    def _look_everywhere(self) -> None:
+        for endings in self._endings.values():
+            for ending in endings:
+                ending.tell(None)
+        for wakes in self._free.values():
+            for wake in wakes:
+                wake()
+
+
+async def _keep_pinging(connection: AbstractConnection) -> None:
+    """Make the server speak, so that silence means a dead connection."""
+    while True:
+        await asyncio.sleep(_PING_S)
+        await connection.send_command("PING", check_health=False)

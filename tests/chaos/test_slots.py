@@ -1,0 +1,96 @@
+"""Slots are exact over all processes: a backend of eight never sees nine calls at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.chaos.account import Account
+from tests.chaos.client import Client
+from tests.chaos.load import backlog_gone, drain
+from tests.chaos.slots import slots_held
+from tests.fakes.stack import Setup, Stack, backend_process
+
+LIMIT = 8
+WORKERS = 4
+KILLING_S = 30.0
+MODEL = "jitter-20-120"
+BACKLOG = 150
+
+
+@pytest.mark.chaos
+@pytest.mark.realservers
+@pytest.mark.timeout(240)
+def test_a_limit_of_eight_holds_while_workers_are_killed(tmp_path: Path) -> None:
+    seed = random.randrange(10_000)
+    print(f"seed {seed}")
+    with backend_process(tmp_path) as (url, _):
+        setup = Setup(
+            engine="real",
+            backends={"fake": {"urls": [f"{url}/v1"], "concurrency": LIMIT, "timeout_s": 10}},
+            models={MODEL: {"targets": [{"backend": "fake"}]}},
+            workers=WORKERS,
+        )
+        with Stack(tmp_path, setup) as stack:
+            asyncio.run(_check(stack, url, random.Random(seed)))
+
+
+async def _check(stack: Stack, backend_url: str, draw: random.Random) -> None:
+    account = Account("slots")
+    async with aiohttp.ClientSession() as session:
+        client = Client(session, stack.urls, MODEL)
+        load = asyncio.create_task(_load(client, account, backend_url))
+        kills = await _kill_workers(stack, draw)
+        load.cancel()
+        await asyncio.gather(load, return_exceptions=True)
+        await drain(client, account, [entry for entry in account.entries if entry.id], 60)
+        assert not await backlog_gone(client, 20)
+        assert not await slots_held(stack.servers["redis"].url)
+        async with session.get(f"{backend_url}/ledger", params={"summary": ""}) as told:
+            summary = await told.json()
+    ends = [entry for entry in account.entries if entry.id and entry.status != "completed"]
+    print(f"{len(account.entries)} submitted, {kills}, {summary}")
+    assert not stack.died(), stack.logs()
+    assert summary["high_water"] == LIMIT
+    # A request that met three kills in a row may be set aside; nothing else may end otherwise.
+    assert {entry.error_code for entry in ends} <= {"poisoned"}
+
+
+async def _kill_workers(stack: Stack, draw: random.Random) -> dict[str, int]:
+    """SIGKILL or SIGTERM one worker after another; at least two always run."""
+    counts = {"SIGKILL": 0, "SIGTERM": 0}
+    until = time.monotonic() + KILLING_S
+    await asyncio.sleep(3)
+    while time.monotonic() < until:
+        role = f"worker-{draw.randrange(WORKERS)}"
+        if draw.random() < 0.5:
+            counts["SIGKILL"] += 1
+            await asyncio.to_thread(stack.kill, role)
+        else:
+            counts["SIGTERM"] += 1
+            code = await asyncio.to_thread(stack.terminate, role)
+            assert code == 0, stack.logs()
+        await asyncio.sleep(draw.uniform(0.1, 1.0))
+        await asyncio.to_thread(stack.restart, role)
+        await asyncio.sleep(draw.uniform(0.5, 2.0))
+    return counts
+
+
+async def _load(client: Client, account: Account, backend_url: str) -> None:
+    """Keep a backlog, so that every slot is always wanted."""
+    seen = 0
+    while True:
+        async with client.session.get(
+            f"{backend_url}/ledger", params={"answered_from": str(seen)}
+        ) as told:
+            answered = (await told.json())["answered"]
+        seen += len(answered)
+        account.answer(answered)
+        for _ in range(BACKLOG - account.in_flight):
+            await client.submit(account, door=0, priority="normal")
+        await asyncio.sleep(0.1)
