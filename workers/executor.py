@@ -70,7 +70,8 @@ class Executor:
         self, delivery: Delivery, reservation: Reservation, target: Target, max_attempts: int
     ) -> None:
         """Carry one delivery, whose slot is reserved, to its settlement."""
-        claim = await self._claim(delivery.envelope, reservation)
+        with self._inflight.claiming(delivery.envelope.id):
+            claim = await self._claim(delivery.envelope, reservation)
         if not isinstance(claim, Run):
             await self._settlement.free([reservation])
             await self._settle_unclaimed(delivery, claim)
@@ -96,7 +97,7 @@ class Executor:
     async def _owner_is_gone(self, found: Running, request_id: str) -> bool:
         if found.owner == self._engine.owner:
             # Ours by name but not in our hands: its run ended between two steps of ours.
-            return found.same_generation and self._inflight.get(request_id) is None
+            return found.same_generation and not self._inflight.knows(request_id)
         members = self._engine.members
         age = await persistently(lambda: members.last_beat(found.owner), "look for the owner")
         return age is None
@@ -108,7 +109,8 @@ class Executor:
             case Early():
                 await self._settlement.park(delivery, claim)
             case Running() if (run := self._adopter(delivery, claim)) is not None:
-                run.deliveries.append(delivery)
+                if not run.adopt(delivery):
+                    await delivery.requeue()
             case Running():
                 members = self._engine.members
                 age = await persistently(lambda: members.last_beat(claim.owner), "look again")

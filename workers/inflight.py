@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from broker.ports import Delivery, Reservation
@@ -15,8 +17,9 @@ from schemas.result import Result
 class InFlight:
     """One request in the hands of this process.
 
-    `deliveries` are all live hand-overs of its message; they are settled together. `abort` drops
-    the backend call. `holds_slot` ends before the slot is freed, or a heartbeat would renew it.
+    `deliveries` are all live hand-overs of its message; they are settled together, once. `abort`
+    drops the backend call. `holds_slot` ends before the slot is freed, or a heartbeat would renew
+    it.
     """
 
     envelope: Envelope
@@ -26,6 +29,18 @@ class InFlight:
     started_at: float = 0.0
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     holds_slot: bool = True
+    is_settled: bool = False
+
+    def adopt(self, delivery: Delivery) -> bool:
+        """Take in one more hand-over of this message; False when the others are settled already."""
+        if not self.is_settled:
+            self.deliveries.append(delivery)
+        return not self.is_settled
+
+    def settle(self) -> list[Delivery]:
+        """Return all hand-overs, to be settled now; none is adopted any more."""
+        self.is_settled = True
+        return self.deliveries
 
     def abort(self) -> None:
         """Drop the backend call: the record is terminal already, or the grace has ended."""
@@ -45,6 +60,7 @@ class InFlightMap:
 
     def __init__(self) -> None:
         self._runs: dict[str, InFlight] = {}
+        self._claims: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -55,6 +71,21 @@ class InFlightMap:
     def get(self, request_id: str) -> InFlight | None:
         """Return the run of a request, if it runs here."""
         return self._runs.get(request_id)
+
+    @contextmanager
+    def claiming(self, request_id: str) -> Iterator[None]:
+        """Note that a delivery of this request is being claimed here."""
+        self._claims[request_id] += 1
+        try:
+            yield
+        finally:
+            self._claims[request_id] -= 1
+            if not self._claims[request_id]:
+                del self._claims[request_id]
+
+    def knows(self, request_id: str) -> bool:
+        """Tell whether it runs here, or another delivery of it may just have begun to."""
+        return request_id in self._runs or self._claims[request_id] > 1
 
     def abort(self, request_id: str) -> None:
         """Drop the call of a request that has ended elsewhere, if it runs here."""

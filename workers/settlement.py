@@ -66,7 +66,7 @@ class Settlement:
         if finish.won:
             FINISHED.labels(run.envelope.model, outcome.result.status).inc()
         await self._free_slot(run)
-        await _settle_all(run.deliveries, finish)
+        await _settle_all(run.settle(), finish)
 
     async def retry(self, run: InFlight, delay_s: float) -> None:
         """Confirmed copy -> record -> slot -> ack (PROTOCOL 5: never the record first)."""
@@ -76,7 +76,7 @@ class Settlement:
         await persistently(lambda: store.requeue(copy, run.attempt), "requeue the record")
         RETRIED.labels(run.envelope.model).inc()
         await self._free_slot(run)
-        await _ack_all(run.deliveries)
+        await _ack_all(run.settle())
 
     async def give_back(self, run: InFlight) -> None:
         """Return a started request unfinished, for another worker to run: no ack."""
@@ -85,7 +85,7 @@ class Settlement:
         except EngineError as error:
             _log.warning("left to the keeper", request=run.envelope.id, error=str(error))
         await self._free_slot(run)
-        await requeue_all(run.deliveries)
+        await requeue_all(run.settle())
 
     async def drop_finished(self, delivery: Delivery) -> None:
         """Ack a delivery whose record is terminal or has a newer copy."""

@@ -11,7 +11,7 @@ import structlog
 
 from broker.amqp.connection import STABLE_S, Link
 from broker.amqp.counters import Counters
-from broker.amqp.declare import Declarer
+from broker.amqp.declare import GONE_QUEUE_S, Declarer
 from broker.amqp.subscription import Incoming, Receipt, Subscription
 from broker.lifecycle import Tasks, backoff, cancelled_from_outside
 from broker.ports import Delivery
@@ -115,6 +115,7 @@ class QueueConsumer:
             if watch.done():
                 self._counters.subscriptions_lost += 1
                 self._note(f"{self.name} is not consumed: {watch.result()}")
+                await asyncio.sleep(GONE_QUEUE_S)
                 return
         finally:
             watch.cancel()

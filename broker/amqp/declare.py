@@ -15,6 +15,9 @@ from broker.amqp.session import RPC_LIMIT_S, Session, close_channel, translated
 from broker.topology import ExchangeSpec, QueueSpec, Topology
 from schemas.errors import TopologyDrift
 
+# RabbitMQ tells the consumers of a deleted queue about 30 ms later. One that is declared again
+# before that keeps them: they count as consumers, take messages, and never hand any over.
+GONE_QUEUE_S = 0.2
 _SHARED = "shared"
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>queue|exchange) '(?P<name>[^']+)'"

@@ -18,7 +18,7 @@ from aiormq.abc import AbstractChannel
 
 from broker.amqp.connection import Link
 from broker.amqp.counters import Counters
-from broker.amqp.declare import Declarer
+from broker.amqp.declare import GONE_QUEUE_S, Declarer
 from broker.amqp.session import Session, close_channel, translated
 from broker.lifecycle import Tasks
 from broker.topology import QueueSpec
@@ -171,6 +171,7 @@ class Publisher:
         if isinstance(refusal, ChannelNotFoundEntity) or not message.direct:
             await self._declarer.shared(session, missed_at)
         if message.direct:
+            await asyncio.sleep(GONE_QUEUE_S)
             await self._declarer.ensure(session, message.queue, missed_at)
 
     async def _usable(self) -> _Shared:

@@ -6,6 +6,7 @@ aio-pika's robust connection forgets prefetch values and hides losses, so the pl
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,9 @@ CONNECT_LIMIT_S = 5.0
 RPC_LIMIT_S = 5.0
 PROBE_EVERY_S = 3.0
 CLOSE_LIMIT_S = 2.0
+
+# Each of its complaints also reaches us as an exception, and we say it once instead of each try.
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from broker.amqp.counters import Counters
 from broker.amqp.session import RPC_LIMIT_S, Session, close_channel, translated
 from schemas.errors import EngineError
 
-CHECK_EVERY_S = 5.0
+CHECK_EVERY_S = 4.0
 _STRIKES = 2
 # Quorum queues can lose acks that are followed at once by the channel's close.
 _LAST_ACKS_S = 0.1

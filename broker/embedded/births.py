@@ -5,8 +5,7 @@ from __future__ import annotations
 import apsw
 import msgpack
 
-from broker.embedded.endings import erase
-from broker.embedded.rows import Row, find, result_of, row_from
+from broker.embedded.rows import Row, find, row_from
 from broker.scheduling.checks import Open, next_check
 from schemas.codec import encode
 from schemas.envelope import Envelope
@@ -22,18 +21,14 @@ INSERT INTO requests (
 
 
 def create(file: apsw.Connection, envelope: Envelope, now: float) -> bool:
-    """Insert a request; False if the id is taken.
-
-    A request that was refused after its record was made may be accepted anew, by a higher
-    generation: late copies of the refused one are then older.
-    """
+    """Insert a request; False if the id is taken, but by this very call."""
     there = find(file, envelope.id)
-    if there is not None:
-        if envelope.generation <= there.generation or not _was_refused(file, there, now):
-            return False
-        erase(file, there.seq)
-    insert(file, envelope, now)
-    return True
+    if there is None:
+        insert(file, envelope, now)
+        return True
+    untouched = there.status == Status.QUEUED and there.attempt == 0
+    stored = file.execute("SELECT data FROM envelopes WHERE seq = ?", (there.seq,)).get
+    return untouched and bool(stored == encode(envelope))
 
 
 def insert(file: apsw.Connection, envelope: Envelope, now: float) -> Row:
@@ -76,10 +71,3 @@ def _as_open(envelope: Envelope) -> Open:
         deadline=envelope.deadline,
         copy_apart=False,
     )
-
-
-def _was_refused(file: apsw.Connection, row: Row, now: float) -> bool:
-    if row.status != Status.FAILED:
-        return False
-    result = result_of(file, row.seq, now)
-    return result is not None and result.code == "not_accepted"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import apsw
 
@@ -27,18 +28,27 @@ WHERE seq = ?
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a commit writes; a dead letter keeps its envelope to be redriven from."""
+    """What a commit writes; a dead letter keeps its envelope to be redriven from.
+
+    `told` is False for a refusal, which nobody may take for a result: no outbox entry.
+    """
 
     result: Result
     attempt: int
     retention_s: float
     reservation: Reservation | None = None
     keep_envelope: bool = False
+    told: bool = True
 
 
 def finish(file: apsw.Connection, row: Row, ending: Ending) -> bool:
-    """Commit unless the row is terminal or a newer attempt runs; tell whether this one won."""
+    """Commit unless the row is terminal or a newer attempt runs; tell whether this one won.
+
+    The same result is the same commit, whose first answer was lost: it has won.
+    """
     result = ending.result
+    if row.status in TERMINAL:
+        return _is_stored(file, row, result)
     if not commit_wins(Status(row.status), row.attempt, result.status, ending.attempt):
         return False
     _conclude(file, row, ending)
@@ -56,22 +66,31 @@ def cancel(file: apsw.Connection, request_id: str, retention_s: float, now: floa
 
 
 def take_back(file: apsw.Connection, request_id: str, retention_s: float, now: float) -> bool:
-    """End a waiting request as refused; True also when it already is."""
+    """End a waiting request as refused, while no worker ever had it.
+
+    True also when it already is, or when there is none.
+    """
     row = find(file, request_id)
     if row is None:
-        return False
-    if row.status != Status.QUEUED:
+        return True
+    if row.status in TERMINAL:
         result = result_of(file, row.seq, now)
         return result is not None and result.code == "not_accepted"
-    _conclude(file, row, Ending(_bare(Status.FAILED, "not_accepted", now), 0, retention_s))
+    if row.status != Status.QUEUED or row.attempt > 0:
+        return False
+    refusal = _bare(Status.FAILED, "not_accepted", now)
+    _conclude(file, row, Ending(refusal, 0, retention_s, told=False))
     return True
 
 
 def end(file: apsw.Connection, record: Record, result: Result, retention_s: float) -> bool:
     """End an open request, if it is still as the keeper saw it."""
     row = find(file, record.id)
-    seen = (record.status, record.owner, record.attempt)
-    if row is None or record.terminal or (row.status, row.owner, row.attempt) != seen:
+    if row is None:
+        return False
+    if row.status in TERMINAL:
+        return _is_stored(file, row, result)
+    if (row.status, row.owner, row.attempt) != (record.status, record.owner, record.attempt):
         return False
     _conclude(file, row, Ending(result, row.attempt, retention_s))
     return True
@@ -93,7 +112,7 @@ def sweep(file: apsw.Connection, now: float) -> bool:
     some_gone = "SELECT seq FROM requests WHERE gone_at <= ? LIMIT ?"
     expired = file.execute(some_expired, (now, _SWEEP_BATCH)).fetchall()
     file.executemany("DELETE FROM results WHERE seq = ?", expired)
-    gone = file.execute(some_gone, (now, _SWEEP_BATCH)).fetchall()
+    gone: list[Any] = file.execute(some_gone, (now, _SWEEP_BATCH)).fetchall()
     for (seq,) in gone:
         erase(file, seq)
     return len(expired) == _SWEEP_BATCH or len(gone) == _SWEEP_BATCH
@@ -104,6 +123,11 @@ def erase(file: apsw.Connection, seq: int) -> None:
     file.execute("DELETE FROM envelopes WHERE seq = ?", (seq,))
     file.execute("DELETE FROM results WHERE seq = ?", (seq,))
     file.execute("DELETE FROM requests WHERE seq = ?", (seq,))
+
+
+def _is_stored(file: apsw.Connection, row: Row, result: Result) -> bool:
+    stored = file.execute("SELECT data FROM results WHERE seq = ?", (row.seq,)).get
+    return bool(stored == encode_result(result))
 
 
 def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
@@ -120,6 +144,11 @@ def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
         "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
         (row.seq, expires_at, encode_result(result)),
     )
+    if ending.told:
+        _tell_outbox(file, row, ending)
+
+
+def _tell_outbox(file: apsw.Connection, row: Row, ending: Ending) -> None:
     held = ending.reservation
     file.execute(
         "INSERT INTO outbox (partition, request_id, status, backend, reservation)"
@@ -127,7 +156,7 @@ def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
         (
             row.partition,
             row.id,
-            result.status.value,
+            ending.result.status.value,
             held.backend if held else None,
             held.id if held else None,
         ),

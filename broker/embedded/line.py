@@ -138,7 +138,10 @@ class LineConsumer:
     def hand(self, key: Key, envelope: Envelope) -> None:
         """Hand one request over."""
         self._unsettled += 1
-        self._deliver(LineDelivery(self._line, self, key, envelope))
+        try:
+            self._deliver(LineDelivery(self._line, self, key, envelope))
+        except Exception:  # noqa: BLE001  because the other deliveries of the batch must go out
+            _log.exception("a receiver failed", request=key.id)
 
     def settled(self) -> None:
         """One of the deliveries is settled."""
@@ -146,7 +149,7 @@ class LineConsumer:
 
 
 class LineDelivery:
-    """Fills `Delivery`. The file changes with the record's steps alone, so an ack writes nothing."""
+    """Fills `Delivery`. Only the record's own steps change the file: an ack writes nothing."""
 
     def __init__(self, line: Line, consumer: LineConsumer, key: Key, envelope: Envelope) -> None:
         self._line = line

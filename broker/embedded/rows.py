@@ -72,7 +72,7 @@ class Placed:
 
 def find(file: apsw.Connection, request_id: str) -> Row | None:
     """Return the row of a request, tombstones included."""
-    found = file.execute("SELECT * FROM requests WHERE id = ?", (request_id,)).fetchone()
+    found = file.execute("SELECT * FROM requests WHERE id = ?", (request_id,)).get
     return None if found is None else row_from(found)
 
 

@@ -61,9 +61,13 @@ def take_over(
 def next_attempt(
     file: apsw.Connection, request_id: str, attempt: int, claimant: Claimant, now: float
 ) -> bool:
-    """Write attempt + 1, if this process still runs it as `attempt`."""
+    """Write attempt + 1, if this process still runs it as `attempt`; True if that is written."""
     row = find(file, request_id)
-    if row is None or not _runs_as(row, claimant.owner, attempt):
+    if row is None:
+        return False
+    if _runs_as(row, claimant.owner, attempt + 1) and row.reservation == claimant.reservation:
+        return True
+    if not _runs_as(row, claimant.owner, attempt):
         return False
     file.execute(
         "UPDATE requests SET attempt = attempt + 1, reservation = ?, next_check = ? WHERE seq = ?",

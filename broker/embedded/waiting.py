@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import apsw
 import orjson
@@ -63,7 +64,8 @@ def unpark(file: apsw.Connection, now: float) -> list[tuple[str, str]]:
         " SELECT seq FROM requests WHERE status = 'queued' AND parked = 1 AND not_before <= ?"
         " ORDER BY not_before LIMIT ?) RETURNING model, priority"
     )
-    return sorted(set(file.execute(query, (now, _UNPARK_BATCH)).fetchall()))
+    moved: list[Any] = file.execute(query, (now, _UNPARK_BATCH)).fetchall()
+    return sorted(set(moved))
 
 
 def _envelope(file: apsw.Connection, key: Key) -> Envelope | None:
@@ -73,7 +75,7 @@ def _envelope(file: apsw.Connection, key: Key) -> Envelope | None:
         " WHERE q.seq = ? AND q.id = ? AND q.generation = ? AND q.status = 'queued'"
         " AND q.parked = 0",
         (key.seq, key.id, key.generation),
-    ).fetchone()
+    ).get
     if found is None:
         return None
     data, not_before = found

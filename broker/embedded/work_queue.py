@@ -64,7 +64,8 @@ class EmbeddedQueue:
         return consumer
 
     async def consume_dead(self, receive: Callable[[DeadLetter], object]) -> Consumer:
-        """Nothing sets a row aside behind our back: this never calls `receive`."""
+        """Return a consumer that never calls `receive`: nothing sets a row aside behind us."""
+        del receive
         return _NoConsumer()
 
     async def depth(self, model: str, priority: Priority) -> int:

@@ -113,6 +113,11 @@ class Writer:
         except apsw.FullError as error:
             self._roll_back()
             self._write_singly(batch, error)
+        except apsw.BusyError:
+            # Another program holds the file, a backup perhaps; nothing of ours is in doubt.
+            self._roll_back()
+            for task in batch:
+                task.error = StoreUnavailable("Another program has locked the data file.")
         except Exception as error:  # noqa: BLE001  because every waiting caller must be told
             self._break(error)
             for task in batch:
@@ -150,6 +155,8 @@ class Writer:
         if self.broken:
             return
         self.broken = f"The data file can no longer be written: {error}."
+        # What the WAL holds must not be taken for written by a clean close.
+        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         _log.critical("store broken, the process must end", error=str(error))
         self._call(self._on_broken, self.broken)
 

@@ -22,7 +22,7 @@ from redis.exceptions import (
 )
 
 from broker.lifecycle import Tasks
-from broker.redis_store.node import Command, Node
+from broker.redis_store.node import Node, pack
 from broker.redis_store.routes import Routes
 from broker.redis_store.scripts import source_of
 from schemas.errors import StoreUnavailable
@@ -33,6 +33,7 @@ _FLIGHTS = 4  # pipelines on their way to one server; what comes meanwhile makes
 _MOST_COMMANDS = 256
 _MOST_BYTES = 16 * 1024 * 1024
 _MOST_TRIES = 4
+_ASKING = pack("ASKING")
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +41,8 @@ class _Order:
     """One command on its way. `to` names a server that overrules the tag's."""
 
     tag: str
-    command: Command
+    command: tuple[Any, ...]
+    packed: bytes
     answer: asyncio.Future[Any]
     tries: int = 0
     to: Node | None = None
@@ -59,8 +61,9 @@ class Batcher:
 
     def submit(self, tag: str, *command: Any) -> asyncio.Future[Any]:
         """Send `command` to the server of `tag`; the future fails with StoreUnavailable."""
-        loop = asyncio.get_running_loop()
-        order = _Order(tag, command, loop.create_future())
+        # Packed here, so that an argument that cannot be sent is its own caller's error.
+        answer = asyncio.get_running_loop().create_future()
+        order = _Order(tag, command, pack(*command), answer)
         if self._closed:
             order.answer.set_exception(StoreUnavailable("the store is closed"))
         else:
@@ -164,15 +167,15 @@ class _Lane:
             order = self.queue.popleft()
             if not order.answer.done():  # its caller may have been cancelled
                 batch.append(order)
-                size += sum(len(part) for part in order.command if type(part) is bytes)
+                size += len(order.packed)
         return batch
 
     async def _fly(self, batch: list[_Order]) -> None:
         try:
             async with asyncio.timeout(FLIGHT_S):
-                answers = await self._node.run(_commands(batch))
+                answers = await self._node.run(_packed(batch))
         except TimeoutError:
-            await self._node.lost()
+            await self._node.forget()
             # Who queued behind it has waited as long; another turn would double the bound.
             self._lose(batch, f"Redis at {self._node} did not answer within {FLIGHT_S} s")
             self._lose(list(self.queue), f"Redis at {self._node} does not answer")
@@ -208,7 +211,8 @@ class _Lane:
         order.to, order.asking = None, False
         if isinstance(error, NoScriptError):
             # EVAL keeps the script in the server's cache for the next EVALSHA.
-            order.command = ("EVAL", source_of(order.command[1]), *order.command[2:])
+            _, sha, *rest = order.command
+            order.packed = pack("EVAL", source_of(sha), *rest)
             self._batcher.again(order)
         elif isinstance(error, MovedError):
             self._batcher.find_again([order])
@@ -231,10 +235,7 @@ def fail(orders: Any, why: str) -> None:
             order.answer.set_exception(StoreUnavailable(why))
 
 
-def _commands(batch: list[_Order]) -> list[Command]:
-    commands: list[Command] = []
-    for order in batch:
-        if order.asking:
-            commands.append(("ASKING",))
-        commands.append(order.command)
-    return commands
+def _packed(batch: list[_Order]) -> list[bytes]:
+    return [
+        part for order in batch for part in ((_ASKING,) if order.asking else ()) + (order.packed,)
+    ]

@@ -6,7 +6,7 @@ import asyncio
 
 from redis.exceptions import ResponseError
 
-from broker.redis_store.node import Node
+from broker.redis_store.node import Node, pack
 from schemas.errors import StoreUnavailable
 
 _ANSWER_S = 2.0
@@ -16,7 +16,9 @@ async def look_at(node: Node) -> list[str]:
     """Return warnings about `node`. Raises StoreUnavailable when it does not serve."""
     try:
         async with asyncio.timeout(_ANSWER_S):
-            answers = await node.run([("PING",), ("INFO", "memory"), ("INFO", "persistence")])
+            answers = await node.run(
+                [pack("PING"), pack("INFO", "memory"), pack("INFO", "persistence")]
+            )
     except TimeoutError as error:
         raise StoreUnavailable(f"Redis at {node} does not answer") from error
     for answer in answers:

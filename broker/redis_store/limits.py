@@ -22,15 +22,13 @@ class RedisLimits:
         self._keys = keys
         self._owner = owner
         self._waits = waits
-        self._losses_told: dict[str, int] = defaultdict(int)
+        # The last pulse of each backend that this process saw: the proof of what Redis forgot.
+        self._seen: dict[str, int] = defaultdict(int)
 
     async def reserve(self, backend: str, limit: int, reservation_ids: Sequence[str]) -> int:
-        losses, suspect = self._suspect(backend)
-        granted: int = await self._run(
-            "reserve", backend, limit, self._owner, suspect, *reservation_ids
-        )
-        self._losses_told[backend] = losses
-        return granted
+        args = (limit, self._owner, self._seen[backend], *reservation_ids)
+        granted, self._seen[backend] = await self._run("reserve", backend, *args)
+        return int(granted)
 
     async def release(self, reservations: Iterable[Reservation]) -> None:
         await asyncio.gather(
@@ -53,14 +51,7 @@ class RedisLimits:
         self._waits.on_free(backend, wake)
 
     async def _renew(self, backend: str, ids: list[str]) -> None:
-        losses, suspect = self._suspect(backend)
-        await self._run("renew", backend, suspect, *ids)
-        self._losses_told[backend] = losses
-
-    def _suspect(self, backend: str) -> tuple[int, int]:
-        """Tell whether Redis failed since this process last touched the backend's slots."""
-        losses = self._batcher.routes.losses
-        return losses, int(losses > self._losses_told[backend])
+        self._seen[backend] = await self._run("renew", backend, self._seen[backend], *ids)
 
     async def _run(self, name: str, backend: str, *args: Any) -> Any:
         command = script(name, self._keys.of_backend(backend), *args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from broker.claims import Claim, Done, Early, Finish, Late, Run, Running
@@ -21,7 +22,7 @@ from schemas.lifecycle import Status
 from schemas.record import Record
 from schemas.result import Result, decode_result, encode_result
 
-# Redis drops keys a little late, never early, and nobody asks about records that old.
+# A wake-up can be lost; this bounds what that costs.
 _LOOK_AGAIN_S = 2.0
 
 
@@ -55,36 +56,32 @@ class RedisStore:
         until = time.monotonic() + timeout_s
         with self._waits.expect(request_id) as ending:
             while (left := until - time.monotonic()) > 0:
-                try:
+                # Redis may come back in time; meanwhile there is nothing to tell.
+                with suppress(StoreUnavailable):
                     record = await self._watch(request_id)
-                except StoreUnavailable:
-                    # It may come back in time; meanwhile nobody can tell us anything.
-                    record, known = None, False
-                else:
-                    known = True
-                if known and (record is None or record.terminal):
-                    return record
+                    if record is None or record.terminal:
+                        return record
                 ended = await ending.next(min(left, _LOOK_AGAIN_S))
                 if ended is not None:
                     return ended
         return await self.get(request_id)
 
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
-        found = {}
         asked = [
             self._batcher.submit(
                 self._keys.tag(each), "HMGET", self._keys.record(each), "status", "expires_at"
             )
             for each in request_ids
         ]
-        for request_id, answer in zip(request_ids, await _all(asked), strict=True):
-            status, expires_at = answer
-            if status and not (expires_at and float(expires_at) <= time.time()):
-                found[request_id] = Status(status.decode())
-        return found
+        answers = zip(request_ids, await asyncio.gather(*asked), strict=True)
+        return {
+            each: Status(status.decode())
+            for each, (status, expires_at) in answers
+            if status and not (expires_at and float(expires_at) <= time.time())
+        }
 
     async def witness(self, request_ids: Sequence[str]) -> dict[str, Status]:
-        asked = [self.run("witness", each, self._owner) for each in request_ids]
+        asked = [self._send("witness", each, self._owner) for each in request_ids]
         answers = zip(request_ids, await asyncio.gather(*asked), strict=True)
         return {each: Status(status.decode()) for each, status in answers if status}
 
@@ -138,9 +135,7 @@ class RedisStore:
 
     async def run(self, name: str, request_id: str, *args: Any) -> Any:
         """Run a script about one request."""
-        keys = self._keys.of_request(request_id)
-        command = script(name, keys, request_id, *args)
-        return await self._batcher.submit(self._keys.tag(request_id), *command)
+        return await self._send(name, request_id, *args)
 
     def closing(self, result: Result) -> tuple[Any, ...]:
         """Return the arguments of every script that ends a request (scripts/close.lua)."""
@@ -151,6 +146,10 @@ class RedisStore:
             repr(result.finished_at),
             encode_result(result),
         )
+
+    def _send(self, name: str, request_id: str, *args: Any) -> asyncio.Future[Any]:
+        command = script(name, self._keys.of_request(request_id), request_id, *args)
+        return self._batcher.submit(self._keys.tag(request_id), *command)
 
     async def _watch(self, request_id: str) -> Record | None:
         return _record(request_id, await self.run("watch", request_id, self._owner))
@@ -196,17 +195,3 @@ def _record(request_id: str, answer: Any) -> Record | None:
 
 def _ended(status: Status, code: str) -> Result:
     return Result(status=status, finished_at=time.time(), code=code, message=TERMINAL_CODES[code])
-
-
-async def _all(asked: Sequence[Any]) -> list[Any]:
-    """Await each, so that no failure of a later one stays unread."""
-    answers: list[Any] = []
-    trouble: StoreUnavailable | None = None
-    for future in asked:
-        try:
-            answers.append(await future)
-        except StoreUnavailable as error:
-            trouble = error
-    if trouble:
-        raise trouble
-    return answers

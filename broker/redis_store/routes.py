@@ -9,7 +9,7 @@ from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
 from broker.redis_store.connect import Address, Dialler
-from broker.redis_store.node import Node
+from broker.redis_store.node import Node, pack
 from schemas.errors import StoreUnavailable
 
 _FIND_S = 2.0
@@ -33,11 +33,6 @@ class Routes:
         if self._single:
             return [self._single]
         return list({str(node): node for _, _, node in self._ranges}.values())
-
-    @property
-    def losses(self) -> int:
-        """How often a server failed so far."""
-        return sum(node.losses for node in self._nodes.values())
 
     def node_of(self, tag: str) -> Node | None:
         """Return the server that holds `tag`; None while that is not known."""
@@ -95,14 +90,14 @@ class Routes:
         raise trouble
 
     async def _ask(self, node: Node) -> None:
-        (info,) = await node.run([("INFO", "cluster")])
+        (info,) = await node.run([pack("INFO", "cluster")])
         if isinstance(info, ResponseError):
             raise StoreUnavailable(f"Redis at {node} refuses: {info}")
         self.cluster = b"cluster_enabled:1" in info
         if not self.cluster:
             self._single = node
             return
-        (slots,) = await node.run([("CLUSTER SLOTS",)])
+        (slots,) = await node.run([pack("CLUSTER SLOTS")])
         if isinstance(slots, ResponseError):
             raise StoreUnavailable(f"Redis at {node} does not know its cluster: {slots}")
         self._ranges = [self._range(entry, node) for entry in slots]

@@ -112,7 +112,7 @@ class Waits:
                 self._take(message)
         except (RedisError, OSError):
             # This connection notices first, so that the next call finds a fresh one.
-            await node.lost()
+            await node.forget()
             raise
         finally:
             pinging.cancel()

@@ -33,10 +33,12 @@ from tests.chaos.load import (
 )
 from tests.chaos.planted import FAULTS
 from tests.chaos.report import columns, line, summary
-from tests.chaos.slots import slots_held
+from tests.chaos.slots import slots_left
 from tests.chaos.strikes import Kill, plan, strike
 from tests.chaos.verdict import adopt, judge, recoveries, take_overs
 from tests.fakes.stack import Engine, Setup, Stack, backend_process
+
+BACKEND = "fake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class Drill:
         found = adopt(account, (await self._ledger(session, "since", first_call))["calls"])
         await drain(client, account, found, bound)
         if not unrest and "redis" in self.stack.servers:
-            unrest += await slots_held(self.stack.servers["redis"].url)
+            unrest += await slots_left(self.stack.servers["redis"].url, BACKEND)
         return unrest
 
     async def _ledger(
@@ -197,13 +199,13 @@ def stage(options: Options, directory: Path) -> Iterator[tuple[Stack, str]]:
         setup = Setup(
             engine=options.engine,
             backends={
-                "fake": {
+                BACKEND: {
                     "urls": [f"{url}/v1"],
                     "concurrency": options.concurrency,
                     "timeout_s": 30,
                 }
             },
-            models={options.model: {"targets": [{"backend": "fake"}]}},
+            models={options.model: {"targets": [{"backend": BACKEND}]}},
             apis=options.apis,
             workers=options.workers,
             fault=options.plant,

@@ -1,4 +1,4 @@
-"""What Redis still holds of backend slots, read without Penstock."""
+"""How many slots of a backend Redis holds, read past Penstock's own code for it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ import time
 
 import redis.asyncio
 
+from broker.redis_store.keys import Keys
+from schemas.config import ServerConfig
 
-async def slots_held(url: str, bound_s: float = 12.0) -> list[str]:
-    """Wait until no slot set has a member; return those that still have. Leases last 8 s."""
-    until = time.monotonic() + bound_s
+NAMESPACE = ServerConfig().namespace
+
+
+async def slots_held(url: str, backend: str) -> int:
+    """Return the number of slots whose lease has not ended; ended ones bind nobody."""
+    slots, *_ = Keys(NAMESPACE).of_backend(backend)
     client = redis.asyncio.Redis.from_url(url)
     try:
-        while True:
-            keys = client.scan_iter(match="*{limits}*", count=500, _type="zset")
-            sets = {key.decode(): await client.zcard(key) async for key in keys if b"slot" in key}
-            held = [f"{key} holds {count}" for key, count in sets.items() if count]
-            if not held or time.monotonic() > until:
-                return held
-            await asyncio.sleep(0.3)
+        return int(await client.zcount(slots, time.time() * 1000, "+inf"))
     finally:
         await client.aclose()
+
+
+async def slots_left(url: str, backend: str, bound_s: float = 12.0) -> list[str]:
+    """Wait until no slot is held, as long as a dead process's lease may last; say what is left."""
+    until = time.monotonic() + bound_s
+    while held := await slots_held(url, backend):
+        if time.monotonic() > until:
+            return [f"{held} slots of {backend} are held"]
+        await asyncio.sleep(0.3)
+    return []

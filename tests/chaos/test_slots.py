@@ -13,13 +13,13 @@ import pytest
 from tests.chaos.account import Account
 from tests.chaos.client import Client
 from tests.chaos.load import backlog_gone, drain
-from tests.chaos.slots import slots_held
+from tests.chaos.slots import slots_held, slots_left
 from tests.fakes.stack import Setup, Stack, backend_process
 
 LIMIT = 8
 WORKERS = 4
 KILLING_S = 30.0
-MODEL = "jitter-20-120"
+BACKEND, MODEL = "fake", "jitter-20-120"
 BACKLOG = 150
 
 
@@ -32,8 +32,8 @@ def test_a_limit_of_eight_holds_while_workers_are_killed(tmp_path: Path) -> None
     with backend_process(tmp_path) as (url, _):
         setup = Setup(
             engine="real",
-            backends={"fake": {"urls": [f"{url}/v1"], "concurrency": LIMIT, "timeout_s": 10}},
-            models={MODEL: {"targets": [{"backend": "fake"}]}},
+            backends={BACKEND: {"urls": [f"{url}/v1"], "concurrency": LIMIT, "timeout_s": 10}},
+            models={MODEL: {"targets": [{"backend": BACKEND}]}},
             workers=WORKERS,
         )
         with Stack(tmp_path, setup) as stack:
@@ -46,11 +46,13 @@ async def _check(stack: Stack, backend_url: str, draw: random.Random) -> None:
         client = Client(session, stack.urls, MODEL)
         load = asyncio.create_task(_load(client, account, backend_url))
         kills = await _kill_workers(stack, draw)
+        # If this is 0, what is found at the end says nothing.
+        assert await slots_held(stack.servers["redis"].url, BACKEND)
         load.cancel()
         await asyncio.gather(load, return_exceptions=True)
         await drain(client, account, [entry for entry in account.entries if entry.id], 60)
         assert not await backlog_gone(client, 20)
-        assert not await slots_held(stack.servers["redis"].url)
+        assert not await slots_left(stack.servers["redis"].url, BACKEND)
         async with session.get(f"{backend_url}/ledger", params={"summary": ""}) as told:
             summary = await told.json()
     ends = [entry for entry in account.entries if entry.id and entry.status != "completed"]

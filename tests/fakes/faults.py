@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import struct
 import zlib
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -111,11 +112,20 @@ async def _json_stream(request: web.Request, length: int | None = None) -> web.S
 
 @cache
 def _bomb() -> bytes:
-    """Return a gzip member of about 130 KiB that unpacks to 128 MiB."""
-    squeeze = zlib.compressobj(9, wbits=31)
-    packed = [squeeze.compress(b'{"padding": "')]
-    packed += [squeeze.compress(b"0" * MIB) for _ in range(128)]
-    return b"".join([*packed, squeeze.compress(b'"}'), squeeze.flush()])
+    """Return a gzip member of about 130 KiB that unpacks to 128 MiB.
+
+    A fully flushed block can be repeated as it is, so the blocks are packed once and not 128 times.
+    """
+    squeeze = zlib.compressobj(9, wbits=-15)
+    head = squeeze.compress(b'{"padding": "') + squeeze.flush(zlib.Z_FULL_FLUSH)
+    block = squeeze.compress(b"0" * MIB) + squeeze.flush(zlib.Z_FULL_FLUSH)
+    tail = squeeze.compress(b'"}') + squeeze.flush()
+    check = zlib.crc32(b'{"padding": "')
+    for _ in range(128):
+        check = zlib.crc32(b"0" * MIB, check)
+    size = 128 * MIB + len(b'{"padding": ""}')
+    start = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+    return start + head + block * 128 + tail + struct.pack("<II", zlib.crc32(b'"}', check), size)
 
 
 _NAMED: dict[str, Fault] = {

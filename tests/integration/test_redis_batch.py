@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import DataError
 
 from broker.claims import Run
-from broker.redis_store.node import Command, Node
+from broker.redis_store.node import Node, pack
 from broker.redis_store.parts import RedisParts
 from schemas.errors import StoreUnavailable
 from schemas.lifecycle import Status
@@ -37,7 +38,7 @@ async def test_one_turn_is_one_pipeline(redis_url: str, monkeypatch: pytest.Monk
     sizes = []
     run = Node.run
 
-    async def counted(self: Node, commands: Sequence[Command]) -> list[Any]:
+    async def counted(self: Node, commands: Sequence[bytes]) -> list[Any]:
         sizes.append(len(commands))
         return await run(self, commands)
 
@@ -54,7 +55,7 @@ async def test_forgotten_scripts_are_loaded_again(request: pytest.FixtureRequest
         envelopes = [make_envelope() for _ in range(40)]
         await asyncio.gather(*map(parts.store.create, envelopes[:20]))
         for node in parts._routes.nodes:
-            await node.run([("SCRIPT FLUSH",)])
+            await node.run([pack("SCRIPT FLUSH")])
         assert all(await asyncio.gather(*map(parts.store.create, envelopes[20:])))
         found = await parts.store.statuses([each.id for each in envelopes])
         assert found == {each.id: Status.QUEUED for each in envelopes}
@@ -75,6 +76,19 @@ async def test_one_refused_command_is_its_own_callers_alone(redis_url: str) -> N
         )
         assert [each for each in results if each is not True] == [results[10]]
         assert isinstance(results[10], StoreUnavailable)
+
+
+async def test_an_argument_that_cannot_be_sent_is_its_own_callers_alone(redis_url: str) -> None:
+    async with open_parts(redis_url) as parts:
+        store = parts.store
+        results = await asyncio.gather(
+            store.create(make_envelope()),
+            store.run("read", make_envelope().id, object()),
+            store.create(make_envelope()),
+            return_exceptions=True,
+        )
+        assert [results[0], results[2]] == [True, True]
+        assert isinstance(results[1], DataError)
 
 
 async def test_a_cancelled_caller_disturbs_nobody(redis_url: str) -> None:

@@ -89,6 +89,7 @@ async def test_a_take_over_counts_one_death_however_often_it_is_sent(parts: Redi
     envelope = make_envelope()
     await parts.store.create(envelope)
     await parts.store.claim(envelope, SLOT)
+    await parts.store.witness([envelope.id])
     await put(parts, envelope.id, {"owner": "dead:1"})
     mine = Reservation("gpu-a", "a:1:9")
     answers = [await parts.store.take_over(envelope, "dead:1", mine) for _ in range(2)]
@@ -123,6 +124,7 @@ async def test_the_keepers_steps(parts: RedisParts) -> None:
     await parts.upkeep.check_again(envelope.id, time.time() - 1)
     assert [record.id for record in await parts.upkeep.due(partition, 10)] == [envelope.id]
     await parts.store.claim(envelope, SLOT)
+    assert await parts.store.witness([envelope.id]) == {envelope.id: Status.IN_PROGRESS}
     assert not await parts.upkeep.release(envelope.id, "somebody:else")
     assert await parts.upkeep.release(envelope.id, "a:1")
     assert not await parts.upkeep.release(envelope.id, "a:1")
@@ -192,6 +194,7 @@ CLAIMS = list(
         [SLOT.id, "other"],
         [-5, 60],  # when the deadline is
         [None, 30],  # when the record may start
+        [False, True],  # whether a heartbeat has seen it running
     )
 )
 
@@ -208,7 +211,7 @@ def expected(found: Found | None, message: Envelope, now: float) -> list[Claim]:
 async def test_the_claim_says_what_the_table_says(redis_url: str, take_over: bool) -> None:
     async with open_parts(redis_url) as parts:
         now = time.time()
-        for status, generation, owner, slot, deadline, not_before in CLAIMS:
+        for status, generation, owner, slot, deadline, not_before, seen in CLAIMS:
             running = status is Status.IN_PROGRESS
             message = make_envelope(deadline=now + deadline, generation=1)
             found = (
@@ -219,6 +222,7 @@ async def test_the_claim_says_what_the_table_says(redis_url: str, take_over: boo
                     generation=generation,
                     attempt=1,
                     poison=1,
+                    witnessed=seen,
                     owner=owner if running else None,
                     reservation=slot if running else None,
                     deadline=message.deadline,
@@ -235,6 +239,8 @@ async def test_the_claim_says_what_the_table_says(redis_url: str, take_over: boo
                 }
                 if running:
                     fields |= {"owner": owner, "slot": slot}
+                if seen:
+                    fields["witnessed"] = 1
                 if found.not_before:
                     fields["not_before"] = repr(found.not_before)
                 await put(parts, message.id, fields)

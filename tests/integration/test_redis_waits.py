@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from broker.ports import Served
+from broker.redis_store.node import pack
 from broker.redis_store.parts import RedisParts
 from schemas.envelope import Envelope
 from schemas.errors import StoreUnavailable
@@ -106,7 +107,7 @@ async def test_a_lost_connection_costs_a_moment(pair: tuple[RedisParts, RedisPar
     wait = asyncio.create_task(api.store.wait(envelope.id, 30))
     await asyncio.sleep(0.1)
     for node in api._routes.nodes:
-        await node.run([("CLIENT", "KILL", "TYPE", "pubsub")])
+        await node.run([pack("CLIENT", "KILL", "TYPE", "pubsub")])
     await end(worker, envelope)
     record = await asyncio.wait_for(wait, 4)
     assert record is not None

@@ -1,6 +1,6 @@
 -- include slots
 -- PROTOCOL 3, reserve: slots for as many ids as fit, in order; an id that holds one counts.
--- ARGV: 1 limit, 2 owner, 3 suspect, 4.. reservation ids. Answers how many.
+-- ARGV: 1 limit, 2 owner, 3 pulse seen, 4.. reservation ids. Answers how many, and the pulse.
 local time = now_ms()
 pulse(time, ARGV[3])
 local free = 0
@@ -26,4 +26,4 @@ if granted < #ARGV - 3 then
   redis.call('SADD', KEYS[4], ARGV[2])
   redis.call('PEXPIRE', KEYS[4], 60000)
 end
-return granted
+return {granted, time}

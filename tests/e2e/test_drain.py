@@ -1,0 +1,57 @@
+"""SIGTERM: what runs is finished, what waits is kept, nothing is told twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.door import Door, open_door
+from tests.fakes.stack import Setup
+
+SLOW = "slow-1000"
+
+
+@pytest.fixture
+def door(setup: Setup, tmp_path: Path) -> Iterator[Door]:
+    with open_door(tmp_path, setup, ["echo", SLOW]) as door:
+        yield door
+
+
+def worker_of(door: Door) -> str:
+    return "serve" if "serve" in door.stack.processes else "worker-0"
+
+
+def test_sigterm_finishes_what_runs_and_keeps_what_waits(door: Door) -> None:
+    accepted = [door.submit(SLOW) for _ in range(20)]
+    time.sleep(0.3)
+    assert door.stack.terminate(worker_of(door)) == 0
+    calls = [call for call in door.ledger()["calls"] if call["id"] in accepted]
+    assert calls
+    assert not any(call["aborted"] for call in calls)
+    door.stack.restart(worker_of(door))
+    door.stack.wait_ready()
+    for request_id in accepted:
+        seen = door.ended(request_id)
+        assert (seen["status"], seen["attempts"]) == ("completed", 1)
+    ids = [call["id"] for call in door.ledger()["calls"]]
+    assert all(ids.count(request_id) == 1 for request_id in accepted)
+
+
+def test_a_door_that_drains_answers_what_it_holds(door: Door) -> None:
+    """A held call that runs is finished; the process does not wait for an idle connection."""
+    if "serve" not in door.stack.processes:
+        assert "api-0" in door.stack.processes  # there the worker finishes it; covered above
+        return
+    told: list[int] = []
+    caller = threading.Thread(target=lambda: told.append(door.chat(SLOW).status))
+    caller.start()
+    time.sleep(0.4)
+    assert door.stack.terminate("serve") == 0
+    caller.join(10)
+    assert told == [200]
+    door.stack.restart("serve")
+    door.stack.wait_ready()
