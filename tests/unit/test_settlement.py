@@ -15,7 +15,7 @@ from broker.ports import Engine, Reservation
 from schemas.envelope import Envelope
 from schemas.errors import QueueUnavailable, StoreUnavailable
 from schemas.lifecycle import Status
-from tests.fakes.envelopes import an_envelope
+from tests.fakes.envelopes import make_envelope
 from workers.inflight import InFlight, Outcome
 from workers.settlement import Settlement, ended
 
@@ -62,7 +62,7 @@ class NotedDelivery:
     """A delivery that writes its settlement into the same diary."""
 
     diary: Diary
-    envelope: Envelope = field(default_factory=an_envelope)
+    envelope: Envelope = field(default_factory=make_envelope)
 
     async def ack(self) -> None:
         self.diary.steps.append("ack")
@@ -144,7 +144,7 @@ async def test_a_message_that_runs_elsewhere_is_put_back_before_its_ack(
     age_s: float, meetings: int, delay_s: float
 ) -> None:
     diary = Diary()
-    delivery = NotedDelivery(diary, an_envelope(meetings=meetings))
+    delivery = NotedDelivery(diary, make_envelope(meetings=meetings))
     found = Running(owner="other:1", attempt=1, same_generation=True, poison=0)
     await Settlement(diary.engine()).meet_live_owner(delivery, found, age_s)
     assert diary.steps == ["publish", "ack"]

@@ -1,0 +1,233 @@
+"""One delivery to its settlement: each answer of the claim, and each way a call can go."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from broker.claims import Claim, Done, Early, Finish, Late, Run, Running
+from broker.ports import Engine, Reservation
+from broker.scheduling.retry import Failure
+from schemas.envelope import Envelope
+from schemas.lifecycle import Status
+from schemas.result import Result
+from tests.fakes.envelopes import make_envelope
+from workers.backends.port import Answer, Call, CallFailed
+from workers.executor import Executor, Upstream, with_model
+from workers.inflight import InFlight, InFlightMap
+from workers.routing.replicas import Replicas
+from workers.routing.targets import Target
+from workers.settlement import Settlement
+
+ME, OTHER = "me:1", "other:1"
+TARGET = Target("b", "their-name")
+SLOT = Reservation("b", "me:1:7")
+GOOD = Answer(200, "application/json", b"{}")
+
+
+class Stage:
+    """An executor between a scripted store and a scripted backend."""
+
+    def __init__(self, *claims: Claim, answers: list[Answer | CallFailed] | None = None) -> None:
+        self.claims = list(claims)
+        self.answers = answers if answers is not None else [GOOD]
+        self.calls: list[tuple[str, Call]] = []
+        self.results: list[Result] = []
+        self.steps: list[str] = []
+        self.last_beats: dict[str, float | None] = {ME: 0.0}
+        self.inflight = InFlightMap()
+        engine = cast(
+            Engine, SimpleNamespace(owner=ME, store=self, limits=self, queue=self, members=self)
+        )
+        upstream = Upstream("b", self, Replicas(["u1", "u2"]), timeout_s=5)
+        self.executor = Executor(engine, Settlement(engine), self.inflight, {"b": upstream})
+
+    async def run(self, envelope: Envelope | None = None, max_attempts: int = 3) -> None:
+        delivery = NotedDelivery(envelope or make_envelope(model_span=(10, 13)), self.steps)
+        await self.executor.execute(delivery, SLOT, TARGET, max_attempts)
+
+    async def claim(self, _envelope: Envelope, _reservation: Reservation) -> Claim:
+        return self.claims.pop(0)
+
+    async def take_over(self, _envelope: Envelope, owner: str, _slot: Reservation) -> Claim:
+        self.steps.append(f"take over from {owner}")
+        return self.claims.pop(0)
+
+    async def next_attempt(self, _id: str, _attempt: int, _slot: Reservation) -> bool:
+        self.steps.append("next attempt")
+        return True
+
+    async def finish(
+        self, _envelope: Envelope, result: Result, *_rest: Any, **_options: Any
+    ) -> Finish:
+        self.results.append(result)
+        self.steps.append(f"finish {result.code or result.status}")
+        return Finish(won=True, result=result)
+
+    async def requeue(self, _envelope: Envelope, _attempt: int) -> bool:
+        self.steps.append("requeue the record")
+        return True
+
+    async def statuses(self, ids: list[str]) -> dict[str, Status]:
+        return dict.fromkeys(ids, Status.CANCELLED)
+
+    async def publish_later(self, envelope: Envelope, delay_s: float) -> None:
+        self.steps.append(f"publish generation {envelope.generation} in {delay_s:g} s")
+
+    async def release(self, _reservations: object) -> None:
+        self.steps.append("free")
+
+    async def last_beat(self, owner: str) -> float | None:
+        return self.last_beats.get(owner)
+
+    async def call(self, url: str, call: Call) -> Answer:
+        self.calls.append((url, call))
+        answer = self.answers.pop(0)
+        if isinstance(answer, CallFailed):
+            raise answer
+        return answer
+
+    async def models(self, url: str) -> list[str]:
+        raise AssertionError(url)
+
+
+class NotedDelivery:
+    """A delivery that writes its settlement into the stage's steps."""
+
+    def __init__(self, envelope: Envelope, steps: list[str]) -> None:
+        self.envelope = envelope
+        self._steps = steps
+
+    async def ack(self) -> None:
+        self._steps.append("ack")
+
+    async def requeue(self) -> None:
+        self._steps.append("requeue")
+
+
+def failed(failure: Failure, status: int | None = None) -> CallFailed:
+    answer = None if status is None else Answer(status, "text/plain", b"no")
+    return CallFailed(failure, "the backend said no", answer)
+
+
+async def test_a_good_answer_is_committed_with_the_targets_model() -> None:
+    stage = Stage(Run(1, 0))
+    await stage.run()
+    assert stage.steps == ["finish completed", "free", "ack"]
+    ((_, call),) = stage.calls
+    assert b'"their-name"' in call.body
+    assert stage.results[0].backend_model == "their-name"
+    assert not len(stage.inflight)
+
+
+def test_only_the_models_bytes_are_replaced() -> None:
+    body = b'{ "model" : "a" , "x":1.50}'
+    envelope = make_envelope(model="a", body=body, model_span=(12, 15))
+    assert with_model(envelope, 'b"c') == b'{ "model" : "b\\"c" , "x":1.50}'
+    assert with_model(envelope, "a") is body
+
+
+@pytest.mark.parametrize(
+    ("claim", "steps"),
+    [
+        (Done(), ["free", "ack"]),
+        (Late(3), ["free", "finish expired", "ack"]),
+        (Early(1.0), ["free", "ack"]),
+        (Running(OTHER, 1, same_generation=True, poison=0), ["free", "ack"]),
+        (Running(ME, 1, same_generation=False, poison=0), ["free", "ack"]),
+    ],
+)
+async def test_what_may_not_run_calls_nothing_and_frees_its_slot(
+    claim: Claim, steps: list[str]
+) -> None:
+    stage = Stage(claim)
+    stage.last_beats[OTHER] = 0.5
+    await stage.run()
+    assert not stage.calls
+    assert [step for step in stage.steps if not step.startswith("publish")] == steps
+
+
+async def test_a_dead_owners_request_is_taken_over() -> None:
+    stage = Stage(Running(OTHER, 1, same_generation=True, poison=0), Run(2, 1))
+    await stage.run()
+    assert stage.steps == [f"take over from {OTHER}", "finish completed", "free", "ack"]
+
+
+async def test_three_deaths_are_poison_and_cost_no_call() -> None:
+    stage = Stage(Run(4, 3))
+    await stage.run()
+    assert not stage.calls
+    assert stage.steps == ["finish poisoned", "free", "ack"]
+
+
+async def test_a_redelivery_of_what_runs_here_is_adopted() -> None:
+    stage = Stage(Running(ME, 1, same_generation=True, poison=0))
+    envelope = make_envelope()
+    running = InFlight(envelope, SLOT, [])
+    stage.inflight.add(running)
+    await stage.run(envelope)
+    assert len(running.deliveries) == 1
+    assert stage.steps == ["free"]
+
+
+async def test_a_redelivery_of_what_is_just_settled_goes_back() -> None:
+    stage = Stage(Running(ME, 1, same_generation=True, poison=0))
+    envelope = make_envelope()
+    running = InFlight(envelope, SLOT, [])
+    running.settle()
+    stage.inflight.add(running)
+    await stage.run(envelope)
+    assert stage.steps == ["free", "requeue"]
+
+
+async def test_a_failure_goes_to_the_other_replica_and_then_to_the_tier() -> None:
+    stage = Stage(Run(1, 0), answers=[failed(Failure.BUSY, 500), failed(Failure.BUSY, 500)])
+    await stage.run()
+    assert {url for url, _ in stage.calls} == {"u1", "u2"}
+    assert [call.attempt for _, call in stage.calls] == [1, 2]
+    assert stage.steps == [
+        "next attempt",
+        "publish generation 1 in 5 s",
+        "requeue the record",
+        "free",
+        "ack",
+    ]
+
+
+async def test_the_last_failure_is_a_dead_letter_with_the_backends_words() -> None:
+    stage = Stage(Run(3, 0), answers=[failed(Failure.BUSY, 503)])
+    await stage.run()
+    assert stage.steps == ["finish attempts_exhausted", "free", "ack"]
+    assert (stage.results[0].status_code, stage.results[0].body) == (503, b"no")
+
+
+async def test_a_passed_deadline_costs_no_call() -> None:
+    stage = Stage(Run(1, 0))
+    await stage.run(make_envelope(accepted_at=1.0, deadline=2.0))
+    assert not stage.calls
+    assert stage.steps == ["finish expired", "free", "ack"]
+
+
+async def test_an_aborted_call_is_dropped_and_its_slot_freed_after_it() -> None:
+    stage = Stage(Run(1, 0))
+    called, dropped = asyncio.Event(), asyncio.Event()
+
+    async def hang(_url: str, _call: Call) -> Answer:
+        called.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            dropped.set()
+        return GOOD
+
+    stage.call = hang  # type: ignore[method-assign,assignment]  # because it never answers
+    envelope = make_envelope()
+    running = asyncio.create_task(stage.run(envelope))
+    await called.wait()
+    stage.inflight.abort(envelope.id)
+    await running
+    assert dropped.is_set()
+    assert stage.steps == ["finish cancelled", "free", "ack"]
