@@ -29,11 +29,11 @@ demo: ## the whole thing in front of two real models on this machine
 	@$(BIN)/python -m demo $(ARGS)
 
 .PHONY: serve
-serve: .venv/.app ## penstock serve, e.g. ARGS="--backend http://localhost:8000/v1"
-	@$(BIN)/penstock serve $(ARGS)
+serve: .venv/$(if $(ARGS),.app,.demo) ## the demo's models behind Penstock, or your own: ARGS="--backend http://localhost:8000/v1"
+	@$(BIN)/$(if $(ARGS),penstock serve $(ARGS),python -m demo serve)
 
 .PHONY: test
-test: .venv/.dev ## all tests, on the real RabbitMQ and Redis, e.g. ARGS="tests/unit -k retry"
+test: .venv/.dev .venv/.demo ## all tests, on the real RabbitMQ, Redis and models, e.g. ARGS="tests/unit -k retry"
 	@$(BIN)/python -m tests.servers.provision
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
@@ -53,7 +53,7 @@ fmt: .venv/.dev ## mend what ruff can mend
 	@$(BIN)/ruff format .
 
 .PHONY: types
-types: .venv/.dev ## mypy, strict
+types: .venv/.dev .venv/.demo ## mypy, strict
 	@$(BIN)/mypy $(CODE)
 
 .PHONY: floors

@@ -73,5 +73,7 @@ def _wait_s(exchange: Exchange) -> float:
     except ValueError:
         wait_s = math.nan
     if math.isnan(wait_s):
-        raise RequestError("invalid_body", "The query must be `wait` in seconds, 0 to 60.", param="wait")
+        raise RequestError(
+            "invalid_body", "The query must be `wait` in seconds, 0 to 60.", param="wait"
+        )
     return min(max(wait_s, 0.0), MAX_WAIT_S)

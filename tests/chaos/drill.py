@@ -103,14 +103,18 @@ class Drill:
         account = Account(f"s{seed}")
         first_call = (await self._ledger(session, "summary"))["calls"]
         planned = plan(seed, self.stack.roles, options.accepted, options.kills)
-        load = Load(options.accepted, options.backlog)
+        # With a fault planted, each held call that is lost would be waited for in vain.
+        held_share = 0.0 if options.plant else 0.12
+        load = Load(options.accepted, options.backlog, held_share)
         beside = [
             asyncio.create_task(follow_backend(session, self.backend_url, account)),
             asyncio.create_task(read_in_chaos(client, account, draw)),
         ]
         try:
-            submitting = asyncio.create_task(submit_all(client, account, load, draw))
+            killed = asyncio.Event()
+            submitting = asyncio.create_task(submit_all(client, account, load, draw, killed))
             kills = await self._strike(account, planned, submitting)
+            killed.set()
             await submitting
         finally:
             for task in beside:
@@ -123,12 +127,12 @@ class Drill:
     async def _strike(
         self, account: Account, planned: list[Any], submitting: asyncio.Task[None]
     ) -> list[Kill]:
-        """Carry out the kills while the load lasts; a load that gave up ends the wait for them."""
+        """Carry out the kills while the load lasts; a load that ended before them has given up."""
         striking = asyncio.create_task(
             strike(self.stack, account, planned, self.options.least_in_flight)
         )
         await asyncio.wait({striking, submitting}, return_when=asyncio.FIRST_COMPLETED)
-        if not striking.done() and account.odd:
+        if not striking.done():
             striking.cancel()
             with suppress(asyncio.CancelledError):
                 await striking

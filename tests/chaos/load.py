@@ -27,19 +27,21 @@ class Load:
 
     accepted: int
     backlog: int
-    held_share: float = 0.12
+    held_share: float
     # Nobody to accept them for this long ends the round: the product is down for good.
     patience_s: float = 90.0
 
 
-async def submit_all(client: Client, account: Account, load: Load, draw: random.Random) -> None:
-    """Submit until enough are accepted; returns after the last held call has ended."""
+async def submit_all(
+    client: Client, account: Account, load: Load, draw: random.Random, killed: asyncio.Event
+) -> None:
+    """Submit until enough are accepted and all is `killed`; ends with the last held call."""
     held: set[asyncio.Task[None]] = set()
     last_accepted = time.monotonic()
 
     async def submitter() -> None:
         nonlocal last_accepted
-        while len(account.accepted_ids) < load.accepted:
+        while len(account.accepted_ids) < load.accepted or not killed.is_set():
             if time.monotonic() - last_accepted > load.patience_s:
                 account.odd.append(f"nothing accepted for {load.patience_s:.0f} s")
                 return

@@ -15,17 +15,20 @@ from broker.embedded.writer import Writer
 from cli.main import main as command_line
 from workers.executor import Executor
 from workers.inflight import InFlight
+from workers.routing.targets import Target
 
 
 def ack_before_commit() -> None:
     """Ack as soon as the request is claimed, as queues without late acks do."""
     original = Executor._run
 
-    async def run(self: Executor, run: InFlight, claim: Run, *rest: Any) -> None:
+    async def run(
+        self: Executor, run: InFlight, claim: Run, target: Target, max_attempts: int
+    ) -> None:
         for delivery in run.deliveries:
             await delivery.ack()
         run.deliveries.clear()
-        await original(self, run, claim, *rest)
+        await original(self, run, claim, target, max_attempts)
 
     Executor._run = run  # type: ignore[method-assign]  # because planting is what this is for
 

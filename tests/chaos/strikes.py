@@ -53,8 +53,8 @@ async def strike(stack: Stack, account: Account, planned: list[Strike], least: i
     locks = {role: asyncio.Lock() for role in stack.roles}
 
     async def one(planned_kill: Strike) -> Kill:
-        await _moment(account, planned_kill.after, least)
         async with locks[planned_kill.role]:
+            await _moment(account, planned_kill.after, least)
             in_flight, at = account.in_flight, time.time()
             await asyncio.to_thread(stack.kill, planned_kill.role)
             await asyncio.sleep(planned_kill.pause_s)

@@ -37,8 +37,9 @@ def test_the_drill_fails_on_a_planted_fault(engine: Engine, tmp_path: Path) -> N
     planted = Options(
         engine,
         rounds=1,
-        accepted=300,
-        backlog=250,
+        accepted=150,
+        backlog=120,
+        least_in_flight=40,
         seed=1,
         kills=kills,
         plant="ack-before-commit" if engine == "real" else "answer-before-commit",

@@ -7,8 +7,8 @@ only one process at a time says so, and the tests that need two do not run there
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -49,11 +49,18 @@ class Stage(Protocol):
 
     messages_apart: bool
 
-    def open(
-        self, retention_s: float = 60
-    ) -> AsyncIterator[Process]:  # pragma: no cover - a protocol
-        """Run one process, to be used with `asynccontextmanager`."""
-        ...
+    def open(self, retention_s: float = 60) -> AbstractAsyncContextManager[Process]:
+        """Run one process."""
+
+
+class QueueStage(Protocol):
+    """Real parts with a queue."""
+
+    def open(self, retention_s: float = 60) -> AbstractAsyncContextManager[QueueProcess]:
+        """Run one process."""
+
+    async def close(self) -> None:
+        """Leave nothing behind."""
 
 
 class EmbeddedStage:
@@ -64,6 +71,7 @@ class EmbeddedStage:
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._directory: Path = request.getfixturevalue("tmp_path") / "data"
 
+    @asynccontextmanager
     async def open(self, retention_s: float = 60) -> AsyncIterator[EmbeddedEngine]:
         """Run the engine; a broken store fails the test instead of ending the process."""
         broken: list[str] = []
@@ -74,6 +82,9 @@ class EmbeddedStage:
         finally:
             await engine.stop()
         assert not broken
+
+    async def close(self) -> None:
+        """The directory is pytest's to remove."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,7 @@ class RedisStage:
         self._url: str = request.getfixturevalue(self.url_fixture)
         self._namespace = f"conf-{secrets.token_hex(4)}"
 
+    @asynccontextmanager
     async def open(self, retention_s: float = 60) -> AsyncIterator[Process]:
         """Run one process; all of a test share a namespace."""
         owner = f"{secrets.token_hex(4)}:1"
@@ -122,8 +134,9 @@ class RealStage:
         self._redis_url: str = request.getfixturevalue("redis_url")
         self._namespace = f"conf-{secrets.token_hex(4)}"
 
+    @asynccontextmanager
     async def open(self, retention_s: float = 60) -> AsyncIterator[RealEngine]:
-        """Run one process; what it declared is removed at the end."""
+        """Run one process."""
         engine = RealEngine(
             self._amqp_url, self._redis_url, namespace=self._namespace, retention_s=retention_s
         )
@@ -132,10 +145,11 @@ class RealStage:
             yield engine
         finally:
             await engine.stop()
-            await remove(self._amqp_url, self._namespace)
 
+    async def close(self) -> None:
+        """Remove what the processes declared."""
+        await remove(self._amqp_url, self._namespace)
 
-StageClass = Callable[[pytest.FixtureRequest], Stage]
 
 _real = pytest.mark.realservers
 EMBEDDED = pytest.param(EmbeddedStage, id="embedded")
@@ -149,9 +163,3 @@ STAGES_FOR_TWO = [REDIS, CLUSTER]
 QUEUE_STAGES = [EMBEDDED, REAL]
 
 two_processes = pytest.mark.parametrize("stage", STAGES_FOR_TWO, indirect=True)
-without_messages_apart = pytest.mark.parametrize("stage", [EMBEDDED], indirect=True)
-
-
-def opened(stage: Stage, retention_s: float = 60) -> _Opened:
-    """Return `async with opened(stage) as process`."""
-    return asynccontextmanager(stage.open)(retention_s)
