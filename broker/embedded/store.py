@@ -56,7 +56,7 @@ class EmbeddedStore:
         now, retention_s = self._life.clock(), self._life.retention_s
         return await self._database.write(
             lambda file: endings.take_back(file, request_id, retention_s, now),
-            after=lambda _: self.waiters.wake(request_id),
+            after=lambda ended: self.waiters.wake_if(ended, request_id),
         )
 
     async def get(self, request_id: str) -> Record | None:
@@ -125,7 +125,7 @@ class EmbeddedStore:
         ending = Ending(result, attempt, self._life.retention_s, reservation, keep_envelope)
         return await self._database.write(
             lambda file: _finish(file, envelope, ending, now),
-            after=lambda _: self.waiters.wake(envelope.id),
+            after=lambda finish: self.waiters.wake_if(finish.won, envelope.id),
         )
 
     async def cancel(self, request_id: str) -> Record | None:

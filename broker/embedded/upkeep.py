@@ -67,7 +67,7 @@ class EmbeddedUpkeep:
         retention_s = self._life.retention_s
         return await self._database.write(
             lambda file: endings.end(file, record, result, retention_s),
-            after=lambda _: self._store.waiters.wake(record.id),
+            after=lambda ended: self._store.waiters.wake_if(ended, record.id),
         )
 
     async def outbox(self, partition: int, limit: int) -> list[tuple[str, OutboxEntry]]:

@@ -36,6 +36,11 @@ class Waiters:
             if not future.done():
                 future.set_result(None)
 
+    def wake_if(self, ended: bool, request_id: str) -> None:
+        """Tell of a step that may have ended the request, if it did: a call may depend on it."""
+        if ended:
+            self.wake(request_id)
+
     def wake_all(self) -> None:
         """Tell everyone, because the store closes."""
         for request_id in tuple(self._waiting):

@@ -118,8 +118,9 @@ class _LossyFile(apsw.VFSFile):
         self._disk, self._path = disk, name
         super().__init__("", filename, flags)
 
-    def excepthook(self, etype: object, evalue: object, etraceback: object) -> None:
+    def excepthook(self, etype: object, evalue: object, etraceback: object) -> bool:
         """SQLite gets the error code; there is nobody else to tell."""
+        return True
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         super().xWrite(data, offset)
@@ -139,8 +140,9 @@ class _LossyVfs(apsw.VFS):
         self._disk = disk
         super().__init__(disk.vfs, "")
 
-    def excepthook(self, etype: object, evalue: object, etraceback: object) -> None:
+    def excepthook(self, etype: object, evalue: object, etraceback: object) -> bool:
         """SQLite gets the error code; there is nobody else to tell."""
+        return True
 
     def xOpen(  # noqa: N802
         self, name: str | apsw.URIFilename | None, flags: list[int]

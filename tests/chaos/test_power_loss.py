@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from broker.embedded.engine import EmbeddedEngine
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
 from schemas.lifecycle import Status
+from schemas.record import Record
 from schemas.result import Result
 from tests.chaos.lossy_vfs import LossyDisk, lossy_disk
 from tests.fakes.envelopes import make_envelope
@@ -39,6 +39,18 @@ class Answers:
     results: dict[str, Result] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
 
+    def lost_by(self, record: Record) -> list[str]:
+        """Return what `record` no longer says."""
+        result = self.results.get(record.id)
+        kept = {
+            "result": result is None or record.result == result,
+            "attempt": record.attempt >= self.attempts.get(record.id, 0),
+            "generation": record.generation >= self.generations.get(record.id, 0),
+            "cancel": record.id not in self.cancelled or record.terminal,
+            "turn": record.status is not Status.IN_PROGRESS,
+        }
+        return [part for part, is_kept in kept.items() if not is_kept]
+
 
 @pytest.fixture(autouse=True)
 def small_wal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +62,7 @@ def small_wal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_answered_survives(tmp_path: Path, first: int) -> None:
     answered = 0
     for seed in range(first, first + _CHUNK):
-        answers, lost = asyncio.run(_one_life(tmp_path / str(seed), random.Random(seed)))
+        answers, lost = _one_life(tmp_path, seed)
         assert not lost, f"seed {seed}: {lost}"
         answered += len(answers.created)
     assert answered > _CHUNK, "the power must not fail before anything was answered"
@@ -62,7 +74,7 @@ def test_this_test_notices_a_store_that_does_not_sync(
 ) -> None:
     monkeypatch.setattr(connection, "SYNCHRONOUS", synchronous)
     for seed in range(_CHUNK):
-        _, lost = asyncio.run(_one_life(tmp_path / str(seed), random.Random(seed)))
+        _, lost = _one_life(tmp_path, seed)
         if lost:
             return
     pytest.fail("nothing was lost, so this test would not notice a loss")
@@ -73,27 +85,33 @@ def test_this_test_notices_a_disk_that_lies(
 ) -> None:
     monkeypatch.setattr(LossyDisk, "synced", lambda self, path: None)
     for seed in range(_CHUNK):
-        _, lost = asyncio.run(_one_life(tmp_path / str(seed), random.Random(seed)))
+        _, lost = _one_life(tmp_path, seed)
         if lost:
             return
     pytest.fail("nothing was lost although no sync did anything")
 
 
-async def _one_life(directory: Path, dice: random.Random) -> tuple[Answers, list[str]]:
+def _one_life(directory: Path, seed: int) -> tuple[Answers, list[str]]:
     """Work until the power fails, come back on what the disk kept, and say what is missing."""
-    answers = Answers()
-    directory.mkdir()
-    broken: list[str] = []
+    dice = random.Random(seed)
+    before, after = directory / f"{seed}-before", directory / f"{seed}-after"
     with lossy_disk() as disk:
-        engine = EmbeddedEngine(directory / "before", 60, vfs=disk.vfs, on_broken=broken.append)
-        await engine.start()
-        disk.cut_after(dice.randrange(1, 400))
-        clients = [_client(engine, answers, random.Random(dice.random())) for _ in range(_CLIENTS)]
-        await asyncio.gather(*clients)
-        disk.cut()
-        await engine.stop()
-        disk.restore_to(directory / "after", dice)
-    return answers, await _missing(directory / "after", answers)
+        answers = asyncio.run(_until_the_cut(disk, before, dice))
+        disk.restore_to(after, dice)
+    return answers, _damage(after / FILE_NAME) or asyncio.run(_missing(after, answers))
+
+
+async def _until_the_cut(disk: LossyDisk, directory: Path, dice: random.Random) -> Answers:
+    answers = Answers()
+    broken: list[str] = []
+    engine = EmbeddedEngine(directory, 60, vfs=disk.vfs, on_broken=broken.append)
+    await engine.start()
+    disk.cut_after(dice.randrange(1, 400))
+    clients = [_client(engine, answers, random.Random(dice.random())) for _ in range(_CLIENTS)]
+    await asyncio.gather(*clients)
+    disk.cut()
+    await engine.stop()
+    return answers
 
 
 async def _client(engine: EmbeddedEngine, answers: Answers, dice: random.Random) -> None:
@@ -135,9 +153,6 @@ async def _attempt(
 
 async def _missing(directory: Path, answers: Answers) -> list[str]:
     """Return what was answered and is not there."""
-    trouble = _damage(directory / FILE_NAME)
-    if trouble:
-        return trouble
     engine = EmbeddedEngine(directory, 60)
     await engine.start()
     try:
@@ -152,16 +167,8 @@ async def _compare(engine: EmbeddedEngine, answers: Answers) -> list[str]:
         record = await engine.store.get(request_id)
         if record is None:
             lost.append(f"{request_id} was accepted and is gone")
-            continue
-        result = answers.results.get(request_id)
-        checks: list[tuple[str, Callable[[], bool]]] = [
-            ("result", lambda: result is None or record.result == result),
-            ("attempt", lambda: record.attempt >= answers.attempts.get(request_id, 0)),
-            ("generation", lambda: record.generation >= answers.generations.get(request_id, 0)),
-            ("cancel", lambda: request_id not in answers.cancelled or record.terminal),
-            ("state", lambda: record.status is not Status.IN_PROGRESS),
-        ]
-        lost += [f"{request_id} lost its {name}" for name, kept in checks if not kept()]
+        else:
+            lost += [f"{request_id} lost its {part}" for part in answers.lost_by(record)]
     return lost
 
 
