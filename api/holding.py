@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import structlog
@@ -19,6 +20,12 @@ _WAIT_S = 30.0
 # How long past its deadline a request may take to be ended by its worker or the keeper.
 _DEADLINE_SLACK_S = 10.0
 
+_LOOK_S = 0.2
+_RELEASED = {
+    "cancel": "The server goes away and has cancelled the request; send it again.",
+    "finish": "The server goes away; the request is finished without it.",
+}
+
 _CODES: dict[str, str] = {
     "backend_timeout": "backend_timeout",
     "backend_invalid_response": "backend_invalid_response",
@@ -34,6 +41,9 @@ class Holding:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._releasing = asyncio.Event()
+        self._held = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def until_ended(self, exchange: Exchange, envelope: Envelope) -> Reply:
         """Return the backend's answer, or the error it ended with.
@@ -44,17 +54,31 @@ class Holding:
         ending = asyncio.ensure_future(self._ended(envelope))
         leaving = asyncio.ensure_future(exchange.disconnected())
         releasing = asyncio.ensure_future(self._releasing.wait())
+        watched = {ending, leaving, releasing}
+        self._held += 1
+        self._idle.clear()
         try:
-            await asyncio.wait({ending, leaving, releasing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
                 return reply_of(ending.result(), envelope)
-            await self._let_go(envelope)
+            record = await self._let_go(envelope)
             if leaving.done():
                 raise ClientGone
-            raise RequestError("draining", "The server went away; the request was cancelled.")
+            if record is not None and record.terminal and record.status is not Status.CANCELLED:
+                return reply_of(record, envelope)
+            raise RequestError("draining", _RELEASED[envelope.on_disconnect])
         finally:
-            for task in (ending, leaving, releasing):
+            self._held -= 1
+            if not self._held:
+                self._idle.set()
+            for task in watched:
                 task.cancel()
+
+    async def finished(self, timeout_s: float) -> None:
+        """Return when no call is held any more, or after `timeout_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
 
     def release(self) -> None:
         """Answer every held call now: the process ends."""
@@ -71,16 +95,21 @@ class Holding:
                 continue
             if record is not None and record.terminal:
                 return record
-            if record is None or time.time() > envelope.deadline + _DEADLINE_SLACK_S:
+            if time.time() > envelope.deadline + _DEADLINE_SLACK_S:
                 raise RequestError("deadline_exceeded")
+            if record is None:
+                # The store has lost it; its message will bring it back.
+                await asyncio.sleep(_LOOK_S)
 
-    async def _let_go(self, envelope: Envelope) -> None:
+    async def _let_go(self, envelope: Envelope) -> Record | None:
+        """Cancel, unless the client wants it finished; return the record as it is then."""
         if envelope.on_disconnect == "finish":
-            return
+            return None
         try:
-            await self._engine.store.cancel(envelope.id)
+            return await self._engine.store.cancel(envelope.id)
         except EngineError as error:
             _log.info("left to the keeper", request=envelope.id, error=str(error))
+            return None
 
 
 def reply_of(record: Record, envelope: Envelope) -> Reply:

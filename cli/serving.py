@@ -105,17 +105,24 @@ async def _run(
         tasks.supervise("heartbeat", lambda: _beat(engine))
     await stopping.wait()
     _log.info("stopping: finishes what runs", drain_s=config.server.drain_s)
-    await _end(engine, worker, doors, tasks)
+    await _end(engine, worker, doors, tasks, config.server.drain_s)
 
 
 async def _end(
-    engine: Engine, worker: WorkerService | None, doors: _Doors | None, tasks: Tasks
+    engine: Engine,
+    worker: WorkerService | None,
+    doors: _Doors | None,
+    tasks: Tasks,
+    drain_s: float,
 ) -> None:
     """Accept nothing, finish what runs, answer what is held, leave, close."""
     if doors is not None:
         doors.api.drain()
     if worker is not None:
         await worker.drain()
+    elif doors is not None:
+        # Other processes run what is held here.
+        await doors.api.holding.finished(drain_s)
     if doors is not None:
         await doors.stop()
     await tasks.stop()

@@ -2,7 +2,7 @@
 
 claim -> (call -> judge)* -> finish | retry | give back
 
-The slot is reserved before and its freeing is the settlement's; every way out settles the delivery.
+The slot is reserved before; every way out frees it and settles the delivery.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 import structlog
 
-from broker.claims import Claim, Done, Early, Late, Run, Running
+from broker.claims import Claim, Early, Late, Run, Running
 from broker.ports import Delivery, Engine, Reservation
 from broker.scheduling.keeping import POISON_LIMIT
-from broker.scheduling.retry import AnotherReplica, GiveUp, Later, next_step
+from broker.scheduling.retry import RETRY_DELAY_S, Failure, GiveUp, Later, next_step
 from broker.telemetry import ATTEMPTS, CALL_SECONDS, WAIT_SECONDS
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
@@ -29,12 +29,14 @@ from workers.inflight import InFlight, InFlightMap, Outcome
 from workers.routing.replicas import Replicas
 from workers.routing.targets import Target
 from workers.settlement import Settlement, ended, persistently
+from workers.slots import Slots
 
 _log = structlog.get_logger("penstock.executor")
 # Attempts whose worker died before a heartbeat could witness them; more is poison as well.
 _LOST_ATTEMPTS = 10
 # Closing a connection tells the backend only a moment later; the slot is held until it knows.
 _ABORT_LINGER_S = 0.25
+_CUT_SHORT = (Failure.TIMED_OUT, Failure.UNUSABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +60,53 @@ class Executor:
         self,
         engine: Engine,
         settlement: Settlement,
+        slots: Slots,
         inflight: InFlightMap,
         upstreams: Mapping[str, Upstream],
     ) -> None:
         self._engine = engine
         self._settlement = settlement
+        self._slots = slots
         self._inflight = inflight
         self._upstreams = upstreams
 
     async def execute(
         self, delivery: Delivery, reservation: Reservation, target: Target, max_attempts: int
     ) -> None:
-        """Carry one delivery, whose slot is reserved, to its settlement."""
-        with self._inflight.claiming(delivery.envelope.id):
-            claim = await self._claim(delivery.envelope, reservation)
-        if not isinstance(claim, Run):
-            await self._settlement.free([reservation])
-            await self._settle_unclaimed(delivery, claim)
+        """Carry one delivery, whose slot is reserved, to its settlement, whatever fails."""
+        try:
+            with self._inflight.claiming(delivery.envelope.id):
+                claim = await self._claim(delivery.envelope, reservation)
+            if not isinstance(claim, Run):
+                await self._slots.free([reservation])
+                await self._settle_unclaimed(delivery, claim)
+                return
+        except Exception:  # noqa: BLE001  because a bug must not keep the request and its slot
+            _log.exception("failed before its start", request=delivery.envelope.id)
+            await self._settlement.abandon([delivery], reservation)
             return
         run = InFlight(delivery.envelope, reservation, [delivery], claim.attempt, time.time())
         self._inflight.add(run)
         try:
             await self._run(run, claim, target, max_attempts)
+        except Exception as error:  # noqa: BLE001  because see above
+            _log.exception("failed in the middle", request=run.envelope.id)
+            await self._after_failure(run, error, max_attempts)
         finally:
             self._inflight.remove(run)
+
+    async def _after_failure(self, run: InFlight, error: Exception, max_attempts: int) -> None:
+        """A bug of ours costs an attempt, as a backend's failure does; it never keeps a request."""
+        message = f"Penstock failed while running it: {type(error).__name__}."
+        exhausted = Outcome(ended(Status.FAILED, "attempts_exhausted", message), dead_letter=True)
+        try:
+            if run.attempt < max_attempts:
+                await self._settlement.retry(run, RETRY_DELAY_S)
+            else:
+                await self._settlement.finish(run, exhausted)
+        except Exception:  # noqa: BLE001  because see above
+            _log.exception("could not be settled", request=run.envelope.id)
+            await self._settlement.abandon(run.settle(), run.reservation)
 
     async def _claim(self, envelope: Envelope, reservation: Reservation) -> Claim:
         store = self._engine.store
@@ -115,7 +140,7 @@ class Executor:
                 members = self._engine.members
                 age = await persistently(lambda: members.last_beat(claim.owner), "look again")
                 await self._settlement.meet_live_owner(delivery, claim, age or 0.0)
-            case Done() | Run():
+            case _:
                 await self._settlement.drop_finished(delivery)
 
     def _adopter(self, delivery: Delivery, found: Running) -> InFlight | None:
@@ -161,17 +186,19 @@ class Executor:
                     backend=target.backend,
                     error=failed.message,
                 )
+                if failed.failure in _CUT_SHORT:
+                    await asyncio.sleep(_ABORT_LINGER_S)
                 untried = len(upstream.replicas) - len(set(tried))
                 step = next_step(failed.failure, run.attempt, max_attempts, untried, len(tried))
                 if isinstance(step, GiveUp):
                     return _given_up(step, failed, target)
                 if isinstance(step, Later):
                     return step
-                await self._renew_attempt(run, step)
+                await self._renew_attempt(run)
             else:
                 return Outcome(_completed(answer, target))
 
-    async def _renew_attempt(self, run: InFlight, _step: AnotherReplica) -> None:
+    async def _renew_attempt(self, run: InFlight) -> None:
         """Write the next attempt's number before its call (PROTOCOL 3.3); the slot is kept."""
         store = self._engine.store
         ours = await persistently(

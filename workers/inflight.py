@@ -18,8 +18,7 @@ class InFlight:
     """One request in the hands of this process.
 
     `deliveries` are all live hand-overs of its message; they are settled together, once. `abort`
-    drops the backend call. `holds_slot` ends before the slot is freed, or a heartbeat would renew
-    it.
+    drops the backend call.
     """
 
     envelope: Envelope
@@ -28,7 +27,6 @@ class InFlight:
     attempt: int = 0
     started_at: float = 0.0
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
-    holds_slot: bool = True
     is_settled: bool = False
 
     def adopt(self, delivery: Delivery) -> bool:
@@ -104,7 +102,3 @@ class InFlightMap:
     def ids(self) -> list[str]:
         """Return the ids of all runs."""
         return list(self._runs)
-
-    def reservations(self) -> list[Reservation]:
-        """Return the slots that are still held."""
-        return [run.reservation for run in self._runs.values() if run.holds_slot]

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 
 import structlog
 
 from broker.lifecycle import Tasks
 from broker.ports import Engine
-from broker.scheduling.keeping import Facts, Move, decide
+from broker.scheduling.keeping import (
+    HELD_UNSTARTED_S,
+    LOOK_AGAIN_S,
+    LOOK_AGAIN_WAITING_S,
+    Facts,
+    Move,
+    decide,
+)
 from broker.telemetry import FINISHED, KEEPER_MOVES
 from schemas.errors import EngineError
 from schemas.ids import PARTITIONS
@@ -50,11 +58,11 @@ class Keeper:
 
     async def _rounds(self) -> None:
         while True:
-            try:
-                for partition in range(PARTITIONS):
+            for partition in range(PARTITIONS):
+                try:
                     await self.round(partition)
-            except EngineError as error:
-                _log.warning("no rounds while the engine is away", error=str(error))
+                except EngineError as error:
+                    _log.warning("partition is away", partition=partition, error=str(error))
             await asyncio.sleep(_ROUND_S)
 
     async def _sweeps(self) -> None:
@@ -72,7 +80,12 @@ class Keeper:
             return
         alive: dict[str, bool] = {}
         for record in await upkeep.due(partition, _BATCH):
-            await self._move(record, alive)
+            try:
+                await self._move(record, alive)
+            except EngineError as error:
+                # Its turn has passed: one that cannot be moved must not hold up the others.
+                _log.warning("could not be moved", request=record.id, error=str(error))
+                await upkeep.check_again(record.id, time.time() + LOOK_AGAIN_S)
         await self._settle(partition)
 
     async def _move(self, record: Record, alive: dict[str, bool]) -> None:
@@ -124,23 +137,42 @@ class Keeper:
         await upkeep.outbox_done(partition, entries[-1][0])
 
 
+@dataclass(slots=True)
+class _Looks:
+    """The looks at one class: when the last one was, and since when all have found it empty."""
+
+    last_at: float
+    empty_since: float | None
+
+
 class EmptyWatch:
     """Since when a class has shown no message at every look: queue, tiers, workers' windows."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._since: dict[tuple[str, Priority], float] = {}
+        self._looks: dict[tuple[str, Priority], _Looks] = {}
 
     async def seconds(self, record: Record, now: float) -> float:
         """Look once more for a record that may have lost its message, and return for how long."""
         due = record.not_before or record.accepted_at
-        if record.status is not Status.QUEUED or not record.published or now < due + _SWEEP_S:
+        if record.status is not Status.QUEUED or not record.published:
             return 0.0
-        key = (record.model, record.priority)
-        if not await self._is_empty(*key):
-            self._since.pop(key, None)
+        if now < due + HELD_UNSTARTED_S:
             return 0.0
-        return now - self._since.setdefault(key, now)
+        looks = await self._look(record.model, record.priority, now)
+        return 0.0 if looks.empty_since is None else now - looks.empty_since
+
+    async def _look(self, model: str, priority: Priority, now: float) -> _Looks:
+        """Look at most once a second; a gap between looks proves nothing and starts anew."""
+        known = self._looks.get((model, priority))
+        if known is not None and now - known.last_at < _ROUND_S:
+            return known
+        since: float | None = None
+        if await self._is_empty(model, priority):
+            unbroken = known is not None and now - known.last_at < 2 * LOOK_AGAIN_WAITING_S
+            since = (known.empty_since if known is not None and unbroken else None) or now
+        looks = self._looks[model, priority] = _Looks(now, since)
+        return looks
 
     async def _is_empty(self, model: str, priority: Priority) -> bool:
         engine = self._engine

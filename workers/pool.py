@@ -17,11 +17,11 @@ from broker.claims import Early
 from broker.lifecycle import Tasks
 from broker.ports import Consumer, Delivery, Engine, Reservation, Served
 from broker.scheduling.order import Order
-from schemas.errors import EngineError
 from schemas.priority import PRIORITIES, Priority
 from workers.executor import Executor
 from workers.routing.targets import Target, choose_target
 from workers.settlement import Settlement, requeue_all
+from workers.slots import Slots
 
 _log = structlog.get_logger("penstock.pool")
 _BATCH = 32
@@ -57,13 +57,21 @@ class Pool:
     """One model's share of this process. Started once, drained once."""
 
     def __init__(
-        self, plan: PoolPlan, engine: Engine, executor: Executor, settlement: Settlement
+        self,
+        plan: PoolPlan,
+        engine: Engine,
+        executor: Executor,
+        settlement: Settlement,
+        slots: Slots,
     ) -> None:
         self.plan = plan
         self._engine = engine
         self._executor = executor
         self._settlement = settlement
-        self._order: Order[_Waiting] = Order()
+        self._slots = slots
+        # A line for each backend: a full one must not hide those with free slots.
+        self._lines: dict[str, Order[_Waiting]] = {name: Order() for name in plan.slots}
+        self._being_started = 0
         self._wake = asyncio.Event()
         self._consumers: list[Consumer] = []
         self._runs = Tasks(f"runs of {plan.model}")
@@ -86,7 +94,7 @@ class Pool:
     def serves(self) -> Served:
         """What this process does for the model now."""
         slots = sum(self.plan.slots.values())
-        return Served(self.plan.model, slots, len(self._runs), len(self._order))
+        return Served(self.plan.model, slots, len(self._runs), self._unstarted)
 
     async def stop_consuming(self) -> None:
         """Take nothing new and hand back what has not started."""
@@ -94,7 +102,8 @@ class Pool:
         self._stopping = True
         self._wake.set()
         await self._loop.join()
-        await requeue_all(waiting.delivery for waiting in self._order.empty())
+        for line in self._lines.values():
+            await requeue_all(waiting.delivery for waiting in line.empty())
 
     async def finished(self) -> None:
         """Return when every started delivery is settled."""
@@ -102,16 +111,24 @@ class Pool:
 
     async def stop(self) -> None:
         """Drop what still runs."""
+        await self._loop.stop()
         await self._runs.stop()
 
+    @property
+    def _unstarted(self) -> int:
+        return self._being_started + sum(map(len, self._lines.values()))
+
     def _deliver(self, delivery: Delivery) -> None:
+        if self._stopping:
+            self._runs.spawn("hand back", delivery.requeue())
+            return
         target = choose_target(self.plan.targets, delivery.envelope.id)
-        self._order.add(_Waiting(delivery, target))
+        self._lines[target.backend].add(_Waiting(delivery, target))
         self._wake.set()
 
     async def _start_the_best(self) -> None:
         while not self._stopping:
-            if not len(self._order):
+            if not self._unstarted:
                 await self._wake.wait()
             self._wake.clear()
             if await self._start_some():
@@ -126,12 +143,14 @@ class Pool:
 
     async def _start_some(self) -> bool:
         """Start as many of the best as there are slots for; tell whether some must wait."""
-        batch = await self._without_early(self._order.take(_BATCH))
-        started = 0
-        for backend in self.plan.slots:
-            line = [waiting for waiting in batch if waiting.target.backend == backend]
-            started += await self._start_on(backend, line)
-        return started < len(batch)
+        for backend, line in self._lines.items():
+            batch = line.take(_BATCH)
+            self._being_started = len(batch)
+            try:
+                await self._start_on(backend, await self._without_early(batch))
+            finally:
+                self._being_started = 0
+        return self._unstarted > 0
 
     async def _without_early(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
         """Send back to a tier what came before its time, so that it costs no slot."""
@@ -145,21 +164,16 @@ class Pool:
                 ready.append(waiting)
         return ready
 
-    async def _start_on(self, backend: str, line: list[_Waiting]) -> int:
-        """Reserve slots for the first of `line` and start those; the rest waits on."""
-        if not line:
-            return 0
-        ids = [f"{self._engine.owner}:{self.plan.model}:{next(self._numbers)}" for _ in line]
-        try:
-            granted = await self._engine.limits.reserve(backend, self.plan.slots[backend], ids)
-        except EngineError as error:
-            _log.warning("no slots while the engine is away", backend=backend, error=str(error))
-            granted = 0
-        for waiting, reservation_id in zip(line[:granted], ids, strict=False):
-            self._start(waiting, Reservation(backend, reservation_id))
-        for waiting in line[granted:]:
-            self._order.add(waiting)
-        return granted
+    async def _start_on(self, backend: str, batch: list[_Waiting]) -> None:
+        """Reserve slots for the first of `batch` and start those; the rest waits on."""
+        if not batch:
+            return
+        ids = [f"{self._engine.owner}:{self.plan.model}:{next(self._numbers)}" for _ in batch]
+        granted = await self._slots.reserve(backend, self.plan.slots[backend], ids)
+        for waiting, reservation in zip(batch, granted, strict=False):
+            self._start(waiting, reservation)
+        for waiting in batch[len(granted) :]:
+            self._lines[backend].add(waiting)
 
     def _start(self, waiting: _Waiting, reservation: Reservation) -> None:
         run = self._executor.execute(

@@ -12,6 +12,7 @@ from broker.telemetry import RUNNING
 from schemas.errors import EngineError
 from schemas.lifecycle import TERMINAL
 from workers.inflight import InFlightMap
+from workers.slots import Slots
 
 _log = structlog.get_logger("penstock.pulse")
 BEAT_S = 2.0
@@ -21,27 +22,32 @@ class Pulse:
     """Beats every 2 s; one round is a heartbeat, the slots' renewal and one look at the runs."""
 
     def __init__(
-        self, engine: Engine, inflight: InFlightMap, serves: Callable[[], Sequence[Served]]
+        self,
+        engine: Engine,
+        inflight: InFlightMap,
+        slots: Slots,
+        serves: Callable[[], Sequence[Served]],
     ) -> None:
         self._engine = engine
         self._inflight = inflight
+        self._slots = slots
         self._serves = serves
 
     async def run(self) -> None:
-        """Beat until cancelled; a round that fails is logged and the next one tries again."""
+        """Beat until cancelled; a part that fails is logged and tried again with the next beat."""
         while True:
-            try:
-                await self.beat()
-            except EngineError as error:
-                _log.warning("no heartbeat while the engine is away", error=str(error))
+            RUNNING.set(len(self._inflight))
+            # Each for itself: they may live on different servers, and one of those may be away.
+            for part in (self._slots.renew, self.beat, self._drop_ended):
+                try:
+                    await part()
+                except EngineError as error:
+                    _log.warning("no heartbeat while the engine is away", error=str(error))
             await asyncio.sleep(BEAT_S)
 
     async def beat(self) -> None:
-        """Do one round."""
-        RUNNING.set(len(self._inflight))
+        """Say that this process lives, and what it serves."""
         await self._engine.members.beat("worker", self._serves())
-        await self._engine.limits.renew(self._inflight.reservations())
-        await self._drop_ended()
 
     async def _drop_ended(self) -> None:
         """Abort the calls of requests that were cancelled or ended elsewhere meanwhile."""

@@ -21,6 +21,7 @@ from workers.pool import Pool, PoolPlan
 from workers.pulse import Pulse
 from workers.routing.replicas import Replicas
 from workers.settlement import Settlement, ended
+from workers.slots import Slots
 
 _log = structlog.get_logger("penstock.worker")
 
@@ -33,12 +34,14 @@ class WorkerService:
         self._config = config
         self._only = frozenset(only)
         self._inflight = InFlightMap()
-        self._settlement = Settlement(engine)
+        self._slots = Slots(engine.limits)
+        self._settlement = Settlement(engine, self._slots)
         self._keeper = Keeper(engine)
         engine.store.on_ended(self._inflight.abort)
-        self._pulse = Pulse(engine, self._inflight, self.serves)
+        self._pulse = Pulse(engine, self._inflight, self._slots, self.serves)
         self._pools: dict[str, Pool] = {}
         self._tasks = Tasks("worker")
+        self._discovery = Tasks("discovery")
         self._session: Session | None = None
         self._dead: Consumer | None = None
 
@@ -50,17 +53,18 @@ class WorkerService:
         """Start everything; backends or engine parts that are away are waited for."""
         self._session = open_session()
         upstreams = _upstreams(self._config, self._session)
-        executor = Executor(self._engine, self._settlement, self._inflight, upstreams)
+        executor = Executor(self._engine, self._settlement, self._slots, self._inflight, upstreams)
         for plan in configured(self._config).values():
             await self._add_pool(plan, executor)
         self._tasks.supervise("pulse", self._pulse.run)
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
         self._keeper.start()
         if self._config.models == "auto":
-            self._tasks.supervise("discovery", lambda: self._discover(upstreams, executor))
+            self._discovery.supervise("models", lambda: self._discover(upstreams, executor))
 
     async def drain(self) -> None:
         """Take nothing new, finish what runs within `drain_s`, hand the rest back, leave."""
+        await self._discovery.stop()
         pools = list(self._pools.values())
         await asyncio.gather(*(pool.stop_consuming() for pool in pools))
         _log.info("drains", running=len(self._inflight))
@@ -74,6 +78,7 @@ class WorkerService:
 
     async def stop(self) -> None:
         """End everything at once; what runs is dropped and comes back to another worker."""
+        await self._discovery.stop()
         await self._tasks.stop()
         await self._keeper.stop()
         for pool in self._pools.values():
@@ -102,7 +107,7 @@ class WorkerService:
     async def _add_pool(self, plan: PoolPlan, executor: Executor) -> None:
         if plan.model in self._pools or (self._only and plan.model not in self._only):
             return
-        pool = Pool(plan, self._engine, executor, self._settlement)
+        pool = Pool(plan, self._engine, executor, self._settlement, self._slots)
         await pool.start()
         self._pools[plan.model] = pool
         _log.info("serves", model=plan.model, slots=pool.serves.slots)

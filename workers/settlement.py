@@ -23,6 +23,7 @@ from schemas.errors import TERMINAL_CODES, EngineError
 from schemas.lifecycle import Status
 from schemas.result import Result
 from workers.inflight import InFlight, Outcome
+from workers.slots import Slots
 
 _log = structlog.get_logger("penstock.settlement")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
@@ -51,8 +52,9 @@ async def persistently(step: Callable[[], Awaitable[T]], what: str) -> T:
 class Settlement:
     """Ends what the executor began, in an order that no kill can turn into a loss."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, slots: Slots) -> None:
         self._engine = engine
+        self._slots = slots
 
     async def finish(self, run: InFlight, outcome: Outcome) -> None:
         """Commit -> settle the slot -> ack (PROTOCOL 4)."""
@@ -65,17 +67,20 @@ class Settlement:
         )
         if finish.won:
             FINISHED.labels(run.envelope.model, outcome.result.status).inc()
-        await self._free_slot(run)
+        await self._slots.free([run.reservation])
         await _settle_all(run.settle(), finish)
 
     async def retry(self, run: InFlight, delay_s: float) -> None:
-        """Confirmed copy -> record -> slot -> ack (PROTOCOL 5: never the record first)."""
+        """Slot -> confirmed copy -> record -> ack (PROTOCOL 5: never the record first).
+
+        The call has ended: its slot does not wait for RabbitMQ to take the copy.
+        """
+        await self._slots.free([run.reservation])
         copy = run.envelope.next_generation(not_before=time.time() + delay_s)
         queue, store = self._engine.queue, self._engine.store
         await persistently(lambda: queue.publish_later(copy, delay_s), "publish the retry")
         await persistently(lambda: store.requeue(copy, run.attempt), "requeue the record")
         RETRIED.labels(run.envelope.model).inc()
-        await self._free_slot(run)
         await _ack_all(run.settle())
 
     async def give_back(self, run: InFlight) -> None:
@@ -84,12 +89,17 @@ class Settlement:
             await self._engine.store.requeue(run.envelope, run.attempt)
         except EngineError as error:
             _log.warning("left to the keeper", request=run.envelope.id, error=str(error))
-        await self._free_slot(run)
+        await self._slots.free([run.reservation])
         await requeue_all(run.settle())
 
     async def drop_finished(self, delivery: Delivery) -> None:
         """Ack a delivery whose record is terminal or has a newer copy."""
         await delivery.ack()
+
+    async def abandon(self, deliveries: Iterable[Delivery], reservation: Reservation) -> None:
+        """After a failure of our own: free the slot and let the message come again."""
+        await self._slots.free([reservation])
+        await requeue_all(deliveries)
 
     async def expire(self, delivery: Delivery, late: Late) -> None:
         """Commit a request whose deadline has passed, then ack it."""
@@ -116,17 +126,6 @@ class Settlement:
             delay_s = RETRY_DELAY_S
         _log.info("a live worker runs it", request=delivery.envelope.id, owner=found.owner)
         await self._put_back(delivery, delivery.envelope.met_live_owner(), delay_s)
-
-    async def free(self, reservations: Iterable[Reservation]) -> None:
-        """Give slots back; if the engine is away they end with their lease or by the outbox."""
-        try:
-            await self._engine.limits.release(reservations)
-        except EngineError as error:
-            _log.warning("slots are left to their lease", error=str(error))
-
-    async def _free_slot(self, run: InFlight) -> None:
-        run.holds_slot = False
-        await self.free([run.reservation])
 
     async def commit(
         self,

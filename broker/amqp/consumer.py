@@ -94,6 +94,7 @@ class QueueConsumer:
         )
         # From here on deliveries can come, so `stop` goes the long way.
         self._subscription = subscription
+        self._quiet.clear()
         try:
             if cancelled_from_outside():
                 # Python 3.11's wait_for, inside the client, can swallow a cancel.

@@ -42,16 +42,16 @@ def test_sigterm_finishes_what_runs_and_keeps_what_waits(door: Door) -> None:
 
 
 def test_a_door_that_drains_answers_what_it_holds(door: Door) -> None:
-    """A held call that runs is finished; the process does not wait for an idle connection."""
-    if "serve" not in door.stack.processes:
-        assert "api-0" in door.stack.processes  # there the worker finishes it; covered above
-        return
+    """A held call that runs is finished, here or by a worker elsewhere."""
+    role = "serve" if "serve" in door.stack.processes else "api-0"
     told: list[int] = []
     caller = threading.Thread(target=lambda: told.append(door.chat(SLOW).status))
     caller.start()
     time.sleep(0.4)
-    assert door.stack.terminate("serve") == 0
+    began = time.monotonic()
+    assert door.stack.terminate(role) == 0
+    assert time.monotonic() - began < 10
     caller.join(10)
     assert told == [200]
-    door.stack.restart("serve")
+    door.stack.restart(role)
     door.stack.wait_ready()

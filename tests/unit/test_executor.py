@@ -21,6 +21,7 @@ from workers.inflight import InFlight, InFlightMap
 from workers.routing.replicas import Replicas
 from workers.routing.targets import Target
 from workers.settlement import Settlement
+from workers.slots import Slots
 
 ME, OTHER = "me:1", "other:1"
 TARGET = Target("b", "their-name")
@@ -43,7 +44,9 @@ class Stage:
             Engine, SimpleNamespace(owner=ME, store=self, limits=self, queue=self, members=self)
         )
         upstream = Upstream("b", self, Replicas(["u1", "u2"]), timeout_s=5)
-        self.executor = Executor(engine, Settlement(engine), self.inflight, {"b": upstream})
+        slots = Slots(engine.limits)
+        settlement = Settlement(engine, slots)
+        self.executor = Executor(engine, settlement, slots, self.inflight, {"b": upstream})
 
     async def run(self, envelope: Envelope | None = None, max_attempts: int = 3) -> None:
         delivery = NotedDelivery(envelope or make_envelope(model_span=(10, 13)), self.steps)
@@ -190,9 +193,9 @@ async def test_a_failure_goes_to_the_other_replica_and_then_to_the_tier() -> Non
     assert [call.attempt for _, call in stage.calls] == [1, 2]
     assert stage.steps == [
         "next attempt",
+        "free",
         "publish generation 1 in 5 s",
         "requeue the record",
-        "free",
         "ack",
     ]
 
@@ -202,6 +205,24 @@ async def test_the_last_failure_is_a_dead_letter_with_the_backends_words() -> No
     await stage.run()
     assert stage.steps == ["finish attempts_exhausted", "free", "ack"]
     assert (stage.results[0].status_code, stage.results[0].body) == (503, b"no")
+
+
+@pytest.mark.parametrize(("attempt", "ends"), [(1, False), (3, True)])
+async def test_a_bug_of_ours_costs_an_attempt_and_keeps_nothing(attempt: int, ends: bool) -> None:
+    stage = Stage(Run(attempt, 0), answers=[])  # the scripted backend raises IndexError
+    await stage.run()
+    if ends:
+        assert stage.steps == ["finish attempts_exhausted", "free", "ack"]
+    else:
+        again = ["free", "publish generation 1 in 5 s", "requeue the record", "ack"]
+        assert stage.steps == again
+    assert not len(stage.inflight)
+
+
+async def test_a_bug_before_the_claim_gives_the_delivery_back() -> None:
+    stage = Stage()  # the scripted store raises IndexError
+    await stage.run()
+    assert stage.steps == ["free", "requeue"]
 
 
 async def test_a_passed_deadline_costs_no_call() -> None:

@@ -18,6 +18,7 @@ from schemas.lifecycle import Status
 from tests.fakes.envelopes import make_envelope
 from workers.inflight import InFlight, Outcome
 from workers.settlement import Settlement, ended
+from workers.slots import Slots
 
 RESULT = ended(Status.COMPLETED, "expired", "any")
 
@@ -71,6 +72,11 @@ class NotedDelivery:
         self.diary.steps.append("requeue the delivery")
 
 
+def settlement_of(diary: Diary) -> Settlement:
+    engine = diary.engine()
+    return Settlement(engine, Slots(engine.limits))
+
+
 def a_run(diary: Diary, deliveries: int = 1) -> InFlight:
     hand_overs = [NotedDelivery(diary) for _ in range(deliveries)]
     return InFlight(hand_overs[0].envelope, Reservation("b", "me:1"), list(hand_overs), attempt=1)
@@ -78,33 +84,33 @@ def a_run(diary: Diary, deliveries: int = 1) -> InFlight:
 
 async def test_the_ack_comes_after_the_commit_and_settles_every_delivery() -> None:
     diary = Diary()
-    await Settlement(diary.engine()).finish(a_run(diary, deliveries=2), Outcome(RESULT))
+    await settlement_of(diary).finish(a_run(diary, deliveries=2), Outcome(RESULT))
     assert diary.steps == ["finish", "release", "ack", "ack"]
 
 
 async def test_a_commit_that_found_another_result_acks_too() -> None:
     diary = Diary(Finish(won=False, result=RESULT))
-    await Settlement(diary.engine()).finish(a_run(diary), Outcome(RESULT))
+    await settlement_of(diary).finish(a_run(diary), Outcome(RESULT))
     assert diary.steps == ["finish", "release", "ack"]
 
 
 async def test_a_commit_that_lost_to_a_running_attempt_acks_nothing() -> None:
     diary = Diary(Finish(won=False, result=None))
-    await Settlement(diary.engine()).finish(a_run(diary), Outcome(RESULT))
+    await settlement_of(diary).finish(a_run(diary), Outcome(RESULT))
     assert diary.steps == ["finish", "release", "requeue the delivery"]
 
 
 async def test_a_result_is_held_until_the_store_answers() -> None:
     diary = Diary()
     diary.failures["finish"] = [StoreUnavailable("away")] * 3
-    await Settlement(diary.engine()).finish(a_run(diary), Outcome(RESULT))
+    await settlement_of(diary).finish(a_run(diary), Outcome(RESULT))
     assert diary.steps == ["finish", "release", "ack"]
 
 
 async def test_slots_that_cannot_be_freed_do_not_hold_up_the_ack() -> None:
     diary = Diary()
     diary.failures["release"] = [StoreUnavailable("away")]
-    await Settlement(diary.engine()).finish(a_run(diary), Outcome(RESULT))
+    await settlement_of(diary).finish(a_run(diary), Outcome(RESULT))
     assert diary.steps == ["finish", "ack"]
 
 
@@ -112,8 +118,8 @@ async def test_a_retry_is_a_confirmed_copy_before_the_record_before_the_ack() ->
     diary = Diary()
     diary.failures["publish"] = [QueueUnavailable("away")]
     run = a_run(diary)
-    await Settlement(diary.engine()).retry(run, 5.0)
-    assert diary.steps == ["publish", "requeue the record", "release", "ack"]
+    await settlement_of(diary).retry(run, 5.0)
+    assert diary.steps == ["release", "publish", "requeue the record", "ack"]
     assert diary.published[0].generation == run.envelope.generation + 1
     assert diary.published[0].not_before is not None
 
@@ -121,19 +127,19 @@ async def test_a_retry_is_a_confirmed_copy_before_the_record_before_the_ack() ->
 async def test_what_is_given_back_is_never_acked() -> None:
     diary = Diary()
     diary.failures["requeue the record"] = [StoreUnavailable("away")]
-    await Settlement(diary.engine()).give_back(a_run(diary))
+    await settlement_of(diary).give_back(a_run(diary))
     assert diary.steps == ["release", "requeue the delivery"]
 
 
 async def test_an_expired_delivery_is_committed_before_its_ack() -> None:
     diary = Diary()
-    await Settlement(diary.engine()).expire(NotedDelivery(diary), Late(2))
+    await settlement_of(diary).expire(NotedDelivery(diary), Late(2))
     assert diary.steps == ["finish", "ack"]
 
 
 async def test_an_early_delivery_is_parked_before_its_ack() -> None:
     diary = Diary()
-    await Settlement(diary.engine()).park(NotedDelivery(diary), Early(4e9))
+    await settlement_of(diary).park(NotedDelivery(diary), Early(4e9))
     assert diary.steps == ["publish", "ack"]
 
 
@@ -146,7 +152,7 @@ async def test_a_message_that_runs_elsewhere_is_put_back_before_its_ack(
     diary = Diary()
     delivery = NotedDelivery(diary, make_envelope(meetings=meetings))
     found = Running(owner="other:1", attempt=1, same_generation=True, poison=0)
-    await Settlement(diary.engine()).meet_live_owner(delivery, found, age_s)
+    await settlement_of(diary).meet_live_owner(delivery, found, age_s)
     assert diary.steps == ["publish", "ack"]
     assert diary.delays == [delay_s]
     assert diary.published[0].generation == delivery.envelope.generation

@@ -77,15 +77,14 @@ class OpenAIBackend:
                 allow_redirects=False,
             ) as response:
                 content = await read_capped(response, max_bytes)
-                kind = response.headers.get("Content-Type", "application/json")
-                return Answer(response.status, kind, content)
+                return Answer(response.status, _media_type(response), content)
         except aiohttp.ConnectionTimeoutError as error:
             raise CallFailed(Failure.UNREACHABLE, "no connection in time") from error
         except TimeoutError as error:
             raise CallFailed(Failure.TIMED_OUT, f"no answer within {timeout_s:g} s") from error
         except aiohttp.ClientPayloadError as error:
             raise CallFailed(Failure.UNUSABLE, "the answer was cut short") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise CallFailed(Failure.UNREACHABLE, f"{type(error).__name__}: {error}") from error
 
 
@@ -105,6 +104,12 @@ def open_session() -> aiohttp.ClientSession:
         max_line_size=32 * 1024,
         max_field_size=32 * 1024,
     )
+
+
+def _media_type(response: aiohttp.ClientResponse) -> str:
+    """Return the answer's type; bytes that are no text (aiohttp keeps them as surrogates) go."""
+    kind = response.headers.get("Content-Type", "application/json")
+    return kind.encode("ascii", "replace").decode()
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
