@@ -75,7 +75,7 @@ lock: $(UV) ## resolve requirements/*.txt again
 
 .PHONY: clean
 clean: ## remove all that was installed or built here
-	rm -rf .venv .tools dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tools .demo dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # --target needs neither root nor the venv module, and is allowed where the system's Python is
 # marked as externally managed.

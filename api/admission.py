@@ -104,34 +104,34 @@ class Admission:
             await self._engine.store.create(envelope)
         except EngineError:
             # Whether the record exists is unknown; without a message it must not run later.
-            self._tasks.spawn("take back", self._take_back_later(envelope.id))
+            self._tasks.spawn("take back", self._take_back_later(envelope))
             raise
         try:
             await self._engine.queue.publish(envelope)
         except EngineError as error:
-            await self._refuse_unless_taken(envelope.id, error)
+            await self._refuse_unless_taken(envelope, error)
         self._tasks.spawn("mark published", self._mark_published(envelope))
 
-    async def _refuse_unless_taken(self, request_id: str, error: EngineError) -> None:
+    async def _refuse_unless_taken(self, envelope: Envelope, error: EngineError) -> None:
         """Take the request back and refuse it; if a worker has it already it is accepted."""
         try:
-            taken_back = await self._engine.store.take_back(request_id)
+            taken_back = await self._engine.store.take_back(envelope)
         except EngineError:
-            self._tasks.spawn("take back", self._take_back_later(request_id))
+            self._tasks.spawn("take back", self._take_back_later(envelope))
             raise error from None
         if taken_back:
             raise error
 
-    async def _take_back_later(self, request_id: str) -> None:
+    async def _take_back_later(self, envelope: Envelope) -> None:
         gives_up_at = time.monotonic() + _TAKE_BACK_S
         while time.monotonic() < gives_up_at:
             await asyncio.sleep(_TAKE_BACK_PAUSE_S)
             try:
-                await self._engine.store.take_back(request_id)
+                await self._engine.store.take_back(envelope)
             except EngineError:
                 continue
             return
-        _log.warning("could not be taken back; the keeper may run it", request=request_id)
+        _log.warning("could not be taken back; the keeper may run it", request=envelope.id)
 
     async def _mark_published(self, envelope: Envelope) -> None:
         try:

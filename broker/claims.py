@@ -17,7 +17,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The request is terminal, or a newer copy of it is confirmed: ack this one."""
+    """The request is terminal, perhaps forgotten, or a newer copy is confirmed: ack this one."""
 
 
 @dataclass(frozen=True, slots=True)

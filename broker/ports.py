@@ -93,13 +93,19 @@ class Store(Protocol):
     """The records. Every transition is one atomic, repeatable step (PROTOCOL 3 to 5)."""
 
     async def create(self, envelope: Envelope) -> bool:
-        """Create the record, `queued` and not yet published. False if the id exists."""
+        """Create the record, `queued` and not yet published. False if the id exists.
+
+        Only one that was taken back makes room, for a create of a higher generation.
+        """
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         """Note that a copy is confirmed: the record drops its envelope."""
 
-    async def take_back(self, request_id: str) -> bool:
-        """End a `queued` record as failed (not_accepted). False if a worker already has it."""
+    async def take_back(self, envelope: Envelope) -> bool:
+        """End a `queued` record as failed (not_accepted). False if a worker already has it.
+
+        A missing record is written so ended: its create may still be on its way.
+        """
 
     async def get(self, request_id: str) -> Record | None:
         """Return the record, or None for an unknown id or one past its retention."""
@@ -251,7 +257,7 @@ class Members(Protocol):
         """Return the seconds since `owner` was last heard of; None when it is dead."""
 
     async def served(self) -> list[Served]:
-        """Return each served model once; slots as any one worker says, the rest summed."""
+        """Return each served model once; the most slots any worker says, the rest summed."""
 
     async def leave(self) -> None:
         """Say that this process ends; its requests may be taken over at once."""

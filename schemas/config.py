@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from schemas.codec import MAX_BODY_BYTES
-
 MIB = 1024 * 1024
 MAX_DEADLINE_S = 7 * 86_400
+# RabbitMQ takes messages of up to 16 MiB, and the body travels with its envelope's header.
+MAX_BODY_BYTES = 15 * MIB
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 

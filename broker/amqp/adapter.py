@@ -8,7 +8,7 @@ from broker.amqp.connection import Link
 from broker.amqp.consumer import QueueConsumer, Reader
 from broker.amqp.counters import Counters
 from broker.amqp.dead_letters import PREFETCH, DeadLetterReader
-from broker.amqp.declare import Declarer
+from broker.amqp.declare import NEW_QUEUE_S, Declarer
 from broker.amqp.depth import DepthGauge
 from broker.amqp.publisher import Outgoing, Publisher
 from broker.lifecycle import Tasks
@@ -27,17 +27,18 @@ class AmqpQueue:
     included.
     """
 
-    def __init__(self, url: str, namespace: str = "penstock") -> None:
+    def __init__(
+        self, url: str, namespace: str = "penstock", *, new_queue_s: float = NEW_QUEUE_S
+    ) -> None:
         if not url.startswith(("amqp://", "amqps://")):
             raise ConfigError("amqp_url must begin with amqp:// or amqps://.")
         self.namespace = namespace
         self.counters = Counters()
         self._topology = Topology(namespace)
-        publishing, self._consuming = Declarer(self._topology), Declarer(self._topology)
-        self._out = Link(url, "publish", publishing.begin, self.counters)
-        self._in = Link(url, "consume", self._consuming.begin, self.counters)
-        self._publishing = publishing
-        self._publisher = Publisher(self._out, publishing, self.counters)
+        self._declarer = Declarer(self._topology, new_queue_s)
+        self._out = Link(url, "publish", self._declarer.begin, self.counters)
+        self._in = Link(url, "consume", self._declarer.begin, self.counters)
+        self._publisher = Publisher(self._out, self._declarer, self.counters)
         self._gauge = DepthGauge(self._in)
         self._tasks = Tasks("amqp queue")
         self._consumers: list[QueueConsumer] = []
@@ -87,7 +88,7 @@ class AmqpQueue:
         queue = self._topology.work_queue(model, priority)
         reader = Reader(queue.name, deliver, self._tasks, self.counters)
         return self._keep(
-            QueueConsumer(self._in, self._consuming, queue, prefetch, reader, self.counters)
+            QueueConsumer(self._in, self._declarer, queue, prefetch, reader, self.counters)
         )
 
     async def consume_dead(self, receive: Callable[[DeadLetter], object]) -> Consumer:
@@ -95,7 +96,7 @@ class AmqpQueue:
         reader = DeadLetterReader(receive, self._tasks, self.counters)
         queue = self._topology.dead_queue
         return self._keep(
-            QueueConsumer(self._in, self._consuming, queue, PREFETCH, reader, self.counters)
+            QueueConsumer(self._in, self._declarer, queue, PREFETCH, reader, self.counters)
         )
 
     async def depth(self, model: str, priority: Priority) -> int:

@@ -114,13 +114,14 @@ class Publisher:
             if not message.direct:
                 # RabbitMQ holds what leaves a tier for nowhere, and looks again only much later.
                 await self._declarer.ensure(shared.session, message.queue)
+                await self._declarer.tiers_safe()
             sent_at = time.monotonic()
             refusal = await self._once(shared, message)
             match refusal:
                 case None:
                     return
                 case ChannelInvalidStateError():
-                    continue  # the channel was closed before anything was sent
+                    self._retire(shared)  # it was closed before anything was sent
                 case PublishError() | ChannelNotFoundEntity() if not declared:
                     self._counters.returned += 1
                     await self._declare(shared.session, message, sent_at, refusal)
@@ -172,7 +173,7 @@ class Publisher:
             await self._declarer.shared(session, missed_at)
         if message.direct:
             await asyncio.sleep(GONE_QUEUE_S)
-            await self._declarer.ensure(session, message.queue, missed_at)
+            await self._declarer.ensure(session, message.queue, missed_at, missed=True)
 
     async def _usable(self) -> _Shared:
         """Return the channel of the moment, opening one if need be."""

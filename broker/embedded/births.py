@@ -5,12 +5,13 @@ from __future__ import annotations
 import apsw
 import msgpack
 
-from broker.embedded.rows import Row, find, row_from
-from broker.scheduling.checks import Open, next_check
+from broker.embedded.rows import Row, as_open, erase, find, row_from
+from broker.scheduling.checks import next_check
 from schemas.codec import encode
 from schemas.envelope import Envelope
 from schemas.ids import partition_of
 from schemas.lifecycle import Status
+from schemas.result import decode_result
 
 _INSERT = """
 INSERT INTO requests (
@@ -22,7 +23,7 @@ INSERT INTO requests (
 
 def create(file: apsw.Connection, envelope: Envelope, now: float) -> bool:
     """Insert a request; False if the id is taken, but by this very call."""
-    there = find(file, envelope.id)
+    there = occupant(file, envelope)
     if there is None:
         insert(file, envelope, now)
         return True
@@ -31,10 +32,30 @@ def create(file: apsw.Connection, envelope: Envelope, now: float) -> bool:
     return untouched and bool(stored == encode(envelope))
 
 
+def occupant(file: apsw.Connection, envelope: Envelope) -> Row | None:
+    """Return what is already there in place of `envelope`.
+
+    A refusal was never told as a result, so one of a lower generation makes room (PROTOCOL 1).
+    """
+    there = find(file, envelope.id)
+    if there is None or there.generation >= envelope.generation or not is_refused(file, there):
+        return there
+    erase(file, there.seq)
+    return None
+
+
+def is_refused(file: apsw.Connection, row: Row) -> bool:
+    """Tell whether the request was taken back; its result stays for this as long as its row."""
+    if row.status != Status.FAILED:
+        return False
+    data = file.execute("SELECT data FROM results WHERE seq = ?", (row.seq,)).get
+    return data is not None and decode_result(data).code == "not_accepted"
+
+
 def insert(file: apsw.Connection, envelope: Envelope, now: float) -> Row:
     """Insert a request that is known to be absent, and its envelope."""
     parked = int(envelope.not_before is not None and envelope.not_before > now)
-    check = next_check(_as_open(envelope), now)
+    check = next_check(as_open(envelope, running=False), now)
     values = (
         envelope.id,
         partition_of(envelope.id),
@@ -60,14 +81,3 @@ def insert(file: apsw.Connection, envelope: Envelope, now: float) -> Row:
 def keep_envelope(file: apsw.Connection, seq: int, envelope: Envelope) -> None:
     """Store the whole envelope beside the row."""
     file.execute("INSERT OR REPLACE INTO envelopes VALUES (?, ?)", (seq, encode(envelope)))
-
-
-def _as_open(envelope: Envelope) -> Open:
-    return Open(
-        running=False,
-        published=True,
-        held=envelope.held_by is not None,
-        due=envelope.not_before or envelope.accepted_at,
-        deadline=envelope.deadline,
-        copy_apart=False,
-    )

@@ -7,9 +7,11 @@ from typing import Any
 
 import apsw
 
-from broker.embedded.rows import Row, find, record_of, result_of
+from broker.embedded import births
+from broker.embedded.rows import Key, Row, erase, find, record_of, result_of
 from broker.ports import Reservation
 from broker.scheduling.committing import commit_wins
+from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES
 from schemas.lifecycle import TERMINAL, Status
 from schemas.record import Record
@@ -30,7 +32,8 @@ WHERE seq = ?
 class Ending:
     """What a commit writes; a dead letter keeps its envelope to be redriven from.
 
-    `told` is False for a refusal, which nobody may take for a result: no outbox entry.
+    `told` is False for a refusal, which nobody may take for a result: no outbox entry, and what
+    is stored of it stays for as long as the row, to tell it from other ends.
     """
 
     result: Result
@@ -65,21 +68,31 @@ def cancel(file: apsw.Connection, request_id: str, retention_s: float, now: floa
     return read(file, request_id, now)
 
 
-def take_back(file: apsw.Connection, request_id: str, retention_s: float, now: float) -> bool:
+def take_back(file: apsw.Connection, envelope: Envelope, retention_s: float, now: float) -> bool:
     """End a waiting request as refused, while no worker ever had it.
 
-    True also when it already is, or when there is none.
+    True also when it already is. A missing one is written as refused: whoever still wants to
+    create it must find that.
     """
-    row = find(file, request_id)
-    if row is None:
-        return True
+    row = births.occupant(file, envelope) or births.insert(file, envelope, now)
     if row.status in TERMINAL:
-        result = result_of(file, row.seq, now)
-        return result is not None and result.code == "not_accepted"
+        return births.is_refused(file, row)
     if row.status != Status.QUEUED or row.attempt > 0:
         return False
-    refusal = _bare(Status.FAILED, "not_accepted", now)
-    _conclude(file, row, Ending(refusal, 0, retention_s, told=False))
+    # Only what was taken back before can have a newer one in its place that nobody has claimed.
+    if row.generation <= envelope.generation:
+        refusal = _bare(Status.FAILED, "not_accepted", now)
+        _conclude(file, row, Ending(refusal, 0, retention_s, told=False))
+    return True
+
+
+def set_aside(file: apsw.Connection, copy: Key, why: str, retention_s: float, now: float) -> bool:
+    """End a waiting copy that cannot be handed over; its envelope stays to be looked at."""
+    row = find(file, copy.id)
+    if row is None or (row.status, row.generation) != (Status.QUEUED, copy.generation):
+        return False
+    result = Result(status=Status.FAILED, finished_at=now, code="dead_lettered", message=why)
+    _conclude(file, row, Ending(result, row.attempt, retention_s, keep_envelope=True))
     return True
 
 
@@ -118,13 +131,6 @@ def sweep(file: apsw.Connection, now: float) -> bool:
     return len(expired) == _SWEEP_BATCH or len(gone) == _SWEEP_BATCH
 
 
-def erase(file: apsw.Connection, seq: int) -> None:
-    """Remove every trace of a request."""
-    file.execute("DELETE FROM envelopes WHERE seq = ?", (seq,))
-    file.execute("DELETE FROM results WHERE seq = ?", (seq,))
-    file.execute("DELETE FROM requests WHERE seq = ?", (seq,))
-
-
 def _is_stored(file: apsw.Connection, row: Row, result: Result) -> bool:
     stored = file.execute("SELECT data FROM results WHERE seq = ?", (row.seq,)).get
     return bool(stored == encode_result(result))
@@ -142,7 +148,7 @@ def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
     file.execute(_CONCLUDE, (result.status.value, ending.attempt, *times, row.seq))
     file.execute(
         "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
-        (row.seq, expires_at, encode_result(result)),
+        (row.seq, expires_at if ending.told else gone_at, encode_result(result)),
     )
     if ending.told:
         _tell_outbox(file, row, ending)

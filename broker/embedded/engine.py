@@ -15,6 +15,7 @@ from broker.embedded.free_space import Floor, FreeSpace
 from broker.embedded.life import Life
 from broker.embedded.limits import EmbeddedLimits
 from broker.embedded.members import EmbeddedMembers
+from broker.embedded.rows import Key
 from broker.embedded.runs import release_older_lives
 from broker.embedded.store import EmbeddedStore
 from broker.embedded.upkeep import EmbeddedUpkeep
@@ -47,7 +48,7 @@ class EmbeddedEngine:
         directory = Path(data_dir)
         self._life = Life(retention_s, clock)
         self._database = Database(directory, vfs, on_broken)
-        self._queue = EmbeddedQueue(self._database, self._life)
+        self._queue = EmbeddedQueue(self._database, self._life, self._set_aside)
         space = FreeSpace(directory, floor or Floor())
         self._store = EmbeddedStore(self._database, self._life, space, self._queue.placed)
         self._starting = asyncio.Lock()
@@ -82,12 +83,12 @@ class EmbeddedEngine:
                 found = await self._database.write(
                     lambda file: release_older_lives(file, owner, now)
                 )
+                self._queue.start()
             except BaseException:
                 await self._database.close()
                 raise
             if found:
                 _log.warning("runs of an earlier life wait again", requests=found)
-            self._queue.start()
             self._started = True
 
     async def stop(self) -> None:
@@ -100,3 +101,6 @@ class EmbeddedEngine:
     async def health(self) -> dict[str, str | None]:
         """Return each part's name with None when it is well, else a sentence."""
         return {"store": self._database.trouble}
+
+    async def _set_aside(self, copy: Key, why: str) -> None:
+        await self._store.set_aside(copy, why)

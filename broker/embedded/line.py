@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -14,19 +14,30 @@ from broker.embedded.rows import Key
 from broker.embedded.window import Window
 from broker.lifecycle import Tasks
 from broker.ports import Delivery
+from schemas.codec import BadEnvelope
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
 from schemas.priority import Priority
 
 _log = structlog.get_logger("penstock.embedded")
 WINDOW = 256
+# Ends a waiting copy that cannot be handed over, with a sentence that says why.
+SetAside = Callable[[Key, str], Awaitable[None]]
 
 
 class Line:
     """Hands waiting requests to consumers with room, oldest first."""
 
-    def __init__(self, database: Database, model: str, priority: Priority, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        database: Database,
+        model: str,
+        priority: Priority,
+        tasks: Tasks,
+        set_aside: SetAside,
+    ) -> None:
         self._database = database
+        self._set_aside = set_aside
         self._model = model
         self._priority = priority
         self._tasks = tasks
@@ -94,14 +105,27 @@ class Line:
             for key in keys:
                 self.window.settle((key.id, key.generation))
             raise
+        unreadable: list[tuple[Key, BadEnvelope]] = []
         for key, envelope in zip(keys, envelopes, strict=True):
-            consumer = self._next_consumer()
             if envelope is None:
                 self.settled(key, requeued=False)
-            elif consumer is None:
+            elif isinstance(envelope, BadEnvelope):
+                unreadable.append((key, envelope))
+            elif (consumer := self._next_consumer()) is None:
                 self.settled(key, requeued=True)
             else:
                 consumer.hand(key, envelope)
+        await self._end(unreadable)
+
+    async def _end(self, unreadable: list[tuple[Key, BadEnvelope]]) -> None:
+        """What nobody can read would stand before all others for ever."""
+        try:
+            for key, error in unreadable:
+                _log.error("a stored request cannot be read", request=key.id, error=str(error))
+                await self._set_aside(key, f"The stored request cannot be read: {error}.")
+        finally:
+            for key, _ in unreadable:
+                self.settled(key, requeued=False)
 
     def _credit(self) -> int:
         return sum(consumer.room for consumer in self.consumers)

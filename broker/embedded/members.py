@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from broker.embedded.life import Life
 from broker.ports import Served
+from broker.scheduling.served import merge_served
 
 
 class EmbeddedMembers:
@@ -32,22 +33,9 @@ class EmbeddedMembers:
 
     async def served(self) -> list[Served]:
         """Return each served model once."""
-        return _merged(served for role in self._serves.values() for served in role)
+        return merge_served(served for role in self._serves.values() for served in role)
 
     async def leave(self) -> None:
         """Say that this process ends."""
         self._left = True
         self._serves.clear()
-
-
-def _merged(parts: Iterable[Served]) -> list[Served]:
-    by_model: dict[str, Served] = {}
-    for part in parts:
-        known = by_model.get(part.model, Served(part.model, part.slots))
-        by_model[part.model] = Served(
-            part.model,
-            known.slots,
-            known.running + part.running,
-            known.unstarted + part.unstarted,
-        )
-    return list(by_model.values())

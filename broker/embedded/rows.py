@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import apsw
 import msgpack
 
+from broker.scheduling.checks import Open
 from broker.scheduling.claiming import Found
+from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.priority import Priority
 from schemas.record import Record
@@ -78,7 +80,10 @@ def find(file: apsw.Connection, request_id: str) -> Row | None:
 
 def result_of(file: apsw.Connection, seq: int, now: float) -> Result | None:
     """Return the stored result unless it is past its retention."""
-    query = "SELECT data FROM results WHERE seq = ? AND expires_at > ?"
+    query = (
+        "SELECT r.data FROM results r JOIN requests q ON q.seq = r.seq"
+        " WHERE r.seq = ? AND q.expires_at > ?"
+    )
     data: bytes | None = file.execute(query, (seq, now)).get
     return None if data is None else decode_result(data)
 
@@ -98,6 +103,25 @@ def found_in(row: Row | None) -> Found | None:
         deadline=row.deadline,
         not_before=row.not_before,
     )
+
+
+def as_open(request: Row | Envelope, *, running: bool) -> Open:
+    """Return an open request, or one about to be, as the rule of the next check sees it."""
+    return Open(
+        running=running,
+        published=True,
+        held=request.held_by is not None,
+        due=request.not_before or request.accepted_at,
+        deadline=request.deadline,
+        copy_apart=False,
+    )
+
+
+def erase(file: apsw.Connection, seq: int) -> None:
+    """Remove every trace of a request."""
+    file.execute("DELETE FROM envelopes WHERE seq = ?", (seq,))
+    file.execute("DELETE FROM results WHERE seq = ?", (seq,))
+    file.execute("DELETE FROM requests WHERE seq = ?", (seq,))
 
 
 def was_witnessed(row: Row) -> bool:

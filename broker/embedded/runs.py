@@ -9,8 +9,17 @@ import orjson
 
 from broker.claims import Claim, Run
 from broker.embedded.births import insert
-from broker.embedded.rows import Placed, Row, find, found_in, placed, row_from, was_witnessed
-from broker.scheduling.checks import Open, next_check
+from broker.embedded.rows import (
+    Placed,
+    Row,
+    as_open,
+    find,
+    found_in,
+    placed,
+    row_from,
+    was_witnessed,
+)
+from broker.scheduling.checks import next_check
 from broker.scheduling.claiming import Claimant, decide_claim, decide_take_over
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
@@ -38,21 +47,28 @@ class Return:
     poison: int
 
 
-def claim(file: apsw.Connection, message: Envelope, claimant: Claimant, now: float) -> Claim:
+def claim(
+    file: apsw.Connection, message: Envelope, claimant: Claimant, now: float, retention_s: float
+) -> Claim:
     """Decide by the table and, for `Run`, write it."""
     row = find(file, message.id)
-    answer = decide_claim(found_in(row), message, claimant, now)
+    answer = decide_claim(found_in(row), message, claimant, now, retention_s)
     if isinstance(answer, Run):
         _start(file, row or insert(file, message, now), message, claimant, answer, now)
     return answer
 
 
 def take_over(
-    file: apsw.Connection, message: Envelope, claimant: Claimant, dead_owner: str, now: float
+    file: apsw.Connection,
+    message: Envelope,
+    claimant: Claimant,
+    dead_owner: str,
+    now: float,
+    retention_s: float,
 ) -> Claim:
     """As `claim`, but a run of `dead_owner` is taken from it."""
     row = find(file, message.id)
-    answer = decide_take_over(found_in(row), message, claimant, dead_owner, now)
+    answer = decide_take_over(found_in(row), message, claimant, dead_owner, now, retention_s)
     if isinstance(answer, Run):
         _start(file, row or insert(file, message, now), message, claimant, answer, now)
     return answer
@@ -71,7 +87,7 @@ def next_attempt(
         return False
     file.execute(
         "UPDATE requests SET attempt = attempt + 1, reservation = ?, next_check = ? WHERE seq = ?",
-        (claimant.reservation, next_check(_as_open(row, running=True), now), row.seq),
+        (claimant.reservation, next_check(as_open(row, running=True), now), row.seq),
     )
     return True
 
@@ -110,7 +126,7 @@ def release_older_lives(file: apsw.Connection, owner: str, now: float) -> int:
 def wait_again(file: apsw.Connection, row: Row, back: Return, now: float) -> Placed:
     """Write a running row back to `queued`; return where it waits."""
     parked = int(back.not_before is not None and back.not_before > now)
-    check = next_check(_as_open(row, running=False), now)
+    check = next_check(as_open(row, running=False), now)
     values = (back.generation, back.not_before, back.poison, check, parked, row.seq)
     return placed(row_from(file.execute(_WAIT, values).fetchall()[0]))
 
@@ -145,7 +161,7 @@ def _start(
     run: Run,
     now: float,
 ) -> None:
-    check = next_check(_as_open(row, running=True), now)
+    check = next_check(as_open(row, running=True), now)
     counts = (run.attempt, run.poison, message.generation)
     values = (claimant.owner, claimant.reservation, *counts, now, check, row.seq)
     file.execute(_START, values)
@@ -153,14 +169,3 @@ def _start(
 
 def _runs_as(row: Row, owner: str, attempt: int) -> bool:
     return (row.status, row.owner, row.attempt) == (Status.IN_PROGRESS, owner, attempt)
-
-
-def _as_open(row: Row, *, running: bool) -> Open:
-    return Open(
-        running=running,
-        published=True,
-        held=row.held_by is not None,
-        due=row.not_before or row.accepted_at,
-        deadline=row.deadline,
-        copy_apart=False,
-    )

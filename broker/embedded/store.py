@@ -13,7 +13,7 @@ from broker.embedded.database import Database
 from broker.embedded.endings import Ending
 from broker.embedded.free_space import FreeSpace
 from broker.embedded.life import Life
-from broker.embedded.rows import Placed, find, result_of
+from broker.embedded.rows import Key, Placed, find, result_of
 from broker.embedded.waiters import Waiters
 from broker.ports import Reservation
 from broker.scheduling.claiming import Claimant
@@ -51,12 +51,20 @@ class EmbeddedStore:
     async def mark_published(self, request_id: str, generation: int) -> None:
         """Nothing to note: the row is the message."""
 
-    async def take_back(self, request_id: str) -> bool:
-        """End a `queued` record as failed (not_accepted)."""
+    async def take_back(self, envelope: Envelope) -> bool:
+        """End a `queued` record, or write a missing one, as failed (not_accepted)."""
         now, retention_s = self._life.clock(), self._life.retention_s
         return await self._database.write(
-            lambda file: endings.take_back(file, request_id, retention_s, now),
-            after=lambda ended: self.waiters.wake_if(ended, request_id),
+            lambda file: endings.take_back(file, envelope, retention_s, now),
+            after=lambda ended: self.waiters.wake_if(ended, envelope.id),
+        )
+
+    async def set_aside(self, copy: Key, why: str) -> None:
+        """End a waiting copy that cannot be handed over as failed (dead_lettered)."""
+        now, retention_s = self._life.clock(), self._life.retention_s
+        await self._database.write(
+            lambda file: endings.set_aside(file, copy, why, retention_s, now),
+            after=lambda ended: self.waiters.wake_if(ended, copy.id),
         )
 
     async def get(self, request_id: str) -> Record | None:
@@ -84,15 +92,19 @@ class EmbeddedStore:
     async def claim(self, envelope: Envelope, reservation: Reservation) -> Claim:
         """Take the request for this process, if the table of PROTOCOL 3 allows it."""
         now, claimant = self._life.clock(), self._claimant(reservation)
-        return await self._database.write(lambda file: runs.claim(file, envelope, claimant, now))
+        retention_s = self._life.retention_s
+        return await self._database.write(
+            lambda file: runs.claim(file, envelope, claimant, now, retention_s)
+        )
 
     async def take_over(
         self, envelope: Envelope, dead_owner: str, reservation: Reservation
     ) -> Claim:
         """Take the request from `dead_owner`; else as `claim`."""
         now, claimant = self._life.clock(), self._claimant(reservation)
+        retention_s = self._life.retention_s
         return await self._database.write(
-            lambda file: runs.take_over(file, envelope, claimant, dead_owner, now)
+            lambda file: runs.take_over(file, envelope, claimant, dead_owner, now, retention_s)
         )
 
     async def next_attempt(self, request_id: str, attempt: int, reservation: Reservation) -> bool:

@@ -10,7 +10,7 @@ import apsw
 import orjson
 
 from broker.embedded.rows import Key
-from schemas.codec import decode
+from schemas.codec import BadEnvelope, decode
 from schemas.envelope import Envelope
 from schemas.priority import Priority
 
@@ -27,8 +27,8 @@ def next_keys(file: apsw.Connection, model: str, priority: Priority, limit: int)
     return [Key(*values) for values in file.execute(query, (model, priority.value, limit))]
 
 
-def envelopes(file: apsw.Connection, keys: Sequence[Key]) -> list[Envelope | None]:
-    """Return the envelope of each copy, None where it no longer waits."""
+def envelopes(file: apsw.Connection, keys: Sequence[Key]) -> list[Envelope | BadEnvelope | None]:
+    """Return the envelope of each copy, or why it cannot be read; None where it waits no more."""
     return [_envelope(file, key) for key in keys]
 
 
@@ -68,7 +68,7 @@ def unpark(file: apsw.Connection, now: float) -> list[tuple[str, str]]:
     return sorted(set(moved))
 
 
-def _envelope(file: apsw.Connection, key: Key) -> Envelope | None:
+def _envelope(file: apsw.Connection, key: Key) -> Envelope | BadEnvelope | None:
     """The stored envelope is that of the birth; a retry has changed two fields since."""
     found = file.execute(
         "SELECT e.data, q.not_before FROM requests q JOIN envelopes e ON e.seq = q.seq"
@@ -79,4 +79,7 @@ def _envelope(file: apsw.Connection, key: Key) -> Envelope | None:
     if found is None:
         return None
     data, not_before = found
-    return replace(decode(data), generation=key.generation, not_before=not_before)
+    try:
+        return replace(decode(data), generation=key.generation, not_before=not_before)
+    except BadEnvelope as error:
+        return error

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from broker.embedded import waiting
 from broker.embedded.database import Database
 from broker.embedded.life import Life
-from broker.embedded.line import Line, LineConsumer
+from broker.embedded.line import Line, LineConsumer, SetAside
 from broker.embedded.parking import Parking
 from broker.embedded.rows import Placed
 from broker.lifecycle import Tasks
@@ -23,8 +23,9 @@ _LOOK_EVERY_S = 5.0
 class EmbeddedQueue:
     """Fills `Queue`. Publishing needs no write: `create` and `requeue` have written the row."""
 
-    def __init__(self, database: Database, life: Life) -> None:
+    def __init__(self, database: Database, life: Life, set_aside: SetAside) -> None:
         self._database = database
+        self._set_aside = set_aside
         self._lines: dict[tuple[str, Priority], Line] = {}
         self._parking = Parking(database, life, self._look_into)
         self._tasks = Tasks("queue")
@@ -96,7 +97,7 @@ class EmbeddedQueue:
     def _line(self, model: str, priority: Priority) -> Line:
         key = (model, priority)
         if key not in self._lines:
-            self._lines[key] = Line(self._database, model, priority, self._tasks)
+            self._lines[key] = Line(self._database, model, priority, self._tasks, self._set_aside)
         return self._lines[key]
 
     def _look_into(self, model: str, priority: Priority) -> None:

@@ -195,7 +195,14 @@ def _resolve(batch: list[_Task]) -> None:
         if not task.answer.done():
             task.answer.set_result(task.value)
         if task.after is not None:
-            task.after(task.value)
+            _go_on(task.after, task.value)
+
+
+def _go_on(after: Callable[[Any], None], value: Any) -> None:
+    try:
+        after(value)
+    except Exception:  # noqa: BLE001  because the rest of the batch waits for its answers
+        _log.exception("a listener of the store failed")
 
 
 def _portable(error: BaseException) -> BaseException:

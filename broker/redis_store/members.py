@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import msgpack
@@ -12,6 +12,7 @@ from broker.ports import Served
 from broker.redis_store.batch import Batcher
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
+from broker.scheduling.served import merge_served
 
 
 class RedisMembers:
@@ -31,11 +32,8 @@ class RedisMembers:
         return None if age is None else float(age)
 
     async def served(self) -> list[Served]:
-        models: dict[str, Served] = {}
-        for says in await self._run("served"):
-            for each in msgpack.unpackb(says)["serves"]:
-                _add(models, Served(**each))
-        return list(models.values())
+        says = [msgpack.unpackb(each) for each in await self._run("served")]
+        return merge_served(Served(**part) for each in says for part in each["serves"])
 
     async def leave(self) -> None:
         live, serves, *_ = self._keys.of_members()
@@ -46,17 +44,3 @@ class RedisMembers:
     async def _run(self, name: str, *args: Any) -> Any:
         command = script(name, self._keys.of_members(), *args)
         return await self._batcher.submit(self._keys.members, *command)
-
-
-def _add(models: dict[str, Served], served: Served) -> None:
-    """Slots belong to the backends, so each worker says the same; the rest is its own."""
-    known = models.get(served.model)
-    if known is None:
-        models[served.model] = served
-        return
-    models[served.model] = replace(
-        known,
-        slots=max(known.slots, served.slots),
-        running=known.running + served.running,
-        unstarted=known.unstarted + served.unstarted,
-    )

@@ -15,6 +15,7 @@ from broker.redis_store.fields import at_birth, record_of
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
 from broker.redis_store.waits import Waits
+from broker.scheduling.claiming import forgotten_from
 from schemas.codec import encode
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES, StoreUnavailable
@@ -39,15 +40,16 @@ class RedisStore:
         self._waits = waits
 
     async def create(self, envelope: Envelope) -> bool:
-        answer = await self.run("create", envelope.id, encode(envelope), *at_birth(envelope))
-        return bool(answer)
+        args = (encode(envelope), envelope.generation, *at_birth(envelope))
+        return bool(await self.run("create", envelope.id, *args))
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         await self.run("mark_published", request_id, generation)
 
-    async def take_back(self, request_id: str) -> bool:
+    async def take_back(self, envelope: Envelope) -> bool:
         result = _ended(Status.FAILED, "not_accepted")
-        return bool(await self.run("take_back", request_id, *self.closing(result)))
+        args = (*self.closing(result), envelope.generation, *at_birth(envelope))
+        return bool(await self.run("take_back", envelope.id, *args))
 
     async def get(self, request_id: str) -> Record | None:
         return _record(request_id, await self.run("read", request_id))
@@ -163,6 +165,7 @@ class RedisStore:
             reservation.backend,
             reservation.id,
             dead,
+            repr(forgotten_from(envelope, self._retention_s)),
         ]
         answer = await self.run("claim", envelope.id, *args)
         if answer[0] == b"missing":

@@ -57,8 +57,31 @@ def born_from(message: Envelope) -> Found:
     )
 
 
-def decide_claim(found: Found | None, message: Envelope, claimant: Claimant, now: float) -> Claim:
-    """Return the answer; for `Run` the store writes its attempt, its poison and the claimant."""
+def forgotten_from(message: Envelope, retention_s: float) -> float:
+    """Return the instant from which a missing record may be one that ended and was forgotten.
+
+    A tombstone stays until its deadline and its retention after its end are both over, and no
+    request ends before it is accepted: until this instant a missing record never ended.
+    """
+    return max(message.deadline, message.accepted_at + retention_s)
+
+
+def decide_claim(
+    found: Found | None, message: Envelope, claimant: Claimant, now: float, retention_s: float
+) -> Claim:
+    """Return the answer; for `Run` the store writes its attempt, its poison and the claimant.
+
+    The table, by the first line that fits; a record that is missing is as its message says:
+
+        missing, perhaps forgotten             Done: a second end must not be told
+        terminal, or of a newer generation     Done
+        running                                Running; to its own claim, repeated, Run
+        past its deadline                      Late
+        before its time                        Early
+        else                                   Run
+    """
+    if found is None and now >= forgotten_from(message, retention_s):
+        return Done()
     found = found or born_from(message)
     if found.status in TERMINAL or message.generation < found.generation:
         return Done()
@@ -73,10 +96,15 @@ def decide_claim(found: Found | None, message: Envelope, claimant: Claimant, now
 
 
 def decide_take_over(
-    found: Found | None, message: Envelope, claimant: Claimant, dead_owner: str, now: float
+    found: Found | None,
+    message: Envelope,
+    claimant: Claimant,
+    dead_owner: str,
+    now: float,
+    retention_s: float,
 ) -> Claim:
     """Return the answer to taking the request from `dead_owner`; else as `decide_claim`."""
-    answer = decide_claim(found, message, claimant, now)
+    answer = decide_claim(found, message, claimant, now, retention_s)
     if found is None or not isinstance(answer, Running) or answer.owner != dead_owner:
         return answer
     if now >= found.deadline:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import pytest
 
+from broker.embedded import parking, work_queue
 from broker.embedded.engine import EmbeddedEngine
 from broker.ports import Limits, Members, Queue, Store, Upkeep
 from broker.real import RealEngine
@@ -70,6 +71,10 @@ class EmbeddedStage:
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._directory: Path = request.getfixturevalue("tmp_path") / "data"
+        # Every wake-up must come by itself: the look-around is for what was missed.
+        monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+        monkeypatch.setattr(work_queue, "_LOOK_EVERY_S", 3_600)
+        monkeypatch.setattr(parking, "_LONGEST_SLEEP_S", 3_600)
 
     @asynccontextmanager
     async def open(self, retention_s: float = 60) -> AsyncIterator[EmbeddedEngine]:

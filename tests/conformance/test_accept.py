@@ -55,32 +55,32 @@ async def test_a_record_has_its_envelope_until_its_message_is_confirmed(
 
 async def test_taking_back_ends_a_waiting_request_as_not_accepted(engine: Process) -> None:
     envelope = await accepted(engine)
-    assert await engine.store.take_back(envelope.id)
+    assert await engine.store.take_back(envelope)
     record = await record_of(engine, envelope)
     assert record.status is Status.FAILED
     assert record.result is not None
     assert record.result.code == "not_accepted"
-    assert await engine.store.take_back(envelope.id), "it may be repeated"
+    assert await engine.store.take_back(envelope), "it may be repeated"
     assert await engine.store.claim(envelope, make_slot()) == Done()
 
 
 async def test_what_a_worker_has_is_not_taken_back(engine: Process) -> None:
     envelope = await running(engine)
-    assert not await engine.store.take_back(envelope.id)
+    assert not await engine.store.take_back(envelope)
     assert (await record_of(engine, envelope)).status is Status.IN_PROGRESS
 
 
 async def test_what_a_worker_has_had_is_not_taken_back(engine: Process) -> None:
     envelope = await running(engine)
     assert await engine.store.requeue(envelope, 1)
-    assert not await engine.store.take_back(envelope.id)
+    assert not await engine.store.take_back(envelope)
     assert (await record_of(engine, envelope)).status is Status.QUEUED
 
 
 async def test_a_cancelled_request_is_not_taken_back(engine: Process) -> None:
     envelope = await accepted(engine)
     await engine.store.cancel(envelope.id)
-    assert not await engine.store.take_back(envelope.id)
+    assert not await engine.store.take_back(envelope)
     assert (await record_of(engine, envelope)).status is Status.CANCELLED
 
 

@@ -31,6 +31,11 @@ async def test_the_last_beat_says_what_is_served(engine: Process) -> None:
     assert served == [Served("a", 4, 1, 0), Served("b", 2)]
 
 
+async def test_a_model_said_twice_is_one_line_with_the_most_slots(engine: Process) -> None:
+    await engine.members.beat("worker", [Served("a", 2, 1, 0), Served("a", 4, 1, 3)])
+    assert await engine.members.served() == [Served("a", 4, 2, 3)]
+
+
 async def test_an_api_that_serves_nothing_hides_no_worker(engine: Process) -> None:
     await engine.members.beat("worker", [Served("a", 4)])
     await engine.members.beat("api", [])

@@ -33,7 +33,7 @@ async def test_the_slot_of_a_cancelled_call_is_left_to_the_call(engine: Process)
 
 async def test_a_refusal_is_no_result_to_act_on(engine: Process) -> None:
     envelope = await accepted(engine)
-    await engine.store.take_back(envelope.id)
+    await engine.store.take_back(envelope)
     assert await outbox(engine) == []
 
 

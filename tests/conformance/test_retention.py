@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from broker.claims import Done, Finish
+from broker.claims import Done, Finish, Late
 from schemas.envelope import Envelope
+from schemas.lifecycle import Status
 from tests.conformance.stages import Process, Stage
 from tests.conformance.steps import accepted, eventually, outbox, record_of, running
+from tests.fakes.envelopes import make_envelope
 from tests.fakes.results import make_result, make_slot
 
 _SHORT_S = 0.3
@@ -43,6 +45,28 @@ async def test_after_the_deadline_nothing_is_left(stage: Stage) -> None:
             return await engine.store.statuses([envelope.id]) == {}
 
         await eventually(id_is_free)
+
+
+async def test_a_copy_later_than_the_tombstone_makes_nothing_new(stage: Stage) -> None:
+    async with stage.open(_SHORT_S) as engine:
+        envelope = await accepted(engine, deadline=time.time() + 0.5)
+        await engine.store.cancel(envelope.id)
+        await asyncio.sleep(0.7)
+        await engine.upkeep.sweep()
+        assert await engine.store.claim(envelope, make_slot()) == Done()
+        assert await engine.store.take_over(envelope, "dead:1", make_slot()) == Done()
+        assert await engine.store.get(envelope.id) is None
+        assert [entry.status for entry in await outbox(engine)] == [Status.CANCELLED]
+
+
+async def test_a_copy_that_can_have_no_tombstone_yet_is_late(stage: Stage) -> None:
+    """What was lost rather than forgotten still gets its end: it is told as expired."""
+    async with stage.open(30) as engine:
+        now = time.time()
+        envelope = make_envelope(accepted_at=now - 20, deadline=now - 10)
+        assert await engine.store.claim(envelope, make_slot()) == Late(0)
+        older = make_envelope(accepted_at=now - 40, deadline=now - 10)
+        assert await engine.store.claim(older, make_slot()) == Done()
 
 
 async def test_open_requests_are_never_swept(stage: Stage) -> None:

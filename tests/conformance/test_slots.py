@@ -82,10 +82,11 @@ async def test_who_got_too_few_is_told_of_a_free_slot(engine: Process, backend: 
     engine.limits.on_free(backend, freed.set)
     wanted = ids(engine.owner, 2)
     assert await engine.limits.reserve(backend, 1, wanted) == 1
-    assert not freed.is_set()
+    freed.clear()  # a wake too many is allowed: a slot *may* have become free
     await engine.limits.release([Reservation(backend, wanted[0])])
     async with asyncio.timeout(2):
         await freed.wait()
+    assert await engine.limits.reserve(backend, 1, wanted[1:]) == 1
 
 
 @two_processes

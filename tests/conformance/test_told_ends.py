@@ -39,7 +39,7 @@ async def test_an_end_that_came_too_late_is_not_told(engine: Process) -> None:
     assert await engine.store.next_attempt(envelope.id, 1, make_slot())
     lost = await engine.store.finish(envelope, make_result(Status.FAILED), 1)
     assert not lost.won
-    assert not await engine.store.take_back(envelope.id)
+    assert not await engine.store.take_back(envelope)
     last = await running(engine)
     await engine.store.cancel(last.id)
     assert await told_of(told, last.id)

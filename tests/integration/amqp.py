@@ -12,15 +12,17 @@ import aiormq
 from aiormq.abc import AbstractChannel
 
 from broker.amqp.adapter import AmqpQueue
-from broker.topology import TIERS, Topology
+from broker.topology import Topology
 from schemas.priority import PRIORITIES
 
 
 @asynccontextmanager
-async def running(url: str, namespace: str | None = None) -> AsyncIterator[AmqpQueue]:
+async def running(
+    url: str, namespace: str | None = None, *, new_queue_s: float = 0.0
+) -> AsyncIterator[AmqpQueue]:
     """A started queue in a namespace of its own, which is removed afterwards."""
     name = namespace or f"t{uuid4().hex[:8]}"
-    queue = AmqpQueue(url, name)
+    queue = AmqpQueue(url, name, new_queue_s=new_queue_s)
     await queue.start()
     try:
         yield queue
@@ -70,6 +72,3 @@ async def healthy(queue: AmqpQueue, timeout_s: float = 20.0) -> float:
         return await queue.health() is None
 
     return await eventually(well, timeout_s)
-
-
-ALL_TIERS = tuple(tier.name for tier in TIERS)

@@ -1,4 +1,4 @@
-"""What the tests of the embedded engine share: an engine on a directory, and a look into its file."""
+"""What the tests of the embedded engine share: an engine, and a look into its file."""
 
 from __future__ import annotations
 

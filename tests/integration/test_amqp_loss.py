@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from broker.amqp.adapter import AmqpQueue
+from broker.amqp.declare import NEW_QUEUE_S
 from schemas.errors import QueueUnavailable
 from schemas.priority import Priority
 from tests.fakes.envelopes import make_envelope
@@ -75,7 +76,7 @@ async def test_stop_without_rabbitmq_is_quick(module_node: RabbitMQNode) -> None
 
 @pytest.mark.parametrize("after", [1, 250])
 async def test_what_was_confirmed_before_a_kill_is_there(node: RabbitMQNode, after: int) -> None:
-    async with running(node.url) as queue:
+    async with running(node.url, new_queue_s=NEW_QUEUE_S) as queue:
         confirmed = set[str]()
         sent = set[str]()
 
@@ -107,7 +108,7 @@ async def test_what_was_confirmed_before_a_kill_is_there(node: RabbitMQNode, aft
 
 
 async def test_consumers_come_back_with_their_own_prefetch(node: RabbitMQNode) -> None:
-    async with running(node.url) as queue:
+    async with running(node.url, new_queue_s=NEW_QUEUE_S) as queue:
         for priority in (Priority.HIGH, Priority.LOW):
             for _ in range(8):
                 await queue.publish(make_envelope(priority=priority))
@@ -138,7 +139,7 @@ async def test_consumers_come_back_with_their_own_prefetch(node: RabbitMQNode) -
 
 
 async def test_an_alarm_stops_publishing_but_not_consuming(node: RabbitMQNode) -> None:
-    async with running(node.url) as queue:
+    async with running(node.url, new_queue_s=NEW_QUEUE_S) as queue:
         for _ in range(3):
             await queue.publish(make_envelope())
         await asyncio.to_thread(
@@ -172,7 +173,7 @@ async def test_an_alarm_stops_publishing_but_not_consuming(node: RabbitMQNode) -
 
 
 async def test_a_frozen_server_is_given_up_and_taken_back(node: RabbitMQNode) -> None:
-    async with running(node.url) as queue:
+    async with running(node.url, new_queue_s=NEW_QUEUE_S) as queue:
         inbox = Inbox()
         await queue.consume("m", Priority.NORMAL, 1, inbox)
         await queue.publish(make_envelope())

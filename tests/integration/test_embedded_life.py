@@ -10,8 +10,10 @@ import apsw
 import pytest
 
 from broker.claims import Run
+from broker.embedded import upkeep
 from broker.embedded.database import FILE_NAME
 from broker.embedded.engine import EmbeddedEngine
+from broker.ports import DeadLetter
 from schemas.errors import ConfigError, StoreUnavailable
 from schemas.lifecycle import Status
 from schemas.priority import Priority
@@ -63,6 +65,7 @@ async def test_stop_is_safe_at_any_time(tmp_path: Path) -> None:
     assert (await engine.health())["store"]
     with pytest.raises(StoreUnavailable):
         await engine.store.get("req_x")
+    engine = EmbeddedEngine(tmp_path, 60)
     await engine.start()
     await engine.start()
     await engine.stop()
@@ -138,9 +141,6 @@ async def test_bodies_leave_with_the_end_but_for_a_dead_letter(tmp_path: Path) -
 async def test_of_foreign_messages_the_newest_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from broker.embedded import upkeep
-    from broker.ports import DeadLetter
-
     monkeypatch.setattr(upkeep, "FOREIGN_KEPT", 3)
     async with running(tmp_path) as engine:
         for number in range(5):

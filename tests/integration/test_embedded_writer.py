@@ -7,6 +7,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from structlog.testing import capture_logs
 
 from broker.claims import Run
 from broker.embedded import connection
@@ -49,6 +50,24 @@ async def test_a_bad_operation_spoils_only_itself(tmp_path: Path) -> None:
         assert answers[:10] + answers[12:] == [True] * 20
         assert await rows(engine, "SELECT * FROM foreign_messages") == []
         assert await rows(engine, "SELECT count(*) FROM requests") == [(20,)]
+
+
+async def test_a_listener_that_fails_leaves_no_caller_waiting(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+
+        def fail(_: object) -> None:
+            raise ValueError("bad")
+
+        def nothing(_: apsw.Connection) -> None:
+            pass
+
+        with capture_logs() as logs:
+            async with asyncio.timeout(5):
+                await asyncio.gather(
+                    engine._database.write(nothing, after=fail),
+                    *(engine.store.create(make_envelope()) for _ in range(20)),
+                )
+        assert [line["log_level"] for line in logs] == ["error"]
 
 
 async def test_a_caller_that_goes_away_stops_nothing(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ async def test_ends_without_a_backend_may_be_repeated(parts: RedisParts) -> None
     refused, cancelled, expired = (make_envelope() for _ in range(3))
     for envelope in (refused, cancelled, expired):
         await parts.store.create(envelope)
-    assert [await parts.store.take_back(refused.id) for _ in range(2)] == [True, True]
+    assert [await parts.store.take_back(refused) for _ in range(2)] == [True, True]
     assert not await parts.store.create(refused)
     ends = [await parts.store.cancel(cancelled.id) for _ in range(2)]
     assert ends[0] == ends[1]
@@ -202,8 +202,8 @@ CLAIMS = list(
 def expected(found: Found | None, message: Envelope, now: float) -> list[Claim]:
     claimant = Claimant("a:1", SLOT.id)
     return [
-        decide_claim(found, message, claimant, now),
-        decide_take_over(found, message, claimant, "dead:1", now),
+        decide_claim(found, message, claimant, now, 60),
+        decide_take_over(found, message, claimant, "dead:1", now, 60),
     ]
 
 

@@ -20,6 +20,11 @@ log.file.level = info
 """
 
 
+# As the README advises: by default a message that leaves a tier while RabbitMQ restarts can be
+# held for three minutes before it is tried again.
+_ADVANCED = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n"
+
+
 @dataclass(frozen=True)
 class RabbitMQPlace:
     """Enough to reach a node from any process: plain values, so that it can be written down."""
@@ -71,6 +76,7 @@ class RabbitMQPlace:
         for name in ("home", "data", "log", "generated"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
         (self.path / "rabbitmq.conf").write_text(_CONFIG.format(port=self.port))
+        (self.path / "advanced.config").write_text(_ADVANCED)
         (self.path / "enabled_plugins").write_text("[].\n")
         secret = self.path / "home" / ".erlang.cookie"
         if not secret.exists():

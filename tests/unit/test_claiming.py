@@ -19,7 +19,7 @@ from broker.scheduling.claiming import (
 from schemas.lifecycle import TERMINAL, Status
 from tests.fakes.envelopes import make_envelope
 
-NOW, DEADLINE = 1_000.0, 2_000.0
+NOW, DEADLINE, RETENTION_S = 1_000.0, 2_000.0, 500.0
 ME = Claimant("me:1", "slot-1")
 MESSAGE = make_envelope(accepted_at=900.0, deadline=DEADLINE, generation=3)
 WAITING = Found(
@@ -43,6 +43,8 @@ AHEAD = NOW + 60
     [
         (None, MESSAGE, Run(1, 0)),
         (None, replace(MESSAGE, deadline=NOW), Late(0)),
+        (None, replace(MESSAGE, deadline=NOW, accepted_at=NOW - RETENTION_S), Done()),
+        (None, replace(MESSAGE, deadline=NOW + 1, accepted_at=NOW - RETENTION_S), Run(1, 0)),
         (None, replace(MESSAGE, not_before=AHEAD), Early(AHEAD)),
         (WAITING, replace(MESSAGE, generation=2), Done()),
         (replace(WAITING, status=Status.FAILED), MESSAGE, Done()),
@@ -73,7 +75,7 @@ AHEAD = NOW + 60
     ],
 )
 def test_a_claim(found: Found | None, message: object, answer: Claim) -> None:
-    assert decide_claim(found, message, ME, NOW) == answer  # type: ignore[arg-type]
+    assert decide_claim(found, message, ME, NOW, RETENTION_S) == answer  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_a_claim(found: Found | None, message: object, answer: Claim) -> None:
     ],
 )
 def test_a_take_over(found: Found | None, dead: str, answer: Claim) -> None:
-    assert decide_take_over(found, MESSAGE, ME, dead, NOW) == answer
+    assert decide_take_over(found, MESSAGE, ME, dead, NOW, RETENTION_S) == answer
 
 
 founds = st.none() | st.builds(
@@ -113,7 +115,7 @@ founds = st.none() | st.builds(
 def test_no_claim_runs_an_ended_request_an_older_copy_or_someone_elses_run(
     found: Found | None, generation: int
 ) -> None:
-    answer = decide_claim(found, replace(MESSAGE, generation=generation), ME, NOW)
+    answer = decide_claim(found, replace(MESSAGE, generation=generation), ME, NOW, RETENTION_S)
     if not isinstance(answer, Run) or found is None:
         return
     assert found.status not in TERMINAL

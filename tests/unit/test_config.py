@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from broker.config import load_config
+from schemas.codec import MAX_HEADER_BYTES
 from schemas.errors import ConfigError
 
 GOOD = """\
@@ -64,6 +65,7 @@ def test_variables_are_filled_in_and_urls_trimmed(config_file: Path) -> None:
         ("- 1\n", "expected a mapping"),
         ("server: 7\n", "`server"),
         ("server: {amqp_url: amqp://h}\n", "set amqp_url and redis_url together"),
+        ("server: {max_body_bytes: 15728641}\n", "`server.max_body_bytes`"),
         ("x: &a [1]\ny: *a\n", "aliases"),
         ("backends: {b: {urls: [ftp://h]}}\n", "'ftp://h' is not an http"),
         ("backends: {b: {urls: []}}\n", "`backends.b.urls`"),
@@ -78,6 +80,13 @@ def test_a_mistake_is_one_sentence_with_its_place(tmp_path: Path, text: str, tol
         load_config(path, {})
     assert str(path) in str(refused.value)
     assert told in str(refused.value)
+
+
+def test_the_largest_body_fits_a_message_of_rabbitmq_with_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "penstock.yaml"
+    path.write_text("server: {max_body_bytes: 15728640}\n")
+    largest = load_config(path, {}).server.max_body_bytes
+    assert largest + MAX_HEADER_BYTES + 1024 <= 16 * 1024 * 1024
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -1,19 +1,23 @@
 -- include checks
 -- PROTOCOL 3, the claim's table: broker/scheduling/claiming.py in one atomic step.
 -- ARGV: 2 generation, 3 deadline, 4 not_before or 0, 5 owner, 6 backend, 7 slot,
--- 8 dead owner to take over from or '', 9.. fields at birth, sent only after `missing`.
+-- 8 dead owner to take over from or '', 9 when a missing record may be a forgotten one,
+-- 10.. fields at birth, sent only after `missing`.
 local EARLY_TOLERANCE_S = 0.05
 local time, generation = now(), tonumber(ARGV[2])
 local found = redis.call('HMGET', KEYS[1], 'status', 'generation', 'attempt', 'poison', 'owner',
   'slot', 'deadline', 'not_before', 'published', 'witnessed')
 if not found[1] then
+  if time >= tonumber(ARGV[9]) then
+    return {'done'}
+  end
   if time >= tonumber(ARGV[3]) then
     return {'late', 0}
   end
-  if #ARGV < 9 then
+  if #ARGV < 10 then
     return {'missing'}
   end
-  redis.call('HSET', KEYS[1], 'status', 'queued', 'published', '1', unpack(ARGV, 9))
+  redis.call('HSET', KEYS[1], 'status', 'queued', 'published', '1', unpack(ARGV, 10))
   check_waiting(time)
   found = {'queued', ARGV[2], false, false, false, false, ARGV[3], ARGV[4], '1'}
 end

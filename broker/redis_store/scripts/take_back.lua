@@ -1,12 +1,20 @@
 -- include close
--- PROTOCOL 1: queued -> failed (not_accepted), while no worker ever had it. ARGV as close.
--- Answers 0 if a worker has or had it, else 1.
-local found = redis.call('HMGET', KEYS[1], 'status', 'attempt', 'code')
-if not found[1] or found[3] == 'not_accepted' then
+-- include vacant
+-- PROTOCOL 1: queued -> failed (not_accepted), while no worker ever had it. ARGV as close, then:
+-- 7 generation, 8.. fields at birth. Answers 0 if a worker has or had it, else 1.
+if vacant(ARGV[7]) then
+  -- A create still on its way must find it refused.
+  redis.call('HSET', KEYS[1], 'status', 'queued', unpack(ARGV, 8))
+end
+local found = redis.call('HMGET', KEYS[1], 'status', 'attempt', 'code', 'generation')
+if found[3] == 'not_accepted' then
   return 1
 end
 if found[1] ~= 'queued' or found[2] then
   return 0
+end
+if tonumber(found[4] or 0) > tonumber(ARGV[7]) then
+  return 1 -- it was taken back before: only so can a newer one have taken its place unclaimed
 end
 close({silent = true, code = 'not_accepted'})
 return 1

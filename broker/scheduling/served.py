@@ -1,0 +1,30 @@
+"""What the living processes serve, as one line a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from broker.ports import Served
+
+
+def merge_served(parts: Iterable[Served]) -> list[Served]:
+    """Return each model once, in the order of its first part.
+
+    Slots belong to the backends, so every worker says the same, but for one that has just read
+    another configuration: the most counts. The rest is each worker's own and is summed.
+    """
+    models: dict[str, Served] = {}
+    for part in parts:
+        known = models.get(part.model)
+        models[part.model] = part if known is None else _together(known, part)
+    return list(models.values())
+
+
+def _together(known: Served, part: Served) -> Served:
+    return replace(
+        known,
+        slots=max(known.slots, part.slots),
+        running=known.running + part.running,
+        unstarted=known.unstarted + part.unstarted,
+    )
