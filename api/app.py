@@ -61,7 +61,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         docs_url=None,
         redoc_url=None,
     )
-    requests = RequestRoutes(engine, admission, config.server)
+    requests = RequestRoutes(engine, admission, holding, config.server)
     models = ModelRoutes(engine, catalog)
     health = HealthRoutes(engine, admission, catalog)
     _add(app, "POST", "/v1/requests", requests.submit)

@@ -74,6 +74,19 @@ class Holding:
             for task in watched:
                 task.cancel()
 
+    async def record(self, request_id: str, wait_s: float) -> Record | None:
+        """Return a request once it has ended, or as it is after `wait_s` or when we go away."""
+        waiting = asyncio.ensure_future(self._engine.store.wait(request_id, wait_s))
+        releasing = asyncio.ensure_future(self._releasing.wait())
+        try:
+            await asyncio.wait({waiting, releasing}, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                return waiting.result()
+        finally:
+            waiting.cancel()
+            releasing.cancel()
+        return await self._engine.store.get(request_id)
+
     async def finished(self, timeout_s: float) -> None:
         """Return when no call is held any more, or after `timeout_s`."""
         with contextlib.suppress(TimeoutError):

@@ -42,9 +42,12 @@ def _heading(out: Console, number: int, title: str, subtitle: str) -> None:
 def _next(out: Console) -> None:
     steps = (
         ("these two, port 8080", "make serve"),
-        ("in front of Ollama", "penstock serve --backend http://localhost:11434/v1"),
-        ("in front of vLLM", "penstock serve --backend http://localhost:8000/v1"),
-        ("on RabbitMQ and Redis", "PENSTOCK_AMQP_URL=… PENSTOCK_REDIS_URL=… penstock serve"),
+        ("in front of Ollama", ".venv/bin/penstock serve --backend http://localhost:11434/v1"),
+        ("in front of vLLM", ".venv/bin/penstock serve --backend http://localhost:8000/v1"),
+        (
+            "on RabbitMQ and Redis",
+            "PENSTOCK_AMQP_URL=… PENSTOCK_REDIS_URL=… .venv/bin/penstock serve",
+        ),
     )
     out.print("\n[bold]Next[/]")
     for what, typed in steps:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from api.admission import DEFAULT_TENANT, Admission
 from api.exchange import Exchange, Reply, json_reply
+from api.holding import Holding
 from api.reading import submitted
 from broker.ports import Engine
 from schemas.config import ServerConfig
@@ -22,9 +23,12 @@ _MAX_FIELDS = 20
 class RequestRoutes:
     """The handlers of /v1/requests."""
 
-    def __init__(self, engine: Engine, admission: Admission, server: ServerConfig) -> None:
+    def __init__(
+        self, engine: Engine, admission: Admission, holding: Holding, server: ServerConfig
+    ) -> None:
         self._engine = engine
         self._admission = admission
+        self._holding = holding
         self._server = server
 
     async def submit(self, exchange: Exchange) -> Reply:
@@ -38,9 +42,9 @@ class RequestRoutes:
         """GET /v1/requests/{id}?wait=: always 200 with the current object."""
         request_id = _request_id(exchange)
         wait_s = _wait_s(exchange)
-        store = self._engine.store
-        record = await (store.wait(request_id, wait_s) if wait_s else store.get(request_id))
-        return _found(record)
+        if wait_s:
+            return _found(await self._holding.record(request_id, wait_s))
+        return _found(await self._engine.store.get(request_id))
 
     async def cancel(self, exchange: Exchange) -> Reply:
         """POST /v1/requests/{id}/cancel: 200 with the object, also when it has ended before."""

@@ -55,3 +55,22 @@ def test_a_door_that_drains_answers_what_it_holds(door: Door) -> None:
     assert told == [200]
     door.stack.restart(role)
     door.stack.wait_ready()
+
+
+def test_a_reader_that_waits_does_not_hold_up_the_end(door: Door) -> None:
+    """SIGTERM answers `?wait=` with the object as it is."""
+    role = "serve" if "serve" in door.stack.processes else "api-0"
+    request_id = door.submit(SLOW, not_before=time.time() + 60)
+    told: list[str] = []
+    path = f"/v1/requests/{request_id}?wait=30"
+    reader = threading.Thread(target=lambda: told.append(door.ask("GET", path).json["status"]))
+    reader.start()
+    time.sleep(0.4)
+    began = time.monotonic()
+    assert door.stack.terminate(role) == 0
+    assert time.monotonic() - began < 4
+    reader.join(10)
+    assert told == ["queued"]
+    door.stack.restart(role)
+    door.stack.wait_ready()
+    door.ask("POST", f"/v1/requests/{request_id}/cancel", {})
