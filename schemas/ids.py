@@ -28,7 +28,7 @@ def partition_of(request_id: str) -> int:
 
 
 def slug(model: str) -> str:
-    """Return the queue-safe form of a model's name (CONTRACT, AMQP: slug).
+    """Return the queue-safe form of a model's name.
 
     Different names never share a slug: whenever a character had to be replaced, or the name is
     too long, eight hex digits of the name's SHA-256 are appended.
