@@ -142,17 +142,24 @@ class Pool:
             return
 
     async def _start_some(self) -> bool:
-        """Start as many of the best as there are slots for; tell whether some must wait."""
+        """Start a batch of the best on each backend; tell whether one had no slot for all."""
+        short = False
         for backend, line in self._lines.items():
-            batch = line.take(_BATCH)
+            batch = self._without_early(line.take(_BATCH))
             self._being_started = len(batch)
             try:
-                await self._start_on(backend, await self._without_early(batch))
+                left = await self._start_on(backend, batch)
+            except BaseException:
+                left = batch
+                raise
             finally:
                 self._being_started = 0
-        return self._unstarted > 0
+                for waiting in left:
+                    line.add(waiting)
+            short = short or bool(left)
+        return short
 
-    async def _without_early(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
+    def _without_early(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
         """Send back to a tier what came before its time, so that it costs no slot."""
         ready: list[_Waiting] = []
         for waiting in batch:
@@ -164,16 +171,15 @@ class Pool:
                 ready.append(waiting)
         return ready
 
-    async def _start_on(self, backend: str, batch: list[_Waiting]) -> None:
-        """Reserve slots for the first of `batch` and start those; the rest waits on."""
+    async def _start_on(self, backend: str, batch: list[_Waiting]) -> list[_Waiting]:
+        """Reserve slots for the first of `batch` and start those; return the rest."""
         if not batch:
-            return
+            return []
         ids = [f"{self._engine.owner}:{self.plan.model}:{next(self._numbers)}" for _ in batch]
         granted = await self._slots.reserve(backend, self.plan.slots[backend], ids)
         for waiting, reservation in zip(batch, granted, strict=False):
             self._start(waiting, reservation)
-        for waiting in batch[len(granted) :]:
-            self._lines[backend].add(waiting)
+        return batch[len(granted) :]
 
     def _start(self, waiting: _Waiting, reservation: Reservation) -> None:
         run = self._executor.execute(
