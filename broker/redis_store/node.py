@@ -62,7 +62,7 @@ class Node:
         answers: list[Any] = []
         try:
             if not connection.is_connected:
-                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.connect()  # type: ignore[no-untyped-call]  # because redis-py leaves it untyped
             await connection.send_packed_command(commands, check_health=False)
             for _ in commands:
                 try:

@@ -124,7 +124,7 @@ class Waits:
             connection = node.connection()
             try:
                 async with asyncio.timeout(2.0):
-                    await connection.connect()  # type: ignore[no-untyped-call]
+                    await connection.connect()  # type: ignore[no-untyped-call]  # because redis-py leaves it untyped
                     await connection.send_command("SUBSCRIBE", self._channel)
                     await connection.read_response(timeout=2.0)
             except (RedisError, OSError) as error:

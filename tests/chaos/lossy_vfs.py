@@ -122,15 +122,15 @@ class _LossyFile(apsw.VFSFile):
         """SQLite gets the error code; there is nobody else to tell."""
         return True
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802  because apsw names it
         super().xWrite(data, offset)
         self._disk.wrote(self._path, offset, bytes(data))
 
-    def xTruncate(self, newsize: int) -> None:  # noqa: N802
+    def xTruncate(self, newsize: int) -> None:  # noqa: N802  because apsw names it
         super().xTruncate(newsize)
         self._disk.wrote(self._path, newsize, None)
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:  # noqa: N802  because apsw names it
         # The real disk is spared: what counts is the image.
         self._disk.synced(self._path)
 
@@ -144,13 +144,13 @@ class _LossyVfs(apsw.VFS):
         """SQLite gets the error code; there is nobody else to tell."""
         return True
 
-    def xOpen(  # noqa: N802
+    def xOpen(  # noqa: N802  because apsw names it
         self, name: str | apsw.URIFilename | None, flags: list[int]
     ) -> apsw.VFSFile:
         assert name is not None, "temporary files stay in memory"
         return _LossyFile(self._disk, name, flags)
 
-    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
+    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802  because apsw names it
         self._disk.deleted(filename)
         super().xDelete(filename, syncdir)
 

@@ -69,5 +69,5 @@ async def _moment(account: Account, after: int, least: int) -> None:
     while len(account.accepted_ids) < after:  # noqa: ASYNC110  because the account is plain data
         await asyncio.sleep(0.01)
     until = time.monotonic() + 60
-    while account.in_flight < least and time.monotonic() < until:  # noqa: ASYNC110
+    while account.in_flight < least and time.monotonic() < until:  # noqa: ASYNC110  because nothing else tells
         await asyncio.sleep(0.01)

@@ -40,5 +40,5 @@ def a_result(status: Status = Status.COMPLETED, **changes: Any) -> Result:
 
 async def until_listening(parts: RedisParts) -> None:
     async with asyncio.timeout(5):
-        while not parts._waits.connected:  # noqa: ASYNC110
+        while not parts._waits.connected:  # noqa: ASYNC110  because nothing else tells
             await asyncio.sleep(0.01)

@@ -144,4 +144,4 @@ async def test_after_stop_a_publish_is_refused_at_once(amqp_url: str) -> None:
 
 
 async def _well(queue: object) -> bool:
-    return await queue.health() is None  # type: ignore[attr-defined]
+    return await queue.health() is None  # type: ignore[attr-defined]  # because the port has no health

@@ -189,5 +189,5 @@ async def repeated(call: Callable[[], Awaitable[T]]) -> T:
 
 
 async def until_granted(parts: RedisParts, reservation: str) -> None:
-    while await parts.limits.reserve(BACKEND, 2, [reservation]) == 0:  # noqa: ASYNC110
+    while await parts.limits.reserve(BACKEND, 2, [reservation]) == 0:  # noqa: ASYNC110  because nothing else tells
         await asyncio.sleep(0.05)

@@ -75,7 +75,7 @@ AHEAD = NOW + 60
     ],
 )
 def test_a_claim(found: Found | None, message: object, answer: Claim) -> None:
-    assert decide_claim(found, message, ME, NOW, RETENTION_S) == answer  # type: ignore[arg-type]
+    assert decide_claim(found, message, ME, NOW, RETENTION_S) == answer  # type: ignore[arg-type]  # because the table mixes them
 
 
 @pytest.mark.parametrize(
