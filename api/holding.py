@@ -104,7 +104,7 @@ class Holding:
                 record = await store.wait(envelope.id, _WAIT_S)
             except EngineError as error:
                 _log.warning("holds on while the store is away", error=str(error))
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(_LOOK_S)
                 continue
             if record is not None and record.terminal:
                 return record

@@ -39,6 +39,3 @@ CALL_SECONDS = Histogram(
 KEEPER_MOVES = Counter(
     "penstock_keeper_moves", "What the keeper did, by move", ["move"], registry=REGISTRY
 )
-FOREIGN_MESSAGES = Counter(
-    "penstock_foreign_messages", "Messages on our queues that are not ours", registry=REGISTRY
-)

@@ -65,8 +65,6 @@ class Settlement:
             run.reservation,
             dead_letter=outcome.dead_letter,
         )
-        if finish.won:
-            FINISHED.labels(run.envelope.model, outcome.result.status).inc()
         await self._slots.free([run.reservation])
         await _settle_all(run.settle(), finish)
 
@@ -105,8 +103,6 @@ class Settlement:
         """Commit a request whose deadline has passed, then ack it."""
         result = ended(Status.EXPIRED, "expired")
         finish = await self.commit(delivery.envelope, result, late.attempt)
-        if finish.won:
-            FINISHED.labels(delivery.envelope.model, Status.EXPIRED).inc()
         await _settle_all([delivery], finish)
 
     async def park(self, delivery: Delivery, early: Early) -> None:
@@ -138,10 +134,13 @@ class Settlement:
     ) -> Finish:
         """Commit, holding the result for as long as the store is away."""
         store = self._engine.store
-        return await persistently(
+        finish = await persistently(
             lambda: store.finish(envelope, result, attempt, reservation, keep_envelope=dead_letter),
             "commit the result",
         )
+        if finish.won:
+            FINISHED.labels(envelope.model, result.status).inc()
+        return finish
 
     async def _put_back(self, delivery: Delivery, copy: Envelope, delay_s: float) -> None:
         queue = self._engine.queue
