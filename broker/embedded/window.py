@@ -45,7 +45,7 @@ class Window:
         if copy in self._held:
             self._held[copy] = 0.0
             return
-        if self._keys and not self.complete and key > self._keys[-1]:
+        if not self.complete and (not self._keys or key > self._keys[-1]):
             return
         self._insert(key)
         if len(self._keys) > self.capacity:

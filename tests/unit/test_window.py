@@ -64,6 +64,15 @@ def test_one_beyond_an_incomplete_window_stays_in_the_file() -> None:
     assert window.take(9) == [key(0), key(1), key(2)]
 
 
+def test_an_empty_window_that_is_not_complete_leaves_a_newcomer_in_the_file() -> None:
+    """An older one may be there: the newcomer would be served before it."""
+    window = Window(3)
+    window.offer(key(2))
+    assert window.take(1) == []
+    filled(window, range(1, 3))
+    assert window.take(2) == [key(1), key(2)]
+
+
 def test_a_newer_generation_is_another_copy() -> None:
     window = Window(3)
     filled(window, range(1))
