@@ -23,6 +23,7 @@ ENVIRONMENT: dict[str, str] = {
     "PENSTOCK_REDIS_URL": "redis_url",
     "PENSTOCK_NAMESPACE": "namespace",
     "PENSTOCK_LOG_LEVEL": "log_level",
+    "PENSTOCK_ADMIN_KEY": "admin_key",
 }
 _MAX_FILE_BYTES = 1024 * 1024
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

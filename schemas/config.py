@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -10,6 +11,10 @@ MIB = 1024 * 1024
 MAX_DEADLINE_S = 7 * 86_400
 # RabbitMQ takes messages of up to 16 MiB, and the body travels with its envelope's header.
 MAX_BODY_BYTES = 15 * MIB
+
+DEFAULT_TENANT = "default"
+KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+ENDPOINT = re.compile(r"/v1(/[a-z0-9][a-z0-9_-]*){1,4}")
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -34,6 +39,9 @@ class ServerConfig(Section):
     default_timeout_s: float = Field(86_400, gt=0, le=MAX_DEADLINE_S)
     retention_s: float = Field(86_400, ge=60, le=90 * 86_400)
     drain_s: float = Field(25, ge=0, le=3_600)
+    max_queued: int = Field(1_000_000, ge=1, le=1_000_000_000)
+    admin_key: str | None = Field(None, min_length=16, repr=False)
+    cors_origins: list[str] = []
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> ServerConfig:
@@ -88,12 +96,77 @@ class ModelConfig(Section):
     retry: RetryConfig = RetryConfig()
 
 
+class KeyConfig(Section):
+    """An API key as the file keeps it: its name and its hash, never itself."""
+
+    name: Name
+    hash: str = Field(repr=False)
+
+    @field_validator("hash")
+    @classmethod
+    def _is_hash(cls, text: str) -> str:
+        if not KEY_HASH.fullmatch(text):
+            raise ValueError("is not `sha256:` and 64 hex digits; `penstock keys new` makes one")
+        return text
+
+
+class TenantConfig(Section):
+    """Who may ask for what: keys, the models they open (`*` is any text), and a cap."""
+
+    keys: list[KeyConfig] = []
+    models: list[Name]
+    max_queued: int | None = Field(None, ge=1, le=1_000_000_000)
+
+
 class Config(Section):
-    """The whole file. `models: auto` serves every model that the backends list."""
+    """The whole file.
+
+    `models: auto` serves every model that the backends list; a `*` in a model's name stands for
+    any text. `aliases` are further names of models, `endpoints` further paths of the backends
+    that are passed through.
+    """
 
     server: ServerConfig = ServerConfig()
     backends: dict[Name, BackendConfig] = {}
     models: Literal["auto"] | dict[Name, ModelConfig] = "auto"
+    aliases: dict[Name, Name] = {}
+    endpoints: list[str] = []
+    tenants: dict[Name, TenantConfig] = {}
+
+    @field_validator("endpoints")
+    @classmethod
+    def _below_v1(cls, endpoints: list[str]) -> list[str]:
+        for endpoint in endpoints:
+            if not ENDPOINT.fullmatch(endpoint):
+                raise ValueError(f"{endpoint!r} is not a path such as /v1/rerank")
+        return endpoints
+
+    @model_validator(mode="after")
+    def _keys_are_distinct(self) -> Config:
+        seen: dict[str, str] = {}
+        for tenant, settings in self.tenants.items():
+            for key in settings.keys:
+                owner = seen.setdefault(key.hash, f"{tenant}/{key.name}")
+                if owner != f"{tenant}/{key.name}":
+                    raise ValueError(f"the keys {owner} and {tenant}/{key.name} are the same")
+        return self
+
+    @model_validator(mode="after")
+    def _aliases_lead_to_models(self) -> Config:
+        for alias, model in self.aliases.items():
+            if model in self.aliases:
+                raise ValueError(f"alias {alias!r} leads to {model!r}, which is an alias itself")
+            if self.models != "auto" and (alias in self.models or model not in self.models):
+                what = (
+                    "is a model itself" if alias in self.models else f"leads to {model!r}, no model"
+                )
+                raise ValueError(f"alias {alias!r} {what}")
+        return self
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether callers must show a key."""
+        return self.server.admin_key is not None or any(t.keys for t in self.tenants.values())
 
     @model_validator(mode="after")
     def _targets_exist(self) -> Config:

@@ -57,6 +57,8 @@ class DoorError:
 
 
 _INVALID = "invalid_request_error"
+_PERMISSION = "permission_error"
+_RATE_LIMIT = "rate_limit_error"
 _UNAVAILABLE = "service_unavailable"
 
 DOOR_ERRORS: dict[str, DoorError] = {
@@ -69,13 +71,28 @@ DOOR_ERRORS: dict[str, DoorError] = {
         400, _INVALID, "Streaming is not supported yet; send the request without `stream: true`."
     ),
     "invalid_deadline": DoorError(400, _INVALID, "The deadline is not a usable instant."),
+    "invalid_api_key": DoorError(
+        401, "authentication_error", "Send a valid API key as `Authorization: Bearer psk_...`."
+    ),
+    "model_not_allowed": DoorError(403, _PERMISSION, "This key does not open this model."),
+    "not_admin": DoorError(403, _PERMISSION, "Only the key in PENSTOCK_ADMIN_KEY opens this."),
     "request_not_found": DoorError(404, _INVALID, "No request with this id exists."),
     "model_not_found": DoorError(404, _INVALID, "This model is not served here."),
     "route_not_found": DoorError(404, _INVALID, "There is nothing at this path."),
     "method_not_allowed": DoorError(405, _INVALID, "This path does not take this method."),
+    "idempotency_conflict": DoorError(
+        409, _INVALID, "This Idempotency-Key was used for another request.", final=True
+    ),
+    "not_finished": DoorError(409, _INVALID, "The request has not ended yet.", final=True),
     "body_too_large": DoorError(413, _INVALID, "The body is larger than this server accepts."),
     "unsupported_media_type": DoorError(
         415, _INVALID, "Send the body as application/json, in UTF-8 and without Content-Encoding."
+    ),
+    "queue_full": DoorError(
+        429, _RATE_LIMIT, "Too many requests wait for this model.", retry_after_s=5
+    ),
+    "tenant_queue_full": DoorError(
+        429, _RATE_LIMIT, "Too many of your requests wait; let some end first.", retry_after_s=5
     ),
     "backend_failed": DoorError(
         502, "server_error", "The backend failed and no further attempt is left.", final=True

@@ -17,6 +17,12 @@ def new_request_id() -> str:
     return f"req_{secrets.randbelow(PARTITIONS):02x}{secrets.token_hex(16)}"
 
 
+def derived_request_id(*parts: str) -> str:
+    """Return the one id that belongs to `parts`: a SHA-256 of them, no secret (PROTOCOL 1)."""
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return f"req_{int(digest[:2], 16) % PARTITIONS:02x}{digest[2:34]}"
+
+
 def is_request_id(text: str) -> bool:
     """Tell whether `text` has the exact form of a request id."""
     return _REQUEST_ID.fullmatch(text) is not None
