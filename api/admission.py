@@ -1,107 +1,133 @@
 """Accepting a request: the record is made and its message confirmed before anyone is told (202).
 
 PROTOCOL 1. A door that fails in between takes the request back, so that what a client was told has
-failed does not run.
+failed does not run. A repeated submission meets the request it repeats.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import structlog
 
+from api.auth import Caller
+from api.backlog import Backlog
 from api.catalog import Catalog
+from api.intake import Intake
 from broker.lifecycle import Tasks
 from broker.ports import Engine
 from broker.telemetry import ACCEPTED
-from schemas.body import Span
-from schemas.envelope import Envelope, OnDisconnect
+from schemas.envelope import Envelope
 from schemas.errors import EngineError, RequestError
-from schemas.ids import new_request_id
-from schemas.priority import Priority
+from schemas.ids import derived_request_id, new_request_id
+from schemas.lifecycle import Status
+from schemas.record import Record, born
 
 _log = structlog.get_logger("penstock.admission")
-DEFAULT_TENANT = "default"
 # The keeper publishes an unpublished record after 15 s: give up taking back before it does.
 _TAKE_BACK_S = 12.0
 _TAKE_BACK_PAUSE_S = 0.5
+_FORGOTTEN = "The request of this Idempotency-Key is past its retention; use another key."
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    """A request as a door has understood it, checked in shape and not yet in the catalog.
+class Admitted:
+    """A request that is durable; `replayed` if it was so before this submission."""
 
-    `path` and `sent` are what the client sent; `body` is what the backend gets.
-    """
-
-    path: str
-    sent: bytes
-    body: bytes
-    model: str
-    model_span: Span
-    endpoint: str
-    priority: Priority
-    deadline: float
-    not_before: float | None = None
-    on_disconnect: OnDisconnect = "cancel"
-    held: bool = False
-    traceparent: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
+    record: Record
+    replayed: bool = False
 
 
 class Admission:
     """The one way in, for every door of this process."""
 
-    def __init__(self, engine: Engine, catalog: Catalog) -> None:
+    def __init__(self, engine: Engine, catalog: Catalog, backlog: Backlog, namespace: str) -> None:
         self._engine = engine
         self._catalog = catalog
+        self._backlog = backlog
+        self._namespace = namespace
         self._tasks = Tasks("admission")
         self.draining = False
 
-    async def accept(self, intake: Intake) -> Envelope:
-        """Make the request durable and return its envelope.
+    async def accept(self, intake: Intake, caller: Caller) -> Admitted:
+        """Make the request durable, or find the one it repeats.
 
         Raises RequestError when it is refused. A caller that is cancelled meanwhile does not
         stop what has begun.
         """
         if self.draining:
             raise RequestError("draining")
-        self._catalog.check(intake.model)
-        envelope = self._envelope(intake)
-        await self._tasks.finish("accept", self._make_durable(envelope))
-        ACCEPTED.labels(envelope.model, envelope.priority).inc()
-        return envelope
+        model = self._catalog.find(intake.model, caller)
+        if intake.terms.key is not None:
+            return await self._accept_once(intake, caller, model, intake.terms.key)
+        if intake.terms.held and intake.terms.repeated:
+            joined = await self._engine.store.join(
+                caller.tenant, intake.fingerprint, self._engine.owner
+            )
+            if joined is not None:
+                return Admitted(joined, replayed=True)
+        seed = intake.fingerprint if intake.terms.held else None
+        return await self._accept_new(intake, caller, model, new_request_id(seed))
+
+    async def redrive(self, letter: Envelope) -> Admitted:
+        """Make a new request of a dead letter; the same one however often this is asked."""
+        request_id = derived_request_id(self._namespace, "redrive", letter.id)
+        found = await self._engine.store.get(request_id)
+        if found is not None:
+            return Admitted(found, replayed=True)
+        envelope = letter.redriven(request_id, time.time())
+        if not await self._tasks.finish("redrive", self._make_durable(envelope)):
+            return Admitted(born(envelope), replayed=True)
+        return Admitted(born(envelope))
 
     async def stop(self) -> None:
         """Wait for what has begun."""
         await self._tasks.join()
 
-    def _envelope(self, intake: Intake) -> Envelope:
-        return Envelope(
-            id=new_request_id(),
-            tenant=DEFAULT_TENANT,
-            model=intake.model,
-            endpoint=intake.endpoint,
-            priority=intake.priority,
-            accepted_at=time.time(),
-            deadline=intake.deadline,
-            not_before=intake.not_before,
-            body=intake.body,
-            body_hash=hashlib.sha256(intake.path.encode() + b"\n" + intake.sent).digest(),
-            model_span=intake.model_span,
-            on_disconnect=intake.on_disconnect,
-            held_by=self._engine.owner if intake.held else None,
-            traceparent=intake.traceparent,
-            metadata=intake.metadata,
-        )
+    async def _accept_once(self, intake: Intake, caller: Caller, model: str, key: str) -> Admitted:
+        request_id = derived_request_id(self._namespace, caller.tenant, key)
+        found = await self._engine.store.get(request_id)
+        if found is None or _was_refused(found):
+            generation = 0 if found is None else found.generation + 1
+            try:
+                return await self._accept_new(intake, caller, model, request_id, generation)
+            except _Taken:
+                found = await self._engine.store.get(request_id)
+        if found is None:
+            raise RequestError("idempotency_conflict", _FORGOTTEN)
+        if found.body_hash != intake.fingerprint:
+            raise RequestError("idempotency_conflict")
+        return Admitted(await self._repeat(found, held=intake.terms.held), replayed=True)
 
-    async def _make_durable(self, envelope: Envelope) -> None:
+    async def _accept_new(
+        self, intake: Intake, caller: Caller, model: str, request_id: str, generation: int = 0
+    ) -> Admitted:
+        await self._backlog.admit(model, caller.tenant)
+        holder = self._engine.owner if intake.terms.held else None
+        envelope = intake.envelope(request_id, caller, model, holder, generation)
+        if not await self._tasks.finish("accept", self._make_durable(envelope)):
+            raise _Taken
+        ACCEPTED.labels(envelope.model, envelope.priority).inc()
+        return Admitted(born(envelope))
+
+    async def _repeat(self, found: Record, *, held: bool) -> Record:
+        """Publish what its first submission may have left unpublished; hold it if it is held."""
+        if not found.published and found.status is Status.QUEUED:
+            envelope = await self._engine.upkeep.unpublished(found.id)
+            if envelope is not None:
+                await self._engine.queue.publish(envelope)
+                self._tasks.spawn("mark published", self._mark_published(envelope))
+        if held and not found.terminal:
+            return await self._engine.store.hold(found.id, self._engine.owner) or found
+        return found
+
+    async def _make_durable(self, envelope: Envelope) -> bool:
+        """Return False if the id exists, with nothing changed."""
         try:
-            await self._engine.store.create(envelope)
+            if not await self._engine.store.create(envelope):
+                return False
         except EngineError:
             # Whether the record exists is unknown; without a message it must not run later.
             self._tasks.spawn("take back", self._take_back_later(envelope))
@@ -111,6 +137,7 @@ class Admission:
         except EngineError as error:
             await self._refuse_unless_taken(envelope, error)
         self._tasks.spawn("mark published", self._mark_published(envelope))
+        return True
 
     async def _refuse_unless_taken(self, envelope: Envelope, error: EngineError) -> None:
         """Take the request back and refuse it; if a worker has it already it is accepted."""
@@ -138,3 +165,12 @@ class Admission:
             await self._engine.store.mark_published(envelope.id, envelope.generation)
         except EngineError as error:
             _log.info("the keeper will see to it", request=envelope.id, error=str(error))
+
+
+class _Taken(Exception):
+    """Another submission has made the record first."""
+
+
+def _was_refused(record: Record) -> bool:
+    """Tell whether the record is of a submission that was taken back: it was never told."""
+    return record.result is not None and record.result.code == "not_accepted"

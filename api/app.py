@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
 from api.admission import Admission
+from api.auth import Access, Authenticator
+from api.backlog import Backlog
 from api.catalog import Catalog
-from api.documentation import document
-from api.exchange import Handler, HotRoute, error_reply
+from api.cors import Cors
+from api.doors import Doors
+from api.exchange import Asgi, error_reply
 from api.holding import Holding
-from api.routes.dialect import HELD_ENDPOINTS, held_call
+from api.openapi.document import build_document
+from api.routes.admin import AdminRoutes
+from api.routes.dead_letters import DeadLetterRoutes
+from api.routes.dialect import DialectRoutes
 from api.routes.health import HealthRoutes
 from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
+from api.settings import Settings
 from broker.lifecycle import Tasks
 from broker.ports import Engine
 from schemas.config import Config
 from schemas.errors import RequestError
+from schemas.request import ENDPOINTS
 
 _METHOD_NOT_ALLOWED = 405
 
@@ -29,15 +37,26 @@ _METHOD_NOT_ALLOWED = 405
 class Api:
     """The doors of one process: the ASGI app and the parts with a life of their own."""
 
-    app: FastAPI
+    app: Asgi
+    documented: FastAPI
     admission: Admission
     holding: Holding
     catalog: Catalog
+    backlog: Backlog
+    authenticator: Authenticator
+    settings: Settings
+    doors: Doors
     tasks: Tasks
 
     async def start(self) -> None:
-        """Begin to follow what the workers serve."""
+        """Begin to follow what the workers serve and what waits."""
         self.tasks.supervise("catalog", self.catalog.run)
+        self.tasks.supervise("backlog", self.backlog.run)
+
+    def apply(self, config: Config) -> None:
+        """Take a new configuration; requests that are in hand go on as they began."""
+        for part in (self.settings, self.authenticator, self.catalog, self.backlog, self.doors):
+            part.apply(config)
 
     def drain(self) -> None:
         """Accept nothing more; /ready answers 503."""
@@ -52,8 +71,11 @@ class Api:
 
 def build_api(engine: Engine, config: Config) -> Api:
     """Return the doors on `engine`, which the caller starts."""
+    settings = Settings(config)
+    authenticator = Authenticator(config)
     catalog = Catalog(engine, config)
-    admission = Admission(engine, catalog)
+    backlog = Backlog(engine, catalog, config)
+    admission = Admission(engine, catalog, backlog, config.server.namespace)
     holding = Holding(engine)
     app = FastAPI(
         title="Penstock",
@@ -61,27 +83,75 @@ def build_api(engine: Engine, config: Config) -> Api:
         docs_url=None,
         redoc_url=None,
     )
-    requests = RequestRoutes(engine, admission, holding, config.server)
+    requests = RequestRoutes(engine, admission, holding, backlog, settings)
+    dialect = DialectRoutes(admission, holding, requests, settings)
     models = ModelRoutes(engine, catalog)
-    health = HealthRoutes(engine, admission, catalog)
-    _add(app, "POST", "/v1/requests", requests.submit)
-    _add(app, "GET", "/v1/requests/{id}", requests.read)
-    _add(app, "POST", "/v1/requests/{id}/cancel", requests.cancel)
-    for endpoint in HELD_ENDPOINTS:
-        _add(app, "POST", endpoint, held_call(endpoint, admission, holding, config.server))
-    _add(app, "GET", "/v1/models", models.list_models)
-    _add(app, "GET", "/v1/models/{name:path}", models.read_model)
-    _add(app, "GET", "/live", health.live)
-    _add(app, "GET", "/ready", health.ready)
-    _add(app, "GET", "/health", health.ready)
-    _add(app, "GET", "/metrics", health.metrics)
+    doors = Doors(app, authenticator, dialect)
+    _add_client_routes(doors, requests, dialect, models)
+    _add_admin_routes(
+        doors,
+        AdminRoutes(engine, catalog, models, settings),
+        DeadLetterRoutes(engine, admission),
+    )
+    _add_health_routes(doors, HealthRoutes(engine, admission, catalog))
+    doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
-    document(app)
-    return Api(app, admission, holding, catalog, Tasks("api"))
+    _document(app, settings)
+    return Api(
+        Cors(app, settings),
+        app,
+        admission,
+        holding,
+        catalog,
+        backlog,
+        authenticator,
+        settings,
+        doors,
+        Tasks("api"),
+    )
 
 
-def _add(app: FastAPI, method: str, path: str, handler: Handler) -> None:
-    app.router.routes.append(Route(path, HotRoute(handler), methods=[method]))
+def _add_client_routes(
+    doors: Doors, requests: RequestRoutes, dialect: DialectRoutes, models: ModelRoutes
+) -> None:
+    doors.add("POST", "/v1/requests", requests.submit)
+    doors.add("GET", "/v1/requests/{id}", requests.read)
+    for endpoint in ENDPOINTS:
+        doors.add("POST", endpoint, dialect.calling(endpoint))
+    doors.add("GET", "/v1/requests", requests.list_requests)
+    doors.add("GET", "/v1/requests/{id}/response", requests.response)
+    doors.add("POST", "/v1/requests/{id}/cancel", requests.cancel)
+    doors.add("GET", "/v1/models", models.list_models)
+    doors.add("GET", "/v1/models/{name:path}", models.read_model)
+
+
+def _add_admin_routes(doors: Doors, admin: AdminRoutes, letters: DeadLetterRoutes) -> None:
+    base = "/admin/v1/dead-letters"
+    doors.add("GET", "/admin/v1/models", admin.list_models, Access.ADMIN)
+    doors.add("GET", "/admin/v1/backends", admin.list_backends, Access.ADMIN)
+    doors.add("GET", "/admin/v1/queues", admin.list_queues, Access.ADMIN)
+    doors.add("GET", base, letters.list_letters, Access.ADMIN)
+    doors.add("GET", f"{base}/foreign", letters.list_foreign, Access.ADMIN)
+    doors.add("DELETE", f"{base}/foreign", letters.purge_foreign, Access.ADMIN)
+    doors.add("GET", f"{base}/{{id}}", letters.read, Access.ADMIN)
+    doors.add("DELETE", f"{base}/{{id}}", letters.purge, Access.ADMIN)
+    doors.add("POST", f"{base}/{{id}}/redrive", letters.redrive, Access.ADMIN)
+
+
+def _add_health_routes(doors: Doors, health: HealthRoutes) -> None:
+    doors.add("GET", "/live", health.live, Access.OPEN)
+    doors.add("GET", "/ready", health.ready, Access.OPEN)
+    doors.add("GET", "/health", health.ready, Access.OPEN)
+    doors.add("GET", "/metrics", health.metrics, Access.OPEN)
+
+
+def _document(app: FastAPI, settings: Settings) -> None:
+    """Make `app.openapi()` describe the hot routes as they are configured now."""
+
+    def openapi() -> dict[str, Any]:
+        return build_document(settings.further_endpoints)
+
+    app.openapi = openapi  # type: ignore[method-assign]  # because FastAPI documents this override
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:

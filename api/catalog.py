@@ -7,13 +7,18 @@ import time
 
 import structlog
 
+from api.auth import Caller
 from broker.ports import Engine, Served
 from schemas.config import Config
 from schemas.errors import EngineError, RequestError
+from schemas.routes import Routes
 
 _log = structlog.get_logger("penstock.catalog")
 _REFRESH_S = 1.0
 _NAMES_SHOWN = 5
+_NO_MODEL = (
+    "No model is served yet. Start penstock with --backend URL, or wait until the backend answers."
+)
 
 
 class Catalog:
@@ -24,10 +29,16 @@ class Catalog:
 
     def __init__(self, engine: Engine, config: Config) -> None:
         self._engine = engine
-        self._configured = () if config.models == "auto" else tuple(config.models)
-        self._auto = config.models == "auto"
         self._served: dict[str, Served] = {}
         self.started_at = int(time.time())
+        self.apply(config)
+
+    def apply(self, config: Config) -> None:
+        """Take the models and aliases of `config`."""
+        self._auto = config.models == "auto"
+        self._configured = () if config.models == "auto" else tuple(config.models)
+        self.aliases = dict(config.aliases)
+        self._route()
 
     async def run(self) -> None:
         """Refresh until cancelled."""
@@ -45,10 +56,12 @@ class Catalog:
             self._served = found
         else:
             self._served = {name: Served(name, 0) for name in self._served}
+        if self._auto:
+            self._route()
 
     @property
     def names(self) -> list[str]:
-        """The models that can be asked for, sorted."""
+        """The models that can be asked for, sorted; aliases are apart."""
         return sorted(self._served) if self._auto else sorted(self._configured)
 
     @property
@@ -60,22 +73,25 @@ class Catalog:
         """Return what the workers say of `model`; no slots when none serves it."""
         return self._served.get(model, Served(model, 0))
 
-    def check(self, model: str) -> None:
-        """Raise RequestError `model_not_found`, naming what there is, unless `model` is known."""
-        known = self._served if self._auto else self._configured
-        if model in known:
-            return
-        names = self.names
+    def find(self, asked: str, caller: Caller) -> str:
+        """Return the model that `asked` stands for.
+
+        Raises RequestError `model_not_found`, naming what there is for this caller, or
+        `model_not_allowed`.
+        """
+        route = self._routes.resolve(asked)
+        if route is None:
+            raise RequestError("model_not_found", self._not_served(asked, caller), param="model")
+        if not caller.opens(asked, route.name):
+            raise RequestError("model_not_allowed", param="model")
+        return route.name
+
+    def _route(self) -> None:
+        self._routes = Routes(self.names, self.aliases)
+
+    def _not_served(self, asked: str, caller: Caller) -> str:
+        names = [name for name in self.names if caller.opens(name)]
         if not names:
-            raise RequestError(
-                "model_not_found",
-                "No model is served yet. Start penstock with --backend URL, or wait until the "
-                "backend answers.",
-                param="model",
-            )
+            return _NO_MODEL if not self.names else "No model is served for this key."
         shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
-        raise RequestError(
-            "model_not_found",
-            f"The model {model[:200]!r} is not served here. Served: {shown}.",
-            param="model",
-        )
+        return f"The model {asked[:200]!r} is not served here. Served: {shown}."

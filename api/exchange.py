@@ -9,12 +9,14 @@ from typing import Any
 import orjson
 import structlog
 
+from api.auth import Access, Authenticator, Caller
 from broker.telemetry import REFUSED
 from schemas.errors import EngineError, QueueUnavailable, RequestError, StorageFull
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = structlog.get_logger("penstock.api")
 
@@ -36,8 +38,9 @@ class Reply:
 class Exchange:
     """The request side of one exchange."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, caller: Caller) -> None:
         self._receive = receive
+        self.caller = caller
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.path_params: dict[str, str] = scope.get("path_params", {})
         self.query: bytes = scope.get("query_string", b"")
@@ -48,12 +51,19 @@ class Exchange:
         return None if value is None else value.decode("latin-1")
 
     async def json_body(self, max_bytes: int) -> bytes:
-        """Return the body's bytes, not parsed.
+        """Return the body's bytes, not parsed, of a type that says JSON.
 
-        Raises RequestError `unsupported_media_type` or `body_too_large` (as soon as that is
-        known), ClientGone when the client leaves first.
+        Raises as `body`, and RequestError `unsupported_media_type`.
         """
         self._check_media_type()
+        return await self.body(max_bytes)
+
+    async def body(self, max_bytes: int) -> bytes:
+        """Return the body's bytes.
+
+        Raises RequestError `body_too_large` as soon as that is known, ClientGone when the client
+        leaves first.
+        """
         declared = self.headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > max_bytes:
             raise RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
@@ -92,15 +102,21 @@ Handler = Callable[[Exchange], Awaitable[Reply]]
 
 
 class HotRoute:
-    """An ASGI endpoint around a handler; every failure leaves in OpenAI's error shape."""
+    """An ASGI endpoint around a handler; every failure leaves in OpenAI's error shape.
 
-    def __init__(self, handler: Handler) -> None:
+    Nobody gets past it without what `access` asks for.
+    """
+
+    def __init__(self, handler: Handler, access: Access, authenticator: Authenticator) -> None:
         self._handler = handler
+        self._access = access
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one exchange; nothing is sent to a client that has gone."""
         try:
-            reply = await self._handler(Exchange(scope, receive))
+            caller = self._authenticator.caller(scope["headers"], self._access)
+            reply = await self._handler(Exchange(scope, receive, caller))
         except ClientGone:
             return
         except RequestError as error:

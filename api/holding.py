@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 
 import structlog
 
 from api.exchange import ClientGone, Exchange, Reply, error_reply
 from broker.ports import Engine
-from schemas.envelope import Envelope
 from schemas.errors import EngineError, RequestError
 from schemas.lifecycle import Status
 from schemas.record import Record
@@ -41,42 +41,48 @@ class Holding:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._releasing = asyncio.Event()
-        self._held = 0
+        # Calls by request: a retry joins the request that its first call still holds.
+        self._held: Counter[str] = Counter()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def until_ended(self, exchange: Exchange, envelope: Envelope) -> Reply:
+    async def until_ended(self, exchange: Exchange, request: Record) -> Reply:
         """Return the backend's answer, or the error it ended with.
 
-        A client that leaves cancels its request or lets it finish, as it has asked for; then
-        ClientGone is raised.
+        A client that leaves cancels its request or lets it finish, as it has asked for, once
+        nobody else holds it; then ClientGone is raised.
         """
-        ending = asyncio.ensure_future(self._ended(envelope))
+        if request.terminal:
+            return reply_of(request)
+        ending = asyncio.ensure_future(self._ended(request))
         leaving = asyncio.ensure_future(exchange.disconnected())
         releasing = asyncio.ensure_future(self._releasing.wait())
         watched = {ending, leaving, releasing}
-        self._held += 1
+        self._held[request.id] += 1
         self._idle.clear()
         try:
             await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
-                return reply_of(ending.result(), envelope)
-            record = await self._let_go(envelope)
+                return reply_of(ending.result())
+            record = await self._let_go(request)
             if leaving.done():
                 raise ClientGone
             if record is not None and record.terminal and record.status is not Status.CANCELLED:
-                return reply_of(record, envelope)
-            raise RequestError("draining", _RELEASED[envelope.on_disconnect])
+                return reply_of(record)
+            raise RequestError("draining", _RELEASED[request.on_disconnect])
         finally:
-            self._held -= 1
+            self._held -= Counter((request.id,))
             if not self._held:
                 self._idle.set()
             for task in watched:
                 task.cancel()
 
-    async def record(self, request_id: str, wait_s: float) -> Record | None:
-        """Return a request once it has ended, or as it is after `wait_s` or when we go away."""
-        waiting = asyncio.ensure_future(self._engine.store.wait(request_id, wait_s))
+    async def record(self, request_id: str, wait_s: float, tenant: str) -> Record | None:
+        """Return a request once it has ended, or as it is after `wait_s` or when we go away.
+
+        Another tenant's is returned at once, so that its end is not told by the time it takes.
+        """
+        waiting = asyncio.ensure_future(self._engine.store.wait(request_id, wait_s, tenant))
         releasing = asyncio.ensure_future(self._releasing.wait())
         try:
             await asyncio.wait({waiting, releasing}, return_when=asyncio.FIRST_COMPLETED)
@@ -97,35 +103,40 @@ class Holding:
         """Answer every held call now: the process ends."""
         self._releasing.set()
 
-    async def _ended(self, envelope: Envelope) -> Record:
+    async def _ended(self, request: Record) -> Record:
         store = self._engine.store
         while True:
             try:
-                record = await store.wait(envelope.id, _WAIT_S)
+                record = await store.wait(request.id, _WAIT_S)
             except EngineError as error:
                 _log.warning("holds on while the store is away", error=str(error))
                 await asyncio.sleep(_LOOK_S)
                 continue
             if record is not None and record.terminal:
                 return record
-            if time.time() > envelope.deadline + _DEADLINE_SLACK_S:
+            if time.time() > request.deadline + _DEADLINE_SLACK_S:
                 raise RequestError("deadline_exceeded")
             if record is None:
                 # The store has lost it; its message will bring it back.
                 await asyncio.sleep(_LOOK_S)
 
-    async def _let_go(self, envelope: Envelope) -> Record | None:
-        """Cancel, unless the client wants it finished; return the record as it is then."""
-        if envelope.on_disconnect == "finish":
+    async def _let_go(self, request: Record) -> Record | None:
+        """Cancel what nobody holds any more, unless the client wants it finished.
+
+        Return the record as it is then, None where that was not looked at.
+        """
+        if request.on_disconnect == "finish":
+            return None
+        if self._held[request.id] > 1 and not self._releasing.is_set():
             return None
         try:
-            return await self._engine.store.cancel(envelope.id)
+            return await self._engine.store.cancel(request.id, self._engine.owner)
         except EngineError as error:
-            _log.info("left to the keeper", request=envelope.id, error=str(error))
+            _log.info("left to the keeper", request=request.id, error=str(error))
             return None
 
 
-def reply_of(record: Record, envelope: Envelope) -> Reply:
+def reply_of(record: Record) -> Reply:
     """Return the HTTP answer of an ended request: the backend's bytes where there are any."""
     result = record.result
     if result is None:
@@ -136,7 +147,7 @@ def reply_of(record: Record, envelope: Envelope) -> Reply:
         kind = result.content_type or "application/json"
         return Reply(result.status_code, result.body or b"", headers, kind)
     code = _CODES.get(result.code or "", "backend_failed")
-    error = RequestError(code, f"{result.message} (request {envelope.id})")
+    error = RequestError(code, f"{result.message} (request {record.id})")
     return error_reply(error, headers)
 
 

@@ -6,8 +6,8 @@ says otherwise the outcome is then unknown and the same call may be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker.claims import Claim, Finish
@@ -50,6 +50,16 @@ class DeadLetter:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """A queue of the engine and what waits in it; one for all models has no `model`."""
+
+    name: str
+    waiting: int
+    model: str | None = None
+    priority: Priority | None = None
+
+
 class Queue(Protocol):
     """The waiting messages, one queue per model and priority."""
 
@@ -79,6 +89,9 @@ class Queue(Protocol):
 
     async def tiers_empty(self) -> bool:
         """Tell whether no message waits in any retry tier."""
+
+    async def survey(self, models: Sequence[str]) -> list[QueueDepth]:
+        """Return the queues of `models`, and those that serve all models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +252,16 @@ class Served:
     """A model as the workers serve it now.
 
     `running` counts requests in their hands, `unstarted` deliveries that wait in their windows.
+    `rate` is starts per second of late; `heads` is, by priority, when the request started last
+    had been accepted (Unix s).
     """
 
     model: str
     slots: int
     running: int = 0
     unstarted: int = 0
+    rate: float = 0.0
+    heads: Mapping[str, float] = field(default_factory=dict)
 
 
 class Members(Protocol):

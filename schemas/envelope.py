@@ -57,3 +57,17 @@ class Envelope:
     def met_live_owner(self) -> Envelope:
         """Return the copy that is put back because another live worker runs the request."""
         return replace(self, meetings=self.meetings + 1)
+
+    def redriven(self, request_id: str, now: float) -> Envelope:
+        """Return the new request that a redrive of this dead letter makes; it waits as long."""
+        return replace(
+            self,
+            id=request_id,
+            accepted_at=now,
+            deadline=now + (self.deadline - self.accepted_at),
+            not_before=None,
+            generation=0,
+            meetings=0,
+            held_by=None,
+            redrive_of=self.id,
+        )

@@ -104,8 +104,16 @@ class RequestObject(BaseModel):
     expires_at: float | None
 
 
-def request_object(record: Record) -> dict[str, Any]:
-    """Return the RequestObject of `record`, ready for orjson: the body's bytes are not parsed."""
+def request_object(
+    record: Record,
+    position: int | None = None,
+    eta_s: float | None = None,
+    waiting_for: str | None = None,
+) -> dict[str, Any]:
+    """Return the RequestObject of `record`, ready for orjson: the body's bytes are not parsed.
+
+    The last three are what a queued one can expect.
+    """
     result = record.result
     return {
         "id": record.id,
@@ -121,9 +129,9 @@ def request_object(record: Record) -> dict[str, Any]:
         "started_at": _milliseconds(record.started_at),
         "finished_at": _milliseconds(record.finished_at),
         "attempts": record.attempt,
-        "position": None,
-        "eta_s": None,
-        "waiting_for": None,
+        "position": position,
+        "eta_s": eta_s,
+        "waiting_for": waiting_for,
         "target": _target(result),
         "response": _response(result),
         "error": _error(result),

@@ -1,24 +1,90 @@
-"""OpenAI's dialect: the call is held open over the same queue that every request goes through."""
+"""OpenAI's dialect: the call is held open over the same queue that every request goes through.
+
+With `Prefer: respond-async` it is answered at once, by the request object.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import orjson
+
+from api import preferences
 from api.admission import Admission
 from api.exchange import Exchange, Handler, Reply
 from api.holding import Holding
+from api.intake import Intake
+from api.multipart import posted
 from api.reading import called
-from schemas.config import ServerConfig
+from api.routes.requests import RequestRoutes
+from api.settings import Settings
+from schemas.body import read_object, with_member
+from schemas.errors import RequestError
+from schemas.priority import Priority
 
-HELD_ENDPOINTS = ("/v1/chat/completions", "/v1/embeddings")
+_MULTIPART = "multipart/form-data"
 
 
-def held_call(
-    endpoint: str, admission: Admission, holding: Holding, server: ServerConfig
-) -> Handler:
-    """Return the handler of one endpoint of the dialect."""
+class DialectRoutes:
+    """The handlers of the endpoints that a backend serves, each under its own path."""
 
-    async def handle(exchange: Exchange) -> Reply:
-        raw = await exchange.json_body(server.max_body_bytes)
-        envelope = await admission.accept(called(raw, endpoint, exchange))
-        return await holding.until_ended(exchange, envelope)
+    def __init__(
+        self, admission: Admission, holding: Holding, requests: RequestRoutes, settings: Settings
+    ) -> None:
+        self._admission = admission
+        self._holding = holding
+        self._requests = requests
+        self._settings = settings
 
-    return handle
+    def calling(self, endpoint: str) -> Handler:
+        """Return the handler of one endpoint that takes JSON."""
+
+        async def handle(exchange: Exchange) -> Reply:
+            server = self._settings.server
+            raw = await exchange.json_body(server.max_body_bytes)
+            return await self._answer(exchange, called(raw, endpoint, exchange, server))
+
+        return handle
+
+    def passing(self, endpoint: str) -> Handler:
+        """Return the handler of a configured endpoint: JSON or a form, any answer."""
+        with_json = self.calling(endpoint)
+
+        async def handle(exchange: Exchange) -> Reply:
+            kind = exchange.header("content-type") or ""
+            if kind.partition(";")[0].strip().lower() != _MULTIPART:
+                return await with_json(exchange)
+            server = self._settings.server
+            raw = await exchange.body(server.max_body_bytes)
+            return await self._answer(exchange, posted(raw, kind, endpoint, exchange, server))
+
+        return handle
+
+    async def _answer(self, exchange: Exchange, intake: Intake) -> Reply:
+        admitted = await self._admission.accept(intake, exchange.caller)
+        if not intake.terms.held:
+            headers = {"preference-applied": "respond-async"}
+            return await self._requests.accepted(admitted, headers)
+        reply = await self._holding.until_ended(exchange, admitted.record)
+        if intake.terms.names_tier:
+            reply = _with_tier(reply, admitted.record.priority)
+        if admitted.replayed:
+            reply = replace(reply, headers={**reply.headers, "idempotent-replayed": "true"})
+        return reply
+
+
+def _with_tier(reply: Reply, used: Priority) -> Reply:
+    """Return the answer with the tier that was used, unless the backend has named one itself."""
+    if reply.status != 200 or not reply.content_type.startswith("application/json"):
+        return reply
+    tier = preferences.tier_used(used)
+    try:
+        answer = read_object(reply.body)
+    except RequestError:
+        return reply
+    if "service_tier" not in answer.members:
+        return replace(reply, body=with_member(reply.body, "service_tier", tier))
+    if answer.members["service_tier"] is not None:
+        return reply
+    start, end = answer.spans["service_tier"]
+    return replace(reply, body=reply.body[:start] + orjson.dumps(tier) + reply.body[end:])

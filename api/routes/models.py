@@ -14,41 +14,59 @@ from schemas.priority import PRIORITIES
 
 
 class ModelRoutes:
-    """The handlers of /v1/models."""
+    """The handlers of /v1/models: what the caller's key opens."""
 
     def __init__(self, engine: Engine, catalog: Catalog) -> None:
         self._engine = engine
         self._catalog = catalog
 
-    async def list_models(self, _exchange: Exchange) -> Reply:
-        """Return every model."""
+    async def list_models(self, exchange: Exchange) -> Reply:
+        """Return every model, and every further name of one."""
         await self._catalog.refresh()
-        data = await asyncio.gather(*(self._model(name) for name in self._catalog.names))
+        stands_for = {name: name for name in self._catalog.names} | self._catalog.aliases
+        opened = {
+            asked: name for asked, name in stands_for.items() if exchange.caller.opens(asked, name)
+        }
+        states = dict(
+            zip(
+                opened.values(),
+                await asyncio.gather(*(self.load(name) for name in opened.values())),
+                strict=True,
+            )
+        )
+        data = [self._item(asked, states[name]) for asked, name in opened.items()]
         return json_reply({"object": "list", "data": data})
 
     async def read_model(self, exchange: Exchange) -> Reply:
         """Return one model; its name may hold slashes."""
-        name = exchange.path_params["name"]
+        asked = exchange.path_params["name"]
         await self._catalog.refresh()
-        if name not in self._catalog.names:
-            raise RequestError("model_not_found", param="model")
-        return json_reply(await self._model(name))
+        try:
+            name = self._catalog.find(asked, exchange.caller)
+        except RequestError:
+            # One that the key does not open answers as one that there is not.
+            raise RequestError("model_not_found", param="model") from None
+        return json_reply(self._item(asked, await self.load(name)))
 
-    async def _model(self, name: str) -> dict[str, Any]:
+    async def load(self, name: str) -> dict[str, Any]:
+        """Return what waits for a model and what runs."""
         served = self._catalog.served(name)
         depths = await asyncio.gather(
             *(self._engine.queue.depth(name, priority) for priority in PRIORITIES)
         )
         return {
-            "id": name,
+            "slug": slug(name),
+            "priorities": {p.value: n for p, n in zip(PRIORITIES, depths, strict=True)},
+            "waiting": sum(depths) + served.unstarted,
+            "running": served.running,
+            "slots": served.slots,
+        }
+
+    def _item(self, asked: str, load: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": asked,
             "object": "model",
             "created": self._catalog.started_at,
             "owned_by": "penstock",
-            "penstock": {
-                "slug": slug(name),
-                "priorities": {p.value: n for p, n in zip(PRIORITIES, depths, strict=True)},
-                "waiting": sum(depths) + served.unstarted,
-                "running": served.running,
-                "slots": served.slots,
-            },
+            "penstock": load,
         }

@@ -1,65 +1,101 @@
-"""The native door: submit, read (and wait), cancel."""
+"""The native door: submit, list, read (and wait), cancel, the backend's own answer."""
 
 from __future__ import annotations
 
-import math
-from urllib.parse import parse_qs
+from collections.abc import Mapping
+from typing import Any
 
-from api.admission import DEFAULT_TENANT, Admission
+from api import query
+from api.admission import Admission, Admitted
+from api.backlog import Backlog
 from api.exchange import Exchange, Reply, json_reply
-from api.holding import Holding
+from api.holding import Holding, reply_of
 from api.reading import submitted
+from api.settings import Settings
 from broker.ports import Engine
-from schemas.config import ServerConfig
 from schemas.errors import RequestError
 from schemas.ids import is_request_id
-from schemas.record import Record, born
+from schemas.record import Record
 from schemas.request import request_object
 
 MAX_WAIT_S = 60.0
-_MAX_FIELDS = 20
 
 
 class RequestRoutes:
     """The handlers of /v1/requests."""
 
     def __init__(
-        self, engine: Engine, admission: Admission, holding: Holding, server: ServerConfig
+        self,
+        engine: Engine,
+        admission: Admission,
+        holding: Holding,
+        backlog: Backlog,
+        settings: Settings,
     ) -> None:
         self._engine = engine
         self._admission = admission
         self._holding = holding
-        self._server = server
+        self._backlog = backlog
+        self._settings = settings
 
     async def submit(self, exchange: Exchange) -> Reply:
         """POST /v1/requests: 202 once the request is durable."""
-        raw = await exchange.json_body(self._server.max_body_bytes)
-        envelope = await self._admission.accept(submitted(raw, exchange, self._server))
-        headers = {"location": f"/v1/requests/{envelope.id}", "x-request-id": envelope.id}
-        return json_reply(request_object(born(envelope)), 202, headers)
+        server = self._settings.server
+        raw = await exchange.json_body(server.max_body_bytes)
+        intake = submitted(raw, exchange, server, self._settings.endpoints)
+        return await self.accepted(await self._admission.accept(intake, exchange.caller))
+
+    async def accepted(self, admitted: Admitted, headers: Mapping[str, str] = {}) -> Reply:
+        """Return the 202 of an admitted request."""
+        record = admitted.record
+        told = {"location": f"/v1/requests/{record.id}", "x-request-id": record.id, **headers}
+        if admitted.replayed:
+            told["idempotent-replayed"] = "true"
+        return json_reply(await self._object(record), 202, told)
+
+    async def list_requests(self, exchange: Exchange) -> Reply:
+        """GET /v1/requests: the caller's own, newest first unless asked otherwise."""
+        page = query.page(exchange, query.REQUEST_FILTERS)
+        found = await self._engine.store.select(
+            page.selection(exchange.caller.tenant), page.after, page.limit + 1
+        )
+        return page.reply(found, [request_object(record) for record in found or ()])
 
     async def read(self, exchange: Exchange) -> Reply:
         """GET /v1/requests/{id}?wait=: always 200 with the current object."""
         request_id = _request_id(exchange)
-        wait_s = _wait_s(exchange)
+        wait_s = query.seconds(exchange, "wait", most=MAX_WAIT_S)
         if wait_s:
-            return _found(await self._holding.record(request_id, wait_s))
-        return _found(await self._engine.store.get(request_id))
+            found = await self._holding.record(request_id, wait_s, exchange.caller.tenant)
+        else:
+            found = await self._engine.store.get(request_id)
+        return await self._found(_own(found, exchange))
+
+    async def response(self, exchange: Exchange) -> Reply:
+        """GET /v1/requests/{id}/response: the backend's bytes, type and status."""
+        record = _own(await self._engine.store.get(_request_id(exchange)), exchange)
+        if not record.terminal:
+            raise RequestError("not_finished", f"The request is {record.status.value}.")
+        return reply_of(record)
 
     async def cancel(self, exchange: Exchange) -> Reply:
         """POST /v1/requests/{id}/cancel: 200 with the object, also when it has ended before."""
-        request_id = _request_id(exchange)
-        record = await self._engine.store.get(request_id)
-        if record is not None and record.tenant == DEFAULT_TENANT:
-            record = await self._engine.store.cancel(request_id)
-        return _found(record)
+        record = _own(await self._engine.store.get(_request_id(exchange)), exchange)
+        return await self._found(_own(await self._engine.store.cancel(record.id), exchange))
+
+    async def _found(self, record: Record) -> Reply:
+        return json_reply(await self._object(record), headers={"x-request-id": record.id})
+
+    async def _object(self, record: Record) -> dict[str, Any]:
+        expected = await self._backlog.outlook(record)
+        return request_object(record, expected.position, expected.eta_s, expected.waiting_for)
 
 
-def _found(record: Record | None) -> Reply:
+def _own(record: Record | None, exchange: Exchange) -> Record:
     """A foreign tenant's request answers exactly as an unknown one."""
-    if record is None or record.tenant != DEFAULT_TENANT:
+    if record is None or record.tenant != exchange.caller.tenant:
         raise RequestError("request_not_found")
-    return json_reply(request_object(record), headers={"x-request-id": record.id})
+    return record
 
 
 def _request_id(exchange: Exchange) -> str:
@@ -67,17 +103,3 @@ def _request_id(exchange: Exchange) -> str:
     if not is_request_id(request_id):
         raise RequestError("request_not_found")
     return request_id
-
-
-def _wait_s(exchange: Exchange) -> float:
-    """Return the wait in seconds, clamped to 0 to 60."""
-    try:
-        fields = parse_qs(exchange.query.decode("latin-1"), max_num_fields=_MAX_FIELDS)
-        wait_s = float(fields.get("wait", ["0"])[-1])
-    except ValueError:
-        wait_s = math.nan
-    if math.isnan(wait_s):
-        raise RequestError(
-            "invalid_body", "The query must be `wait` in seconds, 0 to 60.", param="wait"
-        )
-    return min(max(wait_s, 0.0), MAX_WAIT_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from broker.amqp.connection import Link
 from broker.amqp.consumer import QueueConsumer, Reader
@@ -12,12 +12,12 @@ from broker.amqp.declare import NEW_QUEUE_S, Declarer
 from broker.amqp.depth import DepthGauge
 from broker.amqp.publisher import Outgoing, Publisher
 from broker.lifecycle import Tasks
-from broker.ports import Consumer, DeadLetter, Delivery
+from broker.ports import Consumer, DeadLetter, Delivery, QueueDepth
 from broker.topology import TIERS, Topology, tier_for
 from schemas.codec import encode
 from schemas.envelope import Envelope
 from schemas.errors import ConfigError
-from schemas.priority import Priority
+from schemas.priority import PRIORITIES, Priority
 
 
 class AmqpQueue:
@@ -109,6 +109,20 @@ class AmqpQueue:
             if await self._gauge.ready(self._topology.retry_queue(tier).name):
                 return False
         return True
+
+    async def survey(self, models: Sequence[str]) -> list[QueueDepth]:
+        """Return every queue with what waits in it; unacknowledged messages are not seen."""
+        work = [
+            QueueDepth(queue.name, await self._gauge.ready(queue.name), model, priority)
+            for model in models
+            for priority in PRIORITIES
+            for queue in (self._topology.work_queue(model, priority),)
+        ]
+        shared = [
+            QueueDepth(queue.name, await self._gauge.ready(queue.name))
+            for queue in self._topology.shared_queues()
+        ]
+        return work + shared
 
     def _keep(self, consumer: QueueConsumer) -> QueueConsumer:
         self._consumers = [each for each in self._consumers if not each.ended]

@@ -57,6 +57,13 @@ def first_parked(file: apsw.Connection) -> float | None:
     return at
 
 
+def count_parked(file: apsw.Connection) -> int:
+    """Return how many wait for their time."""
+    query = "SELECT count(*) FROM requests WHERE status = 'queued' AND parked = 1"
+    count: int = file.execute(query).get
+    return count
+
+
 def unpark(file: apsw.Connection, now: float) -> list[tuple[str, str]]:
     """Let parked requests wait whose time has come; return their (model, priority)."""
     query = (

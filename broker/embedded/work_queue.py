@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from broker.embedded import waiting
 from broker.embedded.database import Database
@@ -12,9 +12,9 @@ from broker.embedded.line import Line, LineConsumer, SetAside
 from broker.embedded.parking import Parking
 from broker.embedded.rows import Placed
 from broker.lifecycle import Tasks
-from broker.ports import Consumer, DeadLetter, Delivery
+from broker.ports import Consumer, DeadLetter, Delivery, QueueDepth
 from schemas.envelope import Envelope
-from schemas.priority import Priority
+from schemas.priority import PRIORITIES, Priority
 
 # Whatever was missed, by an error or a caller that died between two steps, is found by then.
 _LOOK_EVERY_S = 5.0
@@ -76,6 +76,16 @@ class EmbeddedQueue:
     async def tiers_empty(self) -> bool:
         """Tell whether nothing is parked."""
         return await self._database.read(waiting.first_parked) is None
+
+    async def survey(self, models: Sequence[str]) -> list[QueueDepth]:
+        """Return the line of each model and priority, and what is parked."""
+        found = [
+            QueueDepth(f"{model}.{priority}", await self.depth(model, priority), model, priority)
+            for model in models
+            for priority in PRIORITIES
+        ]
+        parked = await self._database.read(waiting.count_parked)
+        return [*found, QueueDepth("parked", parked)]
 
     def placed(self, placed: Placed) -> None:
         """A record's step has put a request back to wait."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import msgpack
@@ -13,6 +13,8 @@ from broker.redis_store.batch import Batcher
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
 from broker.scheduling.served import merge_served
+
+_NAMES = frozenset(field.name for field in fields(Served))
 
 
 class RedisMembers:
@@ -33,7 +35,7 @@ class RedisMembers:
 
     async def served(self) -> list[Served]:
         says = [msgpack.unpackb(each) for each in await self._run("served")]
-        return merge_served(Served(**part) for each in says for part in each["serves"])
+        return merge_served(_served(part) for each in says for part in each["serves"])
 
     async def leave(self) -> None:
         live, serves, *_ = self._keys.of_members()
@@ -44,3 +46,8 @@ class RedisMembers:
     async def _run(self, name: str, *args: Any) -> Any:
         command = script(name, self._keys.of_members(), *args)
         return await self._batcher.submit(self._keys.members, *command)
+
+
+def _served(part: dict[str, Any]) -> Served:
+    """Return what a worker says; one of a newer version may say more."""
+    return Served(**{name: value for name, value in part.items() if name in _NAMES})

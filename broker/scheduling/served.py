@@ -27,4 +27,9 @@ def _together(known: Served, part: Served) -> Served:
         slots=max(known.slots, part.slots),
         running=known.running + part.running,
         unstarted=known.unstarted + part.unstarted,
+        rate=known.rate + part.rate,
+        heads={
+            priority: max(heads.heads.get(priority, 0.0) for heads in (known, part))
+            for priority in {**known.heads, **part.heads}
+        },
     )

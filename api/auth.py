@@ -1,0 +1,93 @@
+"""Who is calling: a key's tenant, decided from the Authorization header alone.
+
+Every route says what it asks for and is refused without it; nothing is decided by a path's prefix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from schemas.config import DEFAULT_TENANT, Config, TenantConfig
+from schemas.errors import RequestError
+from schemas.keys import hash_of
+from schemas.routes import matched
+
+_MAX_KEY_BYTES = 512
+_EVERY_MODEL = ("*",)
+
+
+class Access(Enum):
+    """What a route asks of its caller."""
+
+    OPEN = "open"  # nothing: health and metrics
+    CLIENT = "client"  # a tenant
+    ADMIN = "admin"  # the operator
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The tenant a request is made for, and what its key opens."""
+
+    tenant: str = DEFAULT_TENANT
+    key_id: str | None = None
+    admin: bool = False
+    models: tuple[str, ...] = _EVERY_MODEL
+
+    def opens(self, *names: str) -> bool:
+        """Tell whether one of a model's names is among those that the key opens."""
+        return any(matched(pattern, name) is not None for pattern in self.models for name in names)
+
+
+_NOBODY = Caller(tenant="", models=())
+
+
+class Authenticator:
+    """The keys of the configuration, by hash."""
+
+    def __init__(self, config: Config) -> None:
+        self.apply(config)
+
+    def apply(self, config: Config) -> None:
+        """Take the keys of `config`; those that are gone from it open nothing any more."""
+        callers: dict[str, Caller] = {}
+        for name, tenant in config.tenants.items():
+            for key in tenant.keys:
+                callers[key.hash] = Caller(name, key.name, models=_opened(tenant))
+        default = config.tenants.get(DEFAULT_TENANT)
+        anyone = Caller(models=_opened(default))
+        if config.server.admin_key is not None:
+            admin = Caller(key_id="admin", admin=True, models=anyone.models)
+            callers[hash_of(config.server.admin_key)] = admin
+        self._anyone = None if config.has_keys else anyone
+        self._callers = callers
+
+    def caller(self, headers: Sequence[tuple[bytes, bytes]], access: Access) -> Caller:
+        """Return who calls. Raises RequestError `invalid_api_key` or `not_admin`.
+
+        As long as no key is configured everybody is the tenant `default`, whatever key is shown.
+        """
+        if access is Access.OPEN:
+            return _NOBODY
+        caller = self._anyone or self._by_key(headers)
+        if access is Access.ADMIN and not caller.admin:
+            raise RequestError("not_admin")
+        return caller
+
+    def _by_key(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
+        shown = [value for name, value in headers if name == b"authorization"]
+        if not shown:
+            raise RequestError("invalid_api_key")
+        scheme, _, key = shown[0].partition(b" ")
+        if len(shown) > 1 or scheme.lower() != b"bearer" or len(key) > _MAX_KEY_BYTES:
+            raise RequestError("invalid_api_key")
+        caller = self._callers.get(f"sha256:{hashlib.sha256(key).hexdigest()}")
+        if caller is None:
+            raise RequestError("invalid_api_key", "This API key is not known here.")
+        return caller
+
+
+def _opened(tenant: TenantConfig | None) -> tuple[str, ...]:
+    return _EVERY_MODEL if tenant is None else tuple(tenant.models)

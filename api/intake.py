@@ -1,0 +1,81 @@
+"""A request as a door has understood it: checked in shape, not yet admitted."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from api.auth import Caller
+from schemas.body import Span
+from schemas.envelope import Envelope, OnDisconnect
+from schemas.priority import Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a request is submitted, beside what it asks.
+
+    `key` is the client's Idempotency-Key; `repeated` tells that the client says this is a retry
+    of its own; `names_tier` that it wants to be told the `service_tier` that was used.
+    """
+
+    priority: Priority
+    deadline: float
+    not_before: float | None = None
+    on_disconnect: OnDisconnect = "cancel"
+    held: bool = False
+    key: str | None = None
+    repeated: bool = False
+    names_tier: bool = False
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True)
+class Intake:
+    """`path` and `sent` are what the client sent; `body` is what the backend gets.
+
+    `model` is the name as asked for; its bytes in `body` lie at `model_span`.
+    """
+
+    path: str
+    sent: bytes
+    body: bytes
+    model: str
+    model_span: Span
+    endpoint: str
+    terms: Terms
+    content_type: str = "application/json"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of the path and the body as sent: the same for the same request only."""
+        return hashlib.sha256(self.path.encode() + b"\n" + self.sent).digest()
+
+    def envelope(
+        self, request_id: str, caller: Caller, model: str, holder: str | None, generation: int
+    ) -> Envelope:
+        """Return the envelope under which it is accepted for `caller`, for the queue of `model`."""
+        return Envelope(
+            id=request_id,
+            tenant=caller.tenant,
+            key_id=caller.key_id,
+            model=model,
+            endpoint=self.endpoint,
+            priority=self.terms.priority,
+            accepted_at=time.time(),
+            deadline=self.terms.deadline,
+            not_before=self.terms.not_before,
+            generation=generation,
+            body=self.body,
+            body_hash=self.fingerprint,
+            content_type=self.content_type,
+            model_span=self.model_span,
+            on_disconnect=self.terms.on_disconnect,
+            held_by=holder,
+            traceparent=self.terms.traceparent,
+            metadata=self.metadata,
+        )

@@ -1,0 +1,147 @@
+"""The document itself, built from the tables when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from api.auth import Access
+from api.openapi.admin_operations import ADMIN
+from api.openapi.operation import JSON, Answer, Operation
+from api.openapi.operations import CALLS, HEALTH, MODELS, REQUESTS, passed_through
+from api.openapi.parameters import HEADERS, PARAMETERS
+from schemas import answers
+from schemas.errors import DOOR_ERRORS, RequestError
+from schemas.request import RequestObject, SubmitRequest
+
+_REF = "#/components/schemas/{model}"
+_TAGS = {
+    "Requests": "Submit, come back, cancel: the same request through every door.",
+    "Calls": "OpenAI's dialect, held open over the same durable queue.",
+    "Models": "What can be asked for.",
+    "Admin": "For the operator: needs the key in PENSTOCK_ADMIN_KEY.",
+    "Health": "For load balancers and Prometheus; needs no key.",
+}
+_OF_EVERY_ONE: dict[Access, tuple[str, ...]] = {
+    Access.OPEN: (),
+    Access.CLIENT: ("invalid_api_key",),
+    Access.ADMIN: ("invalid_api_key", "not_admin"),
+}
+
+
+def build_document(endpoints: Iterable[str]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of an api that passes `endpoints` through."""
+    further = map(passed_through, endpoints)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in (*REQUESTS, *CALLS, *further, *MODELS, *ADMIN, *HEALTH):
+        paths.setdefault(operation.path, {})[operation.method] = _described(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Penstock",
+            "version": version("penstock-broker"),
+            "summary": "A durable, fair queue in front of AI models.",
+            "description": "Every path below /v1 also answers without it.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": said} for name, said in _TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "`psk_...`; not asked for while no key is configured.",
+                }
+            },
+        },
+    }
+
+
+def _described(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "security": [] if operation.access is Access.OPEN else [{"key": []}],
+        "responses": {
+            **{str(status): _answer(answer) for status, answer in operation.answers.items()},
+            **_refusals((*_OF_EVERY_ONE[operation.access], *operation.errors, "internal_error")),
+        },
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if operation.parameters:
+        described["parameters"] = [
+            {"$ref": f"#/components/parameters/{name}"} for name in operation.parameters
+        ]
+    if operation.body is not None:
+        content = {JSON: {"schema": _schema(operation.body), "example": operation.example}}
+        more = {kind: {"schema": schema} for kind, schema in operation.more_bodies.items()}
+        described["requestBody"] = {"required": True, "content": {**content, **more}}
+    return described
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": _schema(answer.schema)}
+    if answer.example is not None:
+        content["example"] = answer.example
+    described: dict[str, Any] = {"description": answer.said, "content": {answer.kind: content}}
+    if answer.headers:
+        described["headers"] = {
+            name: {"$ref": f"#/components/headers/{name}"} for name in answer.headers
+        }
+    return described
+
+
+def _refusals(codes: Iterable[str]) -> dict[str, Any]:
+    """Return the refusals by status, each code with an example of its own."""
+    by_status: dict[str, dict[str, Any]] = {}
+    for code in dict.fromkeys(codes):
+        refused = by_status.setdefault(
+            str(DOOR_ERRORS[code].status), {"schema": _schema("Error"), "examples": {}}
+        )
+        refused["examples"][code] = {"value": RequestError(code).as_dict()}
+    return {
+        status: {
+            "description": ", ".join(f"`{code}`" for code in refused["examples"]),
+            "content": {JSON: refused},
+        }
+        for status, refused in by_status.items()
+    }
+
+
+def _schema(schema: Any) -> Any:
+    return {"$ref": _REF.format(model=schema)} if isinstance(schema, str) else schema
+
+
+def _schemas() -> dict[str, Any]:
+    mode: JsonSchemaMode = "serialization"
+    answered = [
+        (each, mode)
+        for each in (RequestObject, *vars(answers).values())
+        if isinstance(each, type) and issubclass(each, BaseModel) and each is not BaseModel
+    ]
+    _, definitions = models_json_schema(
+        [(SubmitRequest, "validation"), *answered], ref_template=_REF
+    )
+    return {**definitions["$defs"], "Error": _error_schema()}
+
+
+def _error_schema() -> dict[str, Any]:
+    text = {"type": "string"}
+    optional = {"type": ["string", "null"]}
+    error = {
+        "type": "object",
+        "properties": {"message": text, "type": text, "param": optional, "code": text},
+        "required": ["message", "type", "param", "code"],
+    }
+    return {"type": "object", "properties": {"error": error}, "required": ["error"]}

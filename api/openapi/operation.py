@@ -1,0 +1,41 @@
+"""One operation of the document, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from api.auth import Access
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an operation answers: the name of a schema, or a schema."""
+
+    schema: str | Mapping[str, Any]
+    example: Any
+    said: str = "OK"
+    headers: Sequence[str] = ()
+    kind: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A method on a path; `errors` are codes of the table of refusals beside those of every one."""
+
+    id: str
+    method: str
+    path: str
+    tag: str
+    summary: str
+    answers: Mapping[int, Answer]
+    errors: Sequence[str] = ()
+    parameters: Sequence[str] = ()
+    body: str | Mapping[str, Any] | None = None
+    example: Any = None
+    description: str | None = None
+    access: Access = Access.CLIENT
+    more_bodies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

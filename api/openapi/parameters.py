@@ -1,0 +1,133 @@
+"""The parameters and answer headers of the document, by name."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from schemas.lifecycle import Status
+from schemas.priority import PRIORITIES
+
+
+def _parameter(place: str, name: str, schema: dict[str, Any], said: str) -> dict[str, Any]:
+    required = {"required": True} if place == "path" else {}
+    return {"name": name, "in": place, "schema": schema, "description": said, **required}
+
+
+_TEXT: Final = {"type": "string"}
+_PRIORITY: Final = {"type": "string", "enum": [each.value for each in PRIORITIES]}
+_INSTANT: Final = {"type": "number", "minimum": 0}
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "id": _parameter(
+        "path", "id", {"type": "string", "pattern": "^req_[0-9a-f]{34}$"}, "A request's id."
+    ),
+    "name": _parameter("path", "name", _TEXT, "A model's name or alias; it may hold slashes."),
+    "wait": _parameter(
+        "query",
+        "wait",
+        {"type": "number", "default": 0},
+        "Seconds to wait for the end, 0 to 60; larger is clamped.",
+    ),
+    "limit": _parameter(
+        "query",
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+        "How many to return.",
+    ),
+    "after": _parameter(
+        "query",
+        "after",
+        {"type": "string", "pattern": "^req_[0-9a-f]{34}$"},
+        "The last id of the page before.",
+    ),
+    "order": _parameter(
+        "query",
+        "order",
+        {"type": "string", "enum": ["asc", "desc"], "default": "desc"},
+        "By creation: desc is newest first.",
+    ),
+    "status": _parameter(
+        "query",
+        "status",
+        {"type": "array", "items": {"type": "string", "enum": [each.value for each in Status]}},
+        "Only these, separated by commas.",
+    )
+    | {"style": "form", "explode": False},
+    "model": _parameter("query", "model", _TEXT, "Only this model's."),
+    "priority": _parameter("query", "priority", _PRIORITY, "Only this priority's."),
+    "tenant": _parameter("query", "tenant", _TEXT, "Only this tenant's."),
+    "created_after": _parameter("query", "created_after", _INSTANT, "Unix seconds, exclusive."),
+    "created_before": _parameter("query", "created_before", _INSTANT, "Unix seconds, exclusive."),
+    "idempotency_key": _parameter(
+        "header",
+        "Idempotency-Key",
+        {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        "The same key and body is the same request, submitted once.",
+    ),
+    "prefer": _parameter(
+        "header",
+        "Prefer",
+        {"type": "string", "enum": ["respond-async"]},
+        "`respond-async` answers 202 with the request object at once (RFC 7240).",
+    ),
+    "x_priority": _parameter(
+        "header", "x-penstock-priority", {**_PRIORITY, "default": "normal"}, "The request's class."
+    ),
+    "x_timeout": _parameter(
+        "header",
+        "x-penstock-timeout-s",
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 604800, "default": 600},
+        "Seconds until the deadline.",
+    ),
+    "x_on_disconnect": _parameter(
+        "header",
+        "x-penstock-on-disconnect",
+        {"type": "string", "enum": ["cancel", "finish"], "default": "cancel"},
+        "What becomes of the request when the caller hangs up.",
+    ),
+    "traceparent": _parameter(
+        "header", "traceparent", _TEXT, "W3C trace context, passed on to the backend."
+    ),
+}
+
+PAGE = ("limit", "after", "order")
+CALL = (
+    "idempotency_key",
+    "prefer",
+    "x_priority",
+    "x_timeout",
+    "x_on_disconnect",
+    "traceparent",
+)
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "Location": {"description": "Where to read the request.", "schema": _TEXT},
+    "x-request-id": {"description": "The request's id.", "schema": _TEXT},
+    "Idempotent-Replayed": {
+        "description": "`true` when this request had been submitted before.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Preference-Applied": {
+        "description": "`respond-async` when it was asked for.",
+        "schema": _TEXT,
+    },
+    "x-penstock-backend": {"description": "The backend that answered.", "schema": _TEXT},
+    "x-penstock-attempts": {"description": "How many calls it took.", "schema": _TEXT},
+    "x-penstock-queue-ms": {
+        "description": "Milliseconds from acceptance to the first start.",
+        "schema": _TEXT,
+    },
+    "x-penstock-overhead-ms": {
+        "description": "Milliseconds that Penstock added beside the queue.",
+        "schema": _TEXT,
+    },
+}
+ACCEPTED_HEADERS = ("Location", "x-request-id", "Idempotent-Replayed", "Preference-Applied")
+ANSWERED_HEADERS = (
+    "x-request-id",
+    "Idempotent-Replayed",
+    "x-penstock-backend",
+    "x-penstock-attempts",
+    "x-penstock-queue-ms",
+    "x-penstock-overhead-ms",
+)

@@ -1,0 +1,148 @@
+"""Reading a query string: bounded, every mistake named; and the pages of a list."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from api.exchange import Exchange, Reply, json_reply
+from broker.ports import Selection
+from schemas.errors import RequestError
+from schemas.ids import is_request_id
+from schemas.lifecycle import Status
+from schemas.priority import Priority
+from schemas.record import Record
+
+_MAX_FIELDS = 20
+_MAX_PAGE = 100
+_PAGE = ("limit", "after", "order")
+REQUEST_FILTERS = ("status", "model", "priority", "created_after", "created_before")
+LETTER_FILTERS = ("model", "tenant", "created_after", "created_before")
+
+
+def fields(exchange: Exchange) -> dict[str, str]:
+    """Return the fields, the last of each name. Raises RequestError for what is no query."""
+    try:
+        pairs = parse_qsl(
+            exchange.query.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MAX_FIELDS,
+        )
+    except ValueError:
+        raise RequestError("invalid_body", "The query string cannot be read.") from None
+    return dict(pairs)
+
+
+def seconds(exchange: Exchange, name: str, most: float) -> float:
+    """Return a duration from the query, clamped to 0 to `most`; 0 when it is not given."""
+    text = fields(exchange).get(name)
+    if text is None:
+        return 0.0
+    number = _number(text)
+    if number is None:
+        raise RequestError("invalid_body", f"`{name}` must be seconds, 0 to {most:g}.", param=name)
+    return min(max(number, 0.0), most)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list as it was asked for."""
+
+    asked: dict[str, str]
+    limit: int
+    after: str | None
+    newest_first: bool
+
+    def selection(self, tenant: str | None) -> Selection:
+        """Return what the list shows, of one tenant or of all. Raises RequestError."""
+        return Selection(
+            tenant=tenant if tenant is not None else self.asked.get("tenant"),
+            statuses=_statuses(self.asked.get("status")),
+            model=self.asked.get("model"),
+            priority=_priority(self.asked.get("priority")),
+            created_after=_instant("created_after", self.asked),
+            created_before=_instant("created_before", self.asked),
+            newest_first=self.newest_first,
+        )
+
+    def reply(self, found: Sequence[Record] | None, data: list[dict[str, Any]]) -> Reply:
+        """Return the page; `found` holds one more than its limit where there are more.
+
+        Raises RequestError when `after` names nothing.
+        """
+        if found is None:
+            raise RequestError("invalid_body", "`after` names no request of yours.", param="after")
+        shown = data[: self.limit]
+        return json_reply(
+            {
+                "object": "list",
+                "data": shown,
+                "first_id": shown[0]["id"] if shown else None,
+                "last_id": shown[-1]["id"] if shown else None,
+                "has_more": len(data) > self.limit,
+            }
+        )
+
+
+def page(exchange: Exchange, filters: Sequence[str]) -> Page:
+    """Return the page that the query asks for. Raises RequestError."""
+    asked = fields(exchange)
+    for name in asked:
+        if name not in filters and name not in _PAGE:
+            known = ", ".join((*_PAGE, *filters))
+            raise RequestError(
+                "invalid_body", f"There is no filter {name[:50]!r}; use {known}.", param=name[:50]
+            )
+    limit = asked.get("limit", "20")
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _MAX_PAGE:
+        raise RequestError("invalid_body", f"`limit` must be 1 to {_MAX_PAGE}.", param="limit")
+    after = asked.get("after")
+    if after is not None and not is_request_id(after):
+        raise RequestError("invalid_body", "`after` must be a request's id.", param="after")
+    order = asked.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise RequestError("invalid_body", "`order` must be asc or desc.", param="order")
+    return Page(asked, int(limit), after, order == "desc")
+
+
+def _statuses(text: str | None) -> frozenset[Status]:
+    if text is None:
+        return frozenset()
+    try:
+        return frozenset(map(Status, text.split(",")))
+    except ValueError:
+        raise RequestError(
+            "invalid_body", f"`status` must be one of {', '.join(Status)}.", param="status"
+        ) from None
+
+
+def _priority(text: str | None) -> Priority | None:
+    if text is None:
+        return None
+    try:
+        return Priority(text)
+    except ValueError:
+        raise RequestError(
+            "invalid_body", f"`priority` must be one of {', '.join(Priority)}.", param="priority"
+        ) from None
+
+
+def _instant(name: str, asked: dict[str, str]) -> float | None:
+    if name not in asked:
+        return None
+    number = _number(asked[name])
+    if number is None or number < 0:
+        raise RequestError("invalid_body", f"`{name}` must be Unix seconds.", param=name)
+    return number
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
