@@ -24,6 +24,11 @@ class Door:
 
     stack: Stack
     backend_url: str
+    key: str | None = None
+
+    def as_key(self, key: str | None) -> Door:
+        """Return the same door as another caller finds it."""
+        return replace(self, key=key)
 
     def ask(
         self,
@@ -35,7 +40,9 @@ class Door:
     ) -> Told:
         """Send one request; a `body` that is not bytes is sent as JSON."""
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        sent = {"Content-Type": "application/json"} if headers is None else headers
+        sent = {"Content-Type": "application/json"} if headers is None else dict(headers)
+        if self.key is not None:
+            sent.setdefault("Authorization", f"Bearer {self.key}")
         return ask(self.stack.url, method, path, raw, sent, timeout_s)
 
     def chat(self, model: str, tag: str = "", headers: Mapping[str, str] | None = None) -> Told:
@@ -101,6 +108,7 @@ def open_door(
     models: Sequence[str],
     more_models: Mapping[str, Mapping[str, Any]] | None = None,
     timeout_s: float = 30.0,
+    key: str | None = None,
 ) -> Iterator[Door]:
     """Serve `models` once each without a retry; at the end nothing may have crashed or swollen."""
     served: dict[str, Mapping[str, Any]] = {
@@ -114,7 +122,7 @@ def open_door(
             models={**served, **(more_models or {})},
         )
         with Stack(directory, whole) as stack:
-            door = Door(stack, url)
+            door = Door(stack, url, key)
             for _ in range(20):
                 door.assert_well()
             before = _rss(stack)

@@ -30,12 +30,13 @@ class NotReady(AssertionError):
 
 @dataclass(frozen=True)
 class Setup:
-    """What to start. `backends` and `models` are sections of penstock.yaml."""
+    """What to start. `backends`, `models` and what `more` holds are sections of penstock.yaml."""
 
     engine: Engine = "embedded"
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] | Literal["auto"] = "auto"
     server: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
     apis: int = 1
     workers: int = 2
     env: Mapping[str, str] = field(default_factory=dict)
@@ -190,6 +191,7 @@ class Stack:
             },
             "backends": self.setup.backends,
             "models": self.setup.models,
+            **self.setup.more,
         }
         path = self.directory / f"{name}.yaml"
         path.write_text(json.dumps(content, indent=2))

@@ -1,0 +1,126 @@
+"""Each example request of the OpenAPI document is sent, and each answer is as documented."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import jsonschema
+import pytest
+
+from api.openapi.examples import MODEL
+from tests.e2e.door import FAKE, Door, open_door
+from tests.e2e.wire import Told
+from tests.fakes.stack import Setup
+
+ADMIN = "an-admin-key-for-tests"
+
+
+@pytest.fixture(scope="module")
+def door(setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    whole = replace(
+        setup,
+        server={**setup.server, "admin_key": ADMIN},
+        more={"endpoints": ["/v1/rerank"]},
+    )
+    # The fake backend answers as the model's name says: this one plainly.
+    models = {MODEL: {"targets": [{"backend": FAKE, "model": "echo"}]}}
+    directory = tmp_path_factory.mktemp("openapi")
+    with open_door(directory, whole, ["echo", "status-500"], models, key=ADMIN) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def document(door: Door) -> dict[str, Any]:
+    told: dict[str, Any] = door.ask("GET", "/openapi.json").json
+    return told
+
+
+def check(document: dict[str, Any], path: str, method: str, told: Told) -> None:
+    """Assert that an answer is one that the document foresees."""
+    response = document["paths"][path][method]["responses"].get(str(told.status))
+    assert response is not None, (path, told)
+    kind = told.headers["content-type"].partition(";")[0]
+    content = response["content"].get(kind) or response["content"].get("*/*")
+    assert content is not None, (path, told.headers)
+    if kind == "application/json":
+        whole = {**content["schema"], "components": document["components"]}
+        jsonschema.Draft202012Validator(whole).validate(told.json)
+    for name in response.get("headers", {}):
+        if name not in ("Idempotent-Replayed", "Preference-Applied"):
+            assert name.lower() in told.headers, (path, name)
+
+
+def test_every_example_body_is_answered_as_documented(
+    door: Door, document: dict[str, Any]
+) -> None:
+    sent = 0
+    for path, methods in document["paths"].items():
+        body = methods.get("post", {}).get("requestBody")
+        if body is None:
+            continue
+        example = body["content"]["application/json"]["example"]
+        told = door.ask("POST", path, example)
+        assert told.status in (200, 202), (path, told)
+        check(document, path, "post", told)
+        sent += 1
+        if path != "/v1/requests":
+            headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
+            later = door.ask("POST", path, example, headers)
+            assert (later.status, later.headers["preference-applied"]) == (202, "respond-async")
+            check(document, path, "post", later)
+    assert sent >= 5
+
+
+def test_every_read_is_answered_as_documented(door: Door, document: dict[str, Any]) -> None:
+    done = door.submit("echo")
+    door.ended(done)
+    for path, methods in document["paths"].items():
+        if "get" not in methods or path.startswith("/admin/v1/dead-letters/{"):
+            continue
+        concrete = path.replace("{id}", done).replace("{name}", MODEL)
+        told = door.ask("GET", concrete)
+        assert told.status == 200, (path, told)
+        check(document, path, "get", told)
+
+
+def test_a_dead_letter_goes_its_documented_ways(door: Door, document: dict[str, Any]) -> None:
+    base = "/admin/v1/dead-letters"
+    dead = door.submit("status-500")
+    assert door.ended(dead)["error"]["code"] == "attempts_exhausted"
+    listed = door.ask("GET", base)
+    check(document, base, "get", listed)
+    assert dead in [item["id"] for item in listed.json["data"]]
+    whole = door.ask("GET", f"{base}/{dead}")
+    check(document, f"{base}/{{id}}", "get", whole)
+    assert whole.json["request"]["model"] == "status-500"
+
+    redriven = door.ask("POST", f"{base}/{dead}/redrive")
+    check(document, f"{base}/{{id}}/redrive", "post", redriven)
+    new = redriven.json["id"]
+    assert (redriven.status, redriven.json["redrive_of"]) == (202, dead)
+    again = door.ask("POST", f"{base}/{dead}/redrive")
+    assert (again.json["id"], again.headers["idempotent-replayed"]) == (new, "true")
+    assert door.ask("GET", f"{base}/{dead}").json["redriven_as"] == new
+    assert door.ended(new)["status"] == "failed"
+    assert door.ended(dead)["status"] == "failed"
+    assert len(door.calls_of(new)) == 1
+
+    purged = door.ask("DELETE", f"{base}/{dead}")
+    check(document, f"{base}/{{id}}", "delete", purged)
+    door.ask("GET", f"{base}/{dead}").assert_refused("request_not_found")
+    door.ask("DELETE", f"{base}/{dead}").assert_refused("request_not_found")
+    door.ask("POST", f"{base}/{dead}/redrive").assert_refused("request_not_found")
+    assert door.ended(dead)["status"] == "failed"
+    foreign = door.ask("DELETE", f"{base}/foreign")
+    check(document, f"{base}/foreign", "delete", foreign)
+
+
+def test_a_queued_request_tells_its_place(door: Door) -> None:
+    later = door.submit("echo", not_before=time.time() + 60)
+    seen = door.ask("GET", f"/v1/requests/{later}").json
+    assert 50 < seen["eta_s"] <= 60
+    assert seen["waiting_for"].startswith("its time")
+    door.ask("POST", f"/v1/requests/{later}/cancel", {})
