@@ -102,13 +102,27 @@ class Reservation:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a list shows. Instants are Unix seconds, exclusive; no tenant means all of them."""
+
+    tenant: str | None
+    statuses: frozenset[Status] = frozenset()  # empty: all
+    model: str | None = None
+    priority: Priority | None = None
+    created_after: float | None = None
+    created_before: float | None = None
+    newest_first: bool = True
+
+
 class Store(Protocol):
     """The records. Every transition is one atomic, repeatable step (PROTOCOL 3 to 5)."""
 
     async def create(self, envelope: Envelope) -> bool:
         """Create the record, `queued` and not yet published. False if the id exists.
 
-        Only one that was taken back makes room, for a create of a higher generation.
+        Only one that was taken back makes room, for a create of a higher generation. A held
+        request can be joined while it is open, if its id was made with its body hash as the seed.
         """
 
     async def mark_published(self, request_id: str, generation: int) -> None:
@@ -125,6 +139,18 @@ class Store(Protocol):
 
     async def wait(self, request_id: str, timeout_s: float) -> Record | None:
         """Return the record as soon as it is terminal, or as it is after `timeout_s`."""
+
+    async def select(
+        self, selection: Selection, after: str | None, limit: int
+    ) -> list[Record] | None:
+        """Return at most `limit` records by (accepted_at, id), results without their bodies.
+
+        It goes on behind the record `after`; None if the selection's tenant has no such record.
+        What is there all the while is neither missed nor shown twice from page to page.
+        """
+
+    async def open_count(self, tenant: str) -> int:
+        """Return how many requests of the tenant are queued or in progress."""
 
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
         """Return the status of each known id, in one round trip."""
@@ -169,8 +195,21 @@ class Store(Protocol):
         whole envelope in the record.
         """
 
-    async def cancel(self, request_id: str) -> Record | None:
-        """End the request as cancelled unless it is terminal; return the record as it is then."""
+    async def join(self, tenant: str, body_hash: bytes, holder: str) -> Record | None:
+        """Hold the newest open, held request of this body, as `hold`; None if there is none."""
+
+    async def hold(self, request_id: str, holder: str) -> Record | None:
+        """Make the process `holder` the holder of an open request; None if it is not open.
+
+        One that nobody holds, since it was told 202, stays so. A holder is a whole process: how
+        many of its calls wait for the same request is its own to know before it cancels.
+        """
+
+    async def cancel(self, request_id: str, holder: str | None = None) -> Record | None:
+        """End the request as cancelled unless it is terminal; return the record as it is then.
+
+        With a `holder` only while that one holds it.
+        """
 
     def on_ended(self, tell: Callable[[str], None]) -> None:
         """Call `tell` with the id of a request that this process runs and another one ended.
@@ -209,7 +248,7 @@ class Upkeep(Protocol):
     async def end(self, record: Record, result: Result) -> bool:
         """End an open record without its envelope: expired, cancelled, copy_lost.
 
-        Only if its status, owner and attempt are still those of `record`.
+        Only if its status, owner, attempt and holder are still those of `record`.
         """
 
     async def outbox(self, partition: int, limit: int) -> list[tuple[str, OutboxEntry]]:
@@ -223,6 +262,39 @@ class Upkeep(Protocol):
 
     async def sweep(self) -> None:
         """Drop what is past its retention, where the store does not do so by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignLetter:
+    """A message that is not ours, as it was filed; `body` may be cut."""
+
+    reason: str
+    body: bytes
+    filed_at: float
+
+
+class DeadLetters(Protocol):
+    """Requests that ended with their envelope kept, for 7 days, also past their retention."""
+
+    async def select(
+        self, selection: Selection, after: str | None, limit: int
+    ) -> list[Record] | None:
+        """Return dead letters as `Store.select` returns records."""
+
+    async def envelope(self, request_id: str) -> Envelope | None:
+        """Return the kept envelope; None if there is none, or none that can be read."""
+
+    async def redriven(self, request_id: str, as_id: str) -> bool:
+        """Note the request it was sent again as. False if it is gone or names another one."""
+
+    async def purge(self, request_id: str) -> bool:
+        """Drop the envelope; the record stays as it is told. False if there is none."""
+
+    async def foreign(self, limit: int) -> list[ForeignLetter]:
+        """Return the newest foreign messages, newest first."""
+
+    async def purge_foreign(self) -> int:
+        """Drop every foreign message; return how many there were."""
 
 
 class Limits(Protocol):
@@ -297,6 +369,9 @@ class Engine(Protocol):
 
     @property
     def upkeep(self) -> Upkeep: ...
+
+    @property
+    def dead_letters(self) -> DeadLetters: ...
 
     @property
     def limits(self) -> Limits: ...

@@ -12,9 +12,15 @@ _NOT_SLUG = re.compile(r"[^a-z0-9_-]")
 _SLUG_BYTES = 120
 
 
-def new_request_id() -> str:
-    """Return a fresh id: `req_`, two hex digits of partition, 128 random bits."""
-    return f"req_{secrets.randbelow(PARTITIONS):02x}{secrets.token_hex(16)}"
+def new_request_id(partition_seed: bytes | None = None) -> str:
+    """Return a fresh id: `req_`, two hex digits of partition, 128 random bits.
+
+    With a seed it lies in that seed's partition: equal seeds meet there.
+    """
+    partition = secrets.randbelow(PARTITIONS)
+    if partition_seed is not None:
+        partition = partition_of_seed(partition_seed)
+    return f"req_{partition:02x}{secrets.token_hex(16)}"
 
 
 def derived_request_id(*parts: str) -> str:
@@ -31,6 +37,11 @@ def is_request_id(text: str) -> bool:
 def partition_of(request_id: str) -> int:
     """Return the partition that holds the record of `request_id`, 0 to PARTITIONS - 1."""
     return int(request_id[4:6], 16)
+
+
+def partition_of_seed(seed: bytes) -> int:
+    """Return the partition of the ids that are made with this seed."""
+    return hashlib.sha256(seed).digest()[0] % PARTITIONS
 
 
 def slug(model: str) -> str:

@@ -17,8 +17,10 @@ class Record:
 
     `attempt` numbers the calls to a backend and fences their commits; `generation` is that of the
     newest message; `poison` counts owners that died while running it; `owner` is
-    `instance:epoch` of the process that runs it. `result` is set when the status is terminal and
-    its retention has not passed.
+    `instance:epoch` of the process that runs it, `held_by` that of the api process whose held call
+    waits for it. `body_hash` is None where an older version made the record. `redriven_as` names
+    the request that a dead letter was sent again as. `result` is set when the status is terminal
+    and its retention has not passed.
     """
 
     id: str
@@ -40,6 +42,9 @@ class Record:
     started_at: float | None = None
     finished_at: float | None = None
     expires_at: float | None = None
+    body_hash: bytes | None = None
+    redrive_of: str | None = None
+    redriven_as: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     result: Result | None = None
 
@@ -64,5 +69,7 @@ def born(envelope: Envelope) -> Record:
         generation=envelope.generation,
         held_by=envelope.held_by,
         on_disconnect=envelope.on_disconnect,
+        body_hash=envelope.body_hash,
+        redrive_of=envelope.redrive_of,
         metadata=envelope.metadata,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import msgpack
 from schemas.lifecycle import Status
 
 MAX_RESULT_BYTES = 64 * 1024 * 1024
+# So many of a stored result's first bytes hold all but its body, unless its message is huge.
+HEAD_BYTES = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Result:
 
 
 def encode_result(result: Result) -> bytes:
-    """Return the bytes of `result` (msgpack; the body travels as it came)."""
+    """Return the bytes of `result`: msgpack, the body as it came and last (see `decode_head`)."""
     usage = result.usage
     packed: bytes = msgpack.packb(
         {
@@ -52,10 +55,10 @@ def encode_result(result: Result) -> bytes:
             "message": result.message,
             "status_code": result.status_code,
             "content_type": result.content_type,
-            "body": result.body,
             "usage": usage and (usage.input_tokens, usage.output_tokens, usage.total_tokens),
             "backend": result.backend,
             "backend_model": result.backend_model,
+            "body": result.body,
         }
     )
     return packed
@@ -63,8 +66,26 @@ def encode_result(result: Result) -> bytes:
 
 def decode_result(data: bytes) -> Result:
     """Return the result in `data`, which only `encode_result` may have written."""
-    fields: dict[str, Any] = msgpack.unpackb(data, max_bin_len=MAX_RESULT_BYTES)
-    usage = fields.pop("usage")
+    return _result(msgpack.unpackb(data, max_bin_len=MAX_RESULT_BYTES))
+
+
+def decode_head(data: bytes) -> Result:
+    """Return the result without its body from its first HEAD_BYTES, or from all of its bytes.
+
+    What does not fit in them is left out.
+    """
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(data)
+    fields: dict[str, Any] = {}
+    with contextlib.suppress(msgpack.OutOfData):
+        for _ in range(unpacker.read_map_header()):
+            name = unpacker.unpack()
+            fields[name] = unpacker.unpack()
+    return _result({**fields, "body": None})
+
+
+def _result(fields: dict[str, Any]) -> Result:
+    usage = fields.pop("usage", None)
     return Result(
         **{**fields, "status": Status(fields["status"])},
         usage=Usage(*usage) if usage else None,

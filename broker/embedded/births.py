@@ -16,8 +16,8 @@ from schemas.result import decode_result
 _INSERT = """
 INSERT INTO requests (
     id, partition, tenant, model, endpoint, priority, status, accepted_at, deadline, not_before,
-    generation, held_by, on_disconnect, next_check, parked, metadata
-) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
+    generation, held_by, on_disconnect, next_check, parked, metadata, body_hash, redrive_of
+) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
 """
 
 
@@ -72,6 +72,8 @@ def insert(file: apsw.Connection, envelope: Envelope, now: float) -> Row:
         check,
         parked,
         msgpack.packb(dict(envelope.metadata)) if envelope.metadata else None,
+        envelope.body_hash,
+        envelope.redrive_of,
     )
     row = row_from(file.execute(_INSERT, values).fetchall()[0])
     keep_envelope(file, row.seq, envelope)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 import apsw
 
+from broker.embedded.migrations import migrate
 from schemas.errors import ConfigError, StoreUnavailable
 
-SCHEMA_VERSION = 1
 # In WAL mode FULL syncs at every commit; NORMAL would lose the newest ones with the power.
 SYNCHRONOUS = "FULL"
 _BUSY_MS = 5_000
@@ -26,7 +25,7 @@ def open_writer(path: Path, vfs: str | None) -> apsw.Connection:
         connection.pragma("synchronous", SYNCHRONOUS)
         connection.pragma("fullfsync", 1)  # macOS: an fsync alone stops at the disk's cache
         connection.pragma("journal_size_limit", 64 * 1024 * 1024)
-        _ensure_schema(connection, path)
+        migrate(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -50,17 +49,3 @@ def _open(path: Path, vfs: str | None) -> apsw.Connection:
     except apsw.Error as error:
         raise StoreUnavailable(f"{path} cannot be opened: {error}.") from error
     return connection
-
-
-def _ensure_schema(connection: apsw.Connection, path: Path) -> None:
-    version = connection.pragma("user_version")
-    if version == SCHEMA_VERSION:
-        return
-    if version != 0:
-        raise ConfigError(
-            f"{path} was written by another version of Penstock (schema {version}, this one "
-            f"reads {SCHEMA_VERSION}); upgrade Penstock, or use another data directory."
-        )
-    with connection:
-        connection.execute(files("broker.embedded").joinpath("schema.sql").read_text("utf-8"))
-        connection.pragma("user_version", SCHEMA_VERSION)

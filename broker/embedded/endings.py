@@ -23,7 +23,7 @@ _SWEEP_BATCH = 1_000
 _CONCLUDE = """
 UPDATE requests SET
     status = ?, attempt = max(attempt, ?), owner = NULL, reservation = NULL, finished_at = ?,
-    expires_at = ?, gone_at = ?, next_check = NULL, parked = 0
+    expires_at = ?, gone_at = ?, dead = ?, next_check = NULL, parked = 0
 WHERE seq = ?
 """
 
@@ -32,8 +32,7 @@ WHERE seq = ?
 class Ending:
     """What a commit writes; a dead letter keeps its envelope to be redriven from.
 
-    `told` is False for a refusal, which nobody may take for a result: no outbox entry, and what
-    is stored of it stays for as long as the row, to tell it from other ends.
+    `told` is False for a refusal, which nobody may take for a result: no outbox entry.
     """
 
     result: Result
@@ -42,6 +41,11 @@ class Ending:
     reservation: Reservation | None = None
     keep_envelope: bool = False
     told: bool = True
+
+    @property
+    def kept(self) -> bool:
+        """Whether its result stays with the row: it tells a refusal, or why a letter is dead."""
+        return self.keep_envelope or not self.told
 
 
 def finish(file: apsw.Connection, row: Row, ending: Ending) -> bool:
@@ -58,12 +62,14 @@ def finish(file: apsw.Connection, row: Row, ending: Ending) -> bool:
     return True
 
 
-def cancel(file: apsw.Connection, request_id: str, retention_s: float, now: float) -> Record | None:
-    """End a request as cancelled unless it is terminal; return the record as it is then."""
+def cancel(
+    file: apsw.Connection, request_id: str, holder: str | None, retention_s: float, now: float
+) -> Record | None:
+    """End a request as cancelled unless it is terminal, or held by another than `holder`."""
     row = find(file, request_id)
     if row is None:
         return None
-    if row.status not in TERMINAL:
+    if row.status not in TERMINAL and holder in (None, row.held_by):
         _conclude(file, row, Ending(_bare(Status.CANCELLED, "cancelled", now), 0, retention_s))
     return read(file, request_id, now)
 
@@ -103,7 +109,8 @@ def end(file: apsw.Connection, record: Record, result: Result, retention_s: floa
         return False
     if row.status in TERMINAL:
         return _is_stored(file, row, result)
-    if (row.status, row.owner, row.attempt) != (record.status, record.owner, record.attempt):
+    seen = (record.status, record.owner, record.attempt, record.held_by)
+    if (row.status, row.owner, row.attempt, row.held_by) != seen:
         return False
     _conclude(file, row, Ending(result, row.attempt, retention_s))
     return True
@@ -145,10 +152,11 @@ def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
     else:
         file.execute("DELETE FROM envelopes WHERE seq = ?", (row.seq,))
     times = (result.finished_at, expires_at, gone_at)
-    file.execute(_CONCLUDE, (result.status.value, ending.attempt, *times, row.seq))
+    dead = int(ending.keep_envelope)
+    file.execute(_CONCLUDE, (result.status.value, ending.attempt, *times, dead, row.seq))
     file.execute(
         "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
-        (row.seq, expires_at if ending.told else gone_at, encode_result(result)),
+        (row.seq, gone_at if ending.kept else expires_at, encode_result(result)),
     )
     if ending.told:
         _tell_outbox(file, row, ending)

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from broker.embedded.database import Database
+from broker.embedded.dead_letters import EmbeddedDeadLetters
 from broker.embedded.free_space import Floor, FreeSpace
 from broker.embedded.life import Life
 from broker.embedded.limits import EmbeddedLimits
@@ -20,7 +21,7 @@ from broker.embedded.runs import release_older_lives
 from broker.embedded.store import EmbeddedStore
 from broker.embedded.upkeep import EmbeddedUpkeep
 from broker.embedded.work_queue import EmbeddedQueue
-from broker.ports import Limits, Members, Queue, Store, Upkeep
+from broker.ports import DeadLetters, Limits, Members, Queue, Store, Upkeep
 
 _log = structlog.get_logger("penstock.embedded")
 
@@ -56,6 +57,7 @@ class EmbeddedEngine:
         self.queue: Queue = self._queue
         self.store: Store = self._store
         self.upkeep: Upkeep = EmbeddedUpkeep(self._database, self._life, self._store, self._queue)
+        self.dead_letters: DeadLetters = EmbeddedDeadLetters(self._database, self._life)
         self.limits: Limits = EmbeddedLimits()
         self.members: Members = EmbeddedMembers(self._life)
 

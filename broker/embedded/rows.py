@@ -18,7 +18,7 @@ from schemas.result import Result, decode_result
 
 
 class Row(NamedTuple):
-    """One row, in the order of the columns in schema.sql."""
+    """One row, in the order of the columns as the migrations make them."""
 
     seq: int
     id: str
@@ -46,6 +46,10 @@ class Row(NamedTuple):
     next_check: float | None
     parked: int
     metadata: bytes | None
+    body_hash: bytes | None
+    redrive_of: str | None
+    redriven_as: str | None
+    dead: int
 
 
 def row_from(values: Any) -> Row:
@@ -162,6 +166,9 @@ def record_of(row: Row, result: Result | None = None) -> Record:
         started_at=row.started_at,
         finished_at=row.finished_at,
         expires_at=row.expires_at,
+        body_hash=row.body_hash,
+        redrive_of=row.redrive_of,
+        redriven_as=row.redriven_as,
         metadata=msgpack.unpackb(row.metadata) if row.metadata else {},
         result=result,
     )

@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from broker.claims import Claim, Finish
-from broker.embedded import births, endings, runs
+from broker.embedded import births, endings, held, runs
 from broker.embedded.database import Database
 from broker.embedded.endings import Ending
 from broker.embedded.free_space import FreeSpace
 from broker.embedded.life import Life
+from broker.embedded.lists import REQUESTS, Lists
 from broker.embedded.rows import Key, Placed, find, result_of
 from broker.embedded.waiters import Waiters
-from broker.ports import Reservation
+from broker.ports import Reservation, Selection
 from broker.scheduling.claiming import Claimant
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
@@ -37,6 +38,7 @@ class EmbeddedStore:
         self._life = life
         self._space = space
         self._on_placed = on_placed
+        self._lists = Lists(database, life.clock, REQUESTS)
         self.waiters = Waiters()
 
     async def create(self, envelope: Envelope) -> bool:
@@ -79,6 +81,16 @@ class EmbeddedStore:
                 return record
             await asyncio.wait({ended}, timeout=timeout_s)
         return await self.get(request_id)
+
+    async def select(
+        self, selection: Selection, after: str | None, limit: int
+    ) -> list[Record] | None:
+        """Return a page of the records."""
+        return await self._lists.select(selection, after, limit)
+
+    async def open_count(self, tenant: str) -> int:
+        """Return how many requests of the tenant are open."""
+        return await self._database.read(_open_count, tenant)
 
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
         """Return the status of each known id."""
@@ -140,12 +152,20 @@ class EmbeddedStore:
             after=lambda finish: self.waiters.wake_if(finish.won, envelope.id),
         )
 
-    async def cancel(self, request_id: str) -> Record | None:
-        """End the request as cancelled unless it is terminal."""
+    async def join(self, tenant: str, body_hash: bytes, holder: str) -> Record | None:
+        """Hold the newest open, held request of this body."""
+        return await self._database.write(lambda file: held.join(file, tenant, body_hash, holder))
+
+    async def hold(self, request_id: str, holder: str) -> Record | None:
+        """Make `holder` the holder of an open request, if somebody holds it."""
+        return await self._database.write(lambda file: held.hold(file, request_id, holder))
+
+    async def cancel(self, request_id: str, holder: str | None = None) -> Record | None:
+        """End the request as cancelled unless it is terminal or held by another."""
         now, retention_s = self._life.clock(), self._life.retention_s
         return await self._database.write(
-            lambda file: endings.cancel(file, request_id, retention_s, now),
-            after=lambda _: self.waiters.wake(request_id),
+            lambda file: endings.cancel(file, request_id, holder, retention_s, now),
+            after=lambda record: self.waiters.wake_if(_ended(record), request_id),
         )
 
     def on_ended(self, tell: Callable[[str], None]) -> None:
@@ -158,6 +178,17 @@ class EmbeddedStore:
 
     def _claimant(self, reservation: Reservation) -> Claimant:
         return Claimant(self._life.owner, reservation.id)
+
+
+def _ended(record: Record | None) -> bool:
+    return record is None or record.terminal
+
+
+def _open_count(file: apsw.Connection, tenant: str) -> int:
+    count: int | None = file.execute(
+        "SELECT count FROM open_counts WHERE tenant = ?", (tenant,)
+    ).get
+    return count or 0
 
 
 def _finish(file: apsw.Connection, envelope: Envelope, ending: Ending, now: float) -> Finish:

@@ -38,15 +38,15 @@ async def test_a_directory_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> 
         await EmbeddedEngine(tmp_path / "file" / "data", 60).start()
 
 
-async def test_a_file_of_another_version_is_a_sentence(tmp_path: Path) -> None:
+async def test_a_file_of_a_newer_version_is_a_sentence(tmp_path: Path) -> None:
     async with running(tmp_path):
         pass
     file = apsw.Connection(str(tmp_path / FILE_NAME))
     file.pragma("user_version", 99)
     file.close()
-    with pytest.raises(ConfigError, match="another version of Penstock"):
+    with pytest.raises(ConfigError, match="newer version of Penstock"):
         await EmbeddedEngine(tmp_path, 60).start()
-    with pytest.raises(ConfigError, match="another version"):
+    with pytest.raises(ConfigError, match="upgrade Penstock"):
         await EmbeddedEngine(tmp_path, 60).start()
 
 
