@@ -137,8 +137,13 @@ class Store(Protocol):
     async def get(self, request_id: str) -> Record | None:
         """Return the record, or None for an unknown id or one past its retention."""
 
-    async def wait(self, request_id: str, timeout_s: float) -> Record | None:
-        """Return the record as soon as it is terminal, or as it is after `timeout_s`."""
+    async def wait(
+        self, request_id: str, timeout_s: float, tenant: str | None = None
+    ) -> Record | None:
+        """Return the record as soon as it is terminal, or as it is after `timeout_s`.
+
+        At once when it is not that of `tenant`.
+        """
 
     async def select(
         self, selection: Selection, after: str | None, limit: int

@@ -208,7 +208,8 @@ def _first_then_hard(stopping: asyncio.Event) -> Any:
 def _listen(config: Config) -> socket.socket:
     """Bind now, so that a taken port is one sentence and not a traceback."""
     server = config.server
-    _check_loopback(server.host)
+    if not config.has_keys:
+        _check_loopback(server.host)
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -226,15 +227,15 @@ def _listen(config: Config) -> socket.socket:
 
 
 def _check_loopback(host: str) -> None:
-    """Refuse to serve strangers while no API key can be configured."""
+    """Refuse to serve strangers as long as no key is configured."""
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = host == "localhost"
     if not loopback:
         raise ConfigError(
-            f"will not listen on {host}: there are no API keys yet, so only loopback addresses "
-            "(127.0.0.1, ::1, localhost) are allowed."
+            f"will not listen on {host} without a key: everybody there could use it. Set "
+            "PENSTOCK_ADMIN_KEY, or give a tenant a key (penstock keys new)."
         )
 
 

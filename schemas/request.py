@@ -154,12 +154,12 @@ def _target(result: Result | None) -> dict[str, str | None] | None:
 def _response(result: Result | None) -> dict[str, Any] | None:
     if result is None or result.status_code is None:
         return None
-    return {"status_code": result.status_code, "body": _inline(result.body or b"")}
+    return {"status_code": result.status_code, "body": _inline(result.body)}
 
 
-def _inline(body: bytes) -> Any:
+def _inline(body: bytes | None) -> Any:
     """Return JSON as a fragment that keeps its bytes, anything else as text."""
-    if len(body) > MAX_INLINE_BODY_BYTES:
+    if body is None or len(body) > MAX_INLINE_BODY_BYTES:
         return None
     try:
         orjson.loads(body)

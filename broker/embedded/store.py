@@ -73,11 +73,16 @@ class EmbeddedStore:
         """Return the record, or None for an unknown id or one past its retention."""
         return await self._database.read(endings.read, request_id, self._life.clock())
 
-    async def wait(self, request_id: str, timeout_s: float) -> Record | None:
-        """Return the record as soon as it is terminal, or as it is after `timeout_s`."""
+    async def wait(
+        self, request_id: str, timeout_s: float, tenant: str | None = None
+    ) -> Record | None:
+        """Return the record as soon as it is terminal, or as it is after `timeout_s`.
+
+        At once when it is not that of `tenant`.
+        """
         with self.waiters.expecting(request_id) as ended:
             record = await self.get(request_id)
-            if record is None or record.terminal:
+            if record is None or record.terminal or tenant not in (None, record.tenant):
                 return record
             await asyncio.wait({ended}, timeout=timeout_s)
         return await self.get(request_id)

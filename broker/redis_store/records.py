@@ -54,14 +54,16 @@ class RedisStore:
     async def get(self, request_id: str) -> Record | None:
         return _record(request_id, await self.run("read", request_id))
 
-    async def wait(self, request_id: str, timeout_s: float) -> Record | None:
+    async def wait(
+        self, request_id: str, timeout_s: float, tenant: str | None = None
+    ) -> Record | None:
         until = time.monotonic() + timeout_s
         with self._waits.expect(request_id) as ending:
             while (left := until - time.monotonic()) > 0:
                 # Redis may come back in time; meanwhile there is nothing to tell.
                 with suppress(StoreUnavailable):
                     record = await self._watch(request_id)
-                    if record is None or record.terminal:
+                    if record is None or record.terminal or tenant not in (None, record.tenant):
                         return record
                 ended = await ending.next(min(left, _LOOK_AGAIN_S))
                 if ended is not None:

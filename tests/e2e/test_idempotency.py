@@ -140,9 +140,7 @@ def test_a_joined_call_outlives_the_one_that_hangs_up(door: Door) -> None:
     body = chat_body(SLOW, "outlives")
     joined: list[Told] = []
     # Both calls are under way before the first one's patience ends.
-    second = threading.Timer(
-        0.2, lambda: joined.append(door.ask("POST", CHAT, body, sdk_retry(1)))
-    )
+    second = threading.Timer(0.2, lambda: joined.append(door.ask("POST", CHAT, body, sdk_retry(1))))
     second.start()
     with pytest.raises(TimeoutError):
         door.ask("POST", CHAT, body, sdk_retry(0), timeout_s=0.4)

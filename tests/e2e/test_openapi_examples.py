@@ -53,9 +53,7 @@ def check(document: dict[str, Any], path: str, method: str, told: Told) -> None:
             assert name.lower() in told.headers, (path, name)
 
 
-def test_every_example_body_is_answered_as_documented(
-    door: Door, document: dict[str, Any]
-) -> None:
+def test_every_example_body_is_answered_as_documented(door: Door, document: dict[str, Any]) -> None:
     sent = 0
     for path, methods in document["paths"].items():
         body = methods.get("post", {}).get("requestBody")
