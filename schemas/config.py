@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from schemas.routes import WILD, is_pattern
 
 MIB = 1024 * 1024
 MAX_DEADLINE_S = 7 * 86_400
@@ -17,6 +26,16 @@ KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 ENDPOINT = re.compile(r"/v1(/[a-z0-9][a-z0-9_-]*){1,4}")
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def _one_wildcard(name: str) -> str:
+    if name.count(WILD) > 1:
+        raise ValueError(f"{name!r} has more than one `*`")
+    return name
+
+
+# A name in which one `*` may stand for any text.
+Pattern = Annotated[Name, AfterValidator(_one_wildcard)]
 
 
 class Section(BaseModel):
@@ -76,10 +95,14 @@ class BackendConfig(Section):
 
 
 class TargetConfig(Section):
-    """One backend that can serve a model, and the model's name there."""
+    """One backend that can serve a model, and the model's name there.
+
+    For a model with a `*` the name may hold one too: the same text is filled in. Without a name
+    the backend is asked for what the client asked for; an alias is replaced by its model.
+    """
 
     backend: Name
-    model: Name | None = None
+    model: Pattern | None = None
     weight: float = Field(1, ge=0, le=1e6)
 
 
@@ -114,7 +137,7 @@ class TenantConfig(Section):
     """Who may ask for what: keys, the models they open (`*` is any text), and a cap."""
 
     keys: list[KeyConfig] = []
-    models: list[Name]
+    models: list[Pattern]
     max_queued: int | None = Field(None, ge=1, le=1_000_000_000)
 
 
@@ -128,7 +151,7 @@ class Config(Section):
 
     server: ServerConfig = ServerConfig()
     backends: dict[Name, BackendConfig] = {}
-    models: Literal["auto"] | dict[Name, ModelConfig] = "auto"
+    models: Literal["auto"] | dict[Pattern, ModelConfig] = "auto"
     aliases: dict[Name, Name] = {}
     endpoints: list[str] = []
     tenants: dict[Name, TenantConfig] = {}
@@ -154,6 +177,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _aliases_lead_to_models(self) -> Config:
         for alias, model in self.aliases.items():
+            if is_pattern(alias) or is_pattern(model):
+                raise ValueError(f"alias {alias!r} of {model!r}: an alias has no `*`")
             if model in self.aliases:
                 raise ValueError(f"alias {alias!r} leads to {model!r}, which is an alias itself")
             if self.models != "auto" and (alias in self.models or model not in self.models):
@@ -179,6 +204,10 @@ class Config(Section):
                     raise ValueError(
                         f"model {name!r} has a target on backend {target.backend!r}, "
                         f"which is not configured (known: {known})"
+                    )
+                if is_pattern(target.model or "") and not is_pattern(name):
+                    raise ValueError(
+                        f"model {name!r} has no `*` that could be filled into {target.model!r}"
                     )
             if not any(target.weight > 0 for target in model.targets):
                 raise ValueError(f"model {name!r} has no target with a weight above 0")

@@ -70,6 +70,15 @@ def test_variables_are_filled_in_and_urls_trimmed(config_file: Path) -> None:
         ("backends: {b: {urls: [ftp://h]}}\n", "'ftp://h' is not an http"),
         ("backends: {b: {urls: []}}\n", "`backends.b.urls`"),
         ("models: {m: {targets: [{backend: nowhere}]}}\n", "on backend 'nowhere'"),
+        (
+            "{backends: {b: {urls: [http://h]}}, models: {a*b*: {targets: [{backend: b}]}}}\n",
+            "'a*b*' has more than one `*`",
+        ),
+        (
+            "backends: {b: {urls: [http://h]}}\nmodels: {m: {targets: [{backend: b, model: x*}]}}",
+            "model 'm' has no `*` that could be filled into 'x*'",
+        ),
+        ("aliases: {a-*: m}\n", "an alias has no `*`"),
         ("models: !!python/object/apply:os.system [x]\n", "not valid YAML"),
     ],
 )
