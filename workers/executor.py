@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -23,13 +22,13 @@ from broker.telemetry import ATTEMPTS, CALL_SECONDS, WAIT_SECONDS
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.result import Result
-from workers.backends.port import Answer, Backend, Call, CallFailed
+from workers.backends.port import Answer, Call, CallFailed
 from workers.inflight import InFlight, InFlightMap, Outcome
 from workers.routing.names import name_at, with_model
-from workers.routing.replicas import Replicas
 from workers.routing.targets import Target
 from workers.settlement import Settlement, ended, persistently
 from workers.slots import Slots
+from workers.upstreams import Upstream
 
 _log = structlog.get_logger("penstock.executor")
 # Attempts whose worker died before a heartbeat could witness them; more is poison as well.
@@ -37,16 +36,6 @@ _LOST_ATTEMPTS = 10
 # Closing a connection tells the backend only a moment later; the slot is held until it knows.
 _ABORT_LINGER_S = 0.25
 _CUT_SHORT = (Failure.TIMED_OUT, Failure.UNUSABLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """A backend ready to be called."""
-
-    name: str
-    backend: Backend
-    replicas: Replicas
-    timeout_s: float
 
 
 class Aborted(Exception):
@@ -169,12 +158,13 @@ class Executor:
 
     async def _attempts(self, run: InFlight, target: Target, max_attempts: int) -> Outcome | Later:
         """Call until there is an answer, a reason to wait, or nothing left to try."""
-        upstream = self._upstreams[target.backend]
         model = name_at(target, run.envelope)
         tried: list[str] = []
         while True:
             if time.time() >= run.envelope.deadline:
                 return Outcome(ended(Status.EXPIRED, "expired"))
+            # Looked up for each call: a reload may have come in between.
+            upstream = self._upstreams[target.backend]
             url = upstream.replicas.choose(tried)
             tried.append(url)
             try:
@@ -189,7 +179,7 @@ class Executor:
                 )
                 if failed.failure in _CUT_SHORT:
                     await asyncio.sleep(_ABORT_LINGER_S)
-                untried = len(upstream.replicas) - len(set(tried))
+                untried = upstream.replicas.untried(tried)
                 step = next_step(failed.failure, run.attempt, max_attempts, untried, len(tried))
                 if isinstance(step, GiveUp):
                     return _given_up(step, failed, target.backend, model)

@@ -16,12 +16,13 @@ from schemas.lifecycle import Status
 from schemas.result import Result
 from tests.fakes.envelopes import make_envelope
 from workers.backends.port import Answer, Call, CallFailed
-from workers.executor import Executor, Upstream
+from workers.executor import Executor
 from workers.inflight import InFlight, InFlightMap
 from workers.routing.replicas import Replicas
 from workers.routing.targets import Target
 from workers.settlement import Settlement
 from workers.slots import Slots
+from workers.upstreams import Upstream
 
 ME, OTHER = "me:1", "other:1"
 TARGET = Target("b", "their-name")
@@ -44,7 +45,7 @@ class Stage:
             Engine, SimpleNamespace(owner=ME, store=self, limits=self, queue=self, members=self)
         )
         upstream = Upstream("b", self, Replicas(["u1", "u2"]), timeout_s=5)
-        slots = Slots(engine.limits)
+        slots = Slots(engine.limits, ME)
         settlement = Settlement(engine, slots)
         self.executor = Executor(engine, settlement, slots, self.inflight, {"b": upstream})
 
