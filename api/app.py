@@ -39,6 +39,10 @@ class Api:
         """Begin to follow what the workers serve."""
         self.tasks.supervise("catalog", self.catalog.run)
 
+    def apply(self, config: Config) -> None:
+        """Serve by `config` from the next request on."""
+        self.catalog.apply(config)
+
     def drain(self) -> None:
         """Accept nothing more; /ready answers 503."""
         self.admission.draining = True

@@ -24,10 +24,14 @@ class Catalog:
 
     def __init__(self, engine: Engine, config: Config) -> None:
         self._engine = engine
-        self._configured = () if config.models == "auto" else tuple(config.models)
-        self._auto = config.models == "auto"
+        self.apply(config)
         self._served: dict[str, Served] = {}
         self.started_at = int(time.time())
+
+    def apply(self, config: Config) -> None:
+        """Know the models of `config` from now on."""
+        self._configured = () if config.models == "auto" else tuple(config.models)
+        self._auto = config.models == "auto"
 
     async def run(self) -> None:
         """Refresh until cancelled."""

@@ -44,18 +44,21 @@ class Pools:
 
     async def stop_consuming(self) -> None:
         """Take nothing new and hand back what has not started."""
-        await asyncio.gather(*(pool.stop_consuming() for pool in self._pools.values()))
+        # Those that leave as well: their own end may have been cut short.
+        await asyncio.gather(*(pool.stop_consuming() for pool in self._all()))
 
     async def finished(self) -> None:
         """Return when every started delivery is settled."""
-        pools = [*self._pools.values(), *self._leaving]
-        await asyncio.gather(*(pool.finished() for pool in pools))
+        await asyncio.gather(*(pool.finished() for pool in self._all()))
 
     async def stop(self) -> None:
         """Drop what still runs."""
         await self._tasks.stop()
-        for pool in [*self._pools.values(), *self._leaving]:
+        for pool in self._all():
             await pool.stop()
+
+    def _all(self) -> list[Pool]:
+        return [*self._pools.values(), *self._leaving]
 
     async def _open(self, plan: PoolPlan) -> None:
         pool = self._pools[plan.model] = self._make(plan)
