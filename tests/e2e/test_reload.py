@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -22,7 +23,8 @@ from tests.fakes.stack import Setup, Stack, backend_process
 from tests.servers.ports import reserve
 
 SEED = 20261126
-STEADY, EXTRA, SLOW = "steady", "extra", "slow-300"
+STEADY, JITTER = "steady", "jitter-50-150"
+EXTRA, SLOW = "extra", "slow-1000"
 # A slot that was asked for before the reload may still be granted this much later.
 ON_THEIR_WAY_S = 0.3
 APPLIED, REFUSED = "configuration applied", "the new configuration is not used"
@@ -30,12 +32,12 @@ APPLIED, REFUSED = "configuration applied", "the new configuration is not used"
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """The parts of the configuration that the test changes."""
+    """The parts of the configuration that the test changes; `extra` is that model's slots."""
 
     concurrency: int = 8
     replicas: int = 1
     shares: Sequence[float] = (1,)
-    extra: bool = False
+    extra: int = 0
 
 
 class Reloads:
@@ -44,7 +46,7 @@ class Reloads:
     def __init__(self, stack: Stack, urls: Sequence[str]) -> None:
         self.stack = stack
         self.chance = random.Random(SEED)
-        self._urls = urls
+        self.urls = urls
 
     def to(self, sections: Sections, *, signalled: bool = False) -> float:
         """Apply `sections`; return the instant when all had done so."""
@@ -72,6 +74,16 @@ class Reloads:
         self.signal()
         self._until(APPLIED, before)
 
+    def running_when_removed(self, model: str) -> int:
+        """Return how many requests of `model` the workers ran when they served it no more."""
+        lines = [
+            json.loads(line)
+            for process in self.stack.processes.values()
+            for line in process.text().splitlines()
+            if "serves no more" in line
+        ]
+        return sum(line["running"] for line in lines if line["model"] == model)
+
     def signal(self) -> None:
         """SIGHUP to every process."""
         for process in self.stack.processes.values():
@@ -83,7 +95,7 @@ class Reloads:
 
     def written(self, sections: Sections) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the backends and the models of `sections`."""
-        urls = [f"{url}/v1" for url in self._urls]
+        urls = [f"{url}/v1" for url in self.urls]
         backends: dict[str, Any] = {
             "first": {"urls": urls[: sections.replicas], "concurrency": sections.concurrency}
         }
@@ -91,12 +103,12 @@ class Reloads:
         if "second" in shares:
             backends["second"] = {"urls": urls[1:], "concurrency": 4}
         targets = [
-            {"backend": name, "model": "jitter-50-150", "weight": share}
-            for name, share in shares.items()
+            {"backend": name, "model": JITTER, "weight": share} for name, share in shares.items()
         ]
         models = {STEADY: _once(targets)}
         if sections.extra:
-            models[EXTRA] = _once([{"backend": "first", "model": SLOW}])
+            backends["third"] = {"urls": urls[:1], "concurrency": sections.extra}
+            models[EXTRA] = _once([{"backend": "third", "model": SLOW}])
         return backends, models
 
     def _count(self, said: str) -> Mapping[str, int]:
@@ -135,7 +147,7 @@ def calls_at(urls: Sequence[str]) -> list[list[dict[str, Any]]]:
 
 
 def test_a_reload_under_load_drops_nothing_and_doubles_nothing(reloads: Reloads) -> None:
-    door = Door(reloads.stack, reloads._urls[0])
+    door = Door(reloads.stack, reloads.urls[0])
     few = Sections(concurrency=2)
     many = Sections(concurrency=16, replicas=2)
     with Traffic(door, STEADY, SEED) as traffic:
@@ -146,18 +158,18 @@ def test_a_reload_under_load_drops_nothing_and_doubles_nothing(reloads: Reloads)
         low_until = time.time()
         reloads.to(many, signalled=True)
         reloads.to(replace(many, shares=(1, 3)))
-        reloads.to(replace(many, shares=(1, 3), extra=True), signalled=True)
+        reloads.to(replace(many, shares=(1, 3), extra=4), signalled=True)
         assert door.chat(EXTRA).status == 200
-        slow = [door.submit(EXTRA) for _ in range(40)]
-        reloads.to(replace(few, extra=True), signalled=True)
+        slow = [door.submit(EXTRA) for _ in range(60)]
+        reloads.to(replace(few, extra=3), signalled=True)
         reloads.to(few)
         door.chat(EXTRA).assert_refused("model_not_found")
         reloads.again()
         reloads.to(replace(few, concurrency=8), signalled=True)
-        reloads.to(replace(many, extra=True))
+        reloads.to(replace(many, extra=40))
         ended = [door.ended(request_id) for request_id in slow]
     ended += [door.ended(request_id) for request_id in traffic.accepted]
-    first, second = calls_at(reloads._urls)
+    first, second = calls_at(reloads.urls)
     calls = first + second
     print(f"{len(traffic.held)} held, {len(ended)} submitted, {len(calls)} calls")
 
@@ -168,8 +180,10 @@ def test_a_reload_under_load_drops_nothing_and_doubles_nothing(reloads: Reloads)
     assert {call["tag"] for call in calls} >= set(traffic.held)
     assert not any(call["aborted"] for call in calls)
     assert most_open(first, low_from + ON_THEIR_WAY_S, low_until) == 2
-    assert most_open(calls, 0, time.time()) <= 20
+    steady = [call for call in calls if call["model"] == JITTER]
+    assert most_open(steady, 0, time.time()) <= 20
     assert second
+    assert reloads.running_when_removed(EXTRA) > 0
     assert len(traffic.held) + len(ended) > 200
     door.assert_at_rest()
     assert not reloads.stack.died(), reloads.stack.logs()
