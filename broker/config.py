@@ -26,6 +26,9 @@ ENVIRONMENT: dict[str, str] = {
     "PENSTOCK_ADMIN_KEY": "admin_key",
 }
 _MAX_FILE_BYTES = 1024 * 1024
+_MAX_DEPTH = 50
+# What the parser raises for keys that are no text and for tags that do not fit.
+_PARSER_SLIPS = (AttributeError, TypeError, ValueError)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 Path_ = tuple[str | int, ...]
@@ -73,15 +76,15 @@ def _read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], d
     """Return the file's mapping with variables filled in, and the line of each of its keys."""
     text = _text(path)
     try:
+        _check_shape(text, path)
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        _check_anchors(text, path)
         lines = _lines(node, path) if node is not None else {}
         raw = yaml.load(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise ConfigError(f"{place}: not valid YAML: {error.problem}.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, *_PARSER_SLIPS) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}.") from None
     if raw is None:
         return {}, {}
@@ -103,11 +106,16 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}: not UTF-8.") from None
 
 
-def _check_anchors(text: str, path: Path) -> None:
-    """Refuse aliases: nested ones grow without bound."""
+def _check_shape(text: str, path: Path) -> None:
+    """Refuse aliases, nested ones grow without bound, and depth, which would end the process."""
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(f"{path}: YAML aliases (*{event.anchor}) are not supported.")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ConfigError(f"{path}: nested deeper than {_MAX_DEPTH}.")
 
 
 def _lines(node: yaml.Node, path: Path, at: Path_ = ()) -> dict[Path_, int]:

@@ -39,3 +39,14 @@ CALL_SECONDS = Histogram(
 KEEPER_MOVES = Counter(
     "penstock_keeper_moves", "What the keeper did, by move", ["move"], registry=REGISTRY
 )
+CONFIG_RELOADS = Counter(
+    "penstock_config_reloads",
+    "Configurations read while running: applied, refused or failed",
+    ["outcome"],
+    registry=REGISTRY,
+)
+CONFIG_LOADED_AT = Gauge(
+    "penstock_config_loaded_timestamp_seconds",
+    "When the configuration in use was taken over, in Unix seconds",
+    registry=REGISTRY,
+)

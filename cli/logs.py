@@ -14,9 +14,30 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(
 _QUIET = ("aio_pika", "aiormq", "uvicorn", "uvicorn.error", "asyncio")
 
 
+class _Threshold:
+    """Drops what is below the level; a cached logger keeps its own level, but asks this one."""
+
+    level = logging.INFO
+
+    def __call__(
+        self, _logger: object, method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        if structlog.processors.NAME_TO_LEVEL[method] < self.level:
+            raise structlog.DropEvent
+        return event
+
+
+_THRESHOLD = _Threshold()
+
+
+def set_log_level(level: str) -> None:
+    """Drop lines below `level` from now on."""
+    _THRESHOLD.level = logging.getLevelNamesMapping()[level.upper()]
+
+
 def configure_logs(level: str) -> None:
     """Send every log line of this process to standard error, in one form."""
-    number = logging.getLevelNamesMapping()[level.upper()]
+    set_log_level(level)
     on_terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -25,12 +46,13 @@ def configure_logs(level: str) -> None:
     )
     structlog.configure(
         processors=[
+            _THRESHOLD,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=True),
             *([] if on_terminal else [_TRACEBACKS]),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -23,8 +23,9 @@ from broker.config import load_config
 from broker.engine import open_engine
 from broker.lifecycle import Tasks
 from broker.ports import Engine
-from cli.logs import configure_logs
+from cli.logs import configure_logs, set_log_level
 from cli.memory import return_large_blocks
+from cli.reloading import ConfigFile, Reloading
 from schemas.config import Config
 from schemas.errors import ConfigError, EngineError
 from workers.pulse import BEAT_S
@@ -65,6 +66,9 @@ class Options:
 
 def run(role: Role, options: Options) -> None:
     """Run a role until SIGTERM or SIGINT. Raises ConfigError before anything is started."""
+    # Until the file can be read again; the default would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    file = ConfigFile(options.config_file)
     config = options.load()
     if role is not Role.BOTH and config.server.embedded:
         raise ConfigError(
@@ -74,7 +78,7 @@ def run(role: Role, options: Options) -> None:
     listener = None if role is Role.WORKER else _listen(config)
     configure_logs(config.server.log_level)
     return_large_blocks()
-    _loop_runner()(_run(role, config, listener, options.only_models))
+    _loop_runner()(_run(role, config, file, options, listener))
 
 
 def _loop_runner() -> Any:
@@ -87,13 +91,17 @@ def _loop_runner() -> Any:
 
 
 async def _run(
-    role: Role, config: Config, listener: socket.socket | None, only_models: Sequence[str]
+    role: Role,
+    config: Config,
+    file: ConfigFile,
+    options: Options,
+    listener: socket.socket | None,
 ) -> None:
     engine = open_engine(config.server)
     stopping = _stop_on_signals()
     tasks = Tasks("penstock")
     await engine.start()
-    worker = None if role is Role.API else WorkerService(engine, config, only_models)
+    worker = None if role is Role.API else WorkerService(engine, config, options.only_models)
     if worker is not None:
         await worker.start()
         _tell_about_backends(config)
@@ -103,9 +111,22 @@ async def _run(
         await doors.start()
     if worker is None:
         tasks.supervise("heartbeat", lambda: _beat(engine))
+    reloading = Reloading(file, config, options.load, lambda new: _apply(new, worker, doors))
+    reloading.start()
     await stopping.wait()
-    _log.info("stopping: finishes what runs", drain_s=config.server.drain_s)
-    await _end(engine, worker, doors, tasks, config.server.drain_s)
+    await reloading.stop()
+    drain_s = reloading.config.server.drain_s
+    _log.info("stopping: finishes what runs", drain_s=drain_s)
+    await _end(engine, worker, doors, tasks, drain_s)
+
+
+async def _apply(config: Config, worker: WorkerService | None, doors: _Doors | None) -> None:
+    """Take a new configuration over: the doors first, so that nothing comes for what goes."""
+    set_log_level(config.server.log_level)
+    if doors is not None:
+        doors.api.apply(config)
+    if worker is not None:
+        await worker.apply(config)
 
 
 async def _end(

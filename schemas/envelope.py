@@ -15,10 +15,12 @@ OnDisconnect = Literal["cancel", "finish"]
 class Envelope:
     """One request as it travels (PROTOCOL I2). Instants are Unix seconds.
 
-    `body` is the client's JSON as sent; `model_span` is the byte range of the model's JSON string
-    in it, quotes included, which the worker replaces by the target's name. `generation` counts
-    the copies of the message: only the newest may be acted on. `meetings` counts how often a copy
-    met a live foreign owner. `extra` carries keys of newer versions unread.
+    `model` is the configured model that serves it, which names the queue. `body` is what the client
+    sent; `model_span` is the byte range of the name asked for in it, which the worker replaces by
+    the target's: a JSON string with its quotes, or the raw bytes of a form's part (`content_type`
+    multipart/form-data). `generation` counts the copies of the message: only the newest may be
+    acted on. `meetings` counts how often a copy met a live foreign owner. `extra` carries keys of
+    newer versions unread.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What the backends serve: the configured models, or with `models: auto` whatever they list."""
+"""With `models: auto`: what the backends list is what is served."""
 
 from __future__ import annotations
 
@@ -6,51 +6,63 @@ from collections.abc import Mapping
 
 import structlog
 
-from schemas.config import Config, RetryConfig
+from schemas.config import BackendConfig, Config, RetryConfig
+from schemas.routes import WILD
 from workers.backends.port import CallFailed
-from workers.executor import Upstream
-from workers.pool import PoolPlan
+from workers.plan import PoolPlan, plan_of
 from workers.routing.targets import Target
+from workers.upstreams import Upstream
 
 _log = structlog.get_logger("penstock.discovery")
 REFRESH_S = 60.0
 FIRST_REFRESH_S = 2.0
 
-
-def configured(config: Config) -> dict[str, PoolPlan]:
-    """Return the plan of each model in the file; none with `models: auto`."""
-    if config.models == "auto":
-        return {}
-    return {
-        name: _plan(
-            config,
-            name,
-            [Target(t.backend, t.model or name, t.weight) for t in model.targets],
-            model.retry,
-        )
-        for name, model in config.models.items()
-    }
+# A backend under other URLs is another place, of which nothing is known yet.
+_Place = tuple[str, tuple[str, ...]]
 
 
-async def discovered(config: Config, upstreams: Mapping[str, Upstream]) -> dict[str, PoolPlan]:
-    """Ask every backend for its models. A backend that does not answer is logged and left out."""
-    targets: dict[str, list[Target]] = {}
-    for name, upstream in upstreams.items():
-        for model in await _listed(name, upstream, config.backends[name].urls):
-            targets.setdefault(model, []).append(Target(name, model))
-    return {model: _plan(config, model, found, RetryConfig()) for model, found in targets.items()}
+class Discovery:
+    """What the backends have listed so far; a model once listed stays, for its requests wait."""
+
+    def __init__(self) -> None:
+        self._listed: dict[_Place, dict[str, Target]] = {}
+
+    async def refresh(self, config: Config, upstreams: Mapping[str, Upstream]) -> None:
+        """Ask every backend for its models. One that does not answer is logged and left as it is.
+
+        A name with more than one `*` cannot be a model here.
+        """
+        for name, backend in config.backends.items():
+            models = await _list(upstreams[name], backend.urls)
+            if models is None:
+                continue
+            known = self._listed.setdefault(_place(name, backend), {})
+            known.update((model, Target(name, model)) for model in models if model.count(WILD) <= 1)
+
+    def complete(self, config: Config) -> bool:
+        """Tell whether every backend has answered at least once."""
+        return all(_place(*item) in self._listed for item in config.backends.items())
+
+    def plans(self, config: Config) -> dict[str, PoolPlan]:
+        """Return the plan of each model that was listed."""
+        targets: dict[str, list[Target]] = {}
+        for item in config.backends.items():
+            for model, target in self._listed.get(_place(*item), {}).items():
+                targets.setdefault(model, []).append(target)
+        retry = RetryConfig()
+        return {model: plan_of(config, model, found, retry) for model, found in targets.items()}
 
 
-async def _listed(name: str, upstream: Upstream, urls: list[str]) -> list[str]:
-    """Return what the first answering replica lists."""
+def _place(name: str, backend: BackendConfig) -> _Place:
+    return (name, tuple(backend.urls))
+
+
+async def _list(upstream: Upstream, urls: list[str]) -> list[str] | None:
+    """Return what the first answering replica lists; None where none answers."""
     for url in urls:
         try:
             return await upstream.backend.models(url)
         except CallFailed as failed:
-            _log.warning("backend does not list its models", backend=name, error=failed.message)
-    return []
-
-
-def _plan(config: Config, model: str, targets: list[Target], retry: RetryConfig) -> PoolPlan:
-    slots = {target.backend: config.backends[target.backend].concurrency for target in targets}
-    return PoolPlan(model, tuple(targets), slots, retry.max_attempts)
+            error = failed.message
+            _log.warning("backend does not list its models", backend=upstream.name, error=error)
+    return None

@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import structlog
 
 from broker.claims import Claim, Early, Late, Run, Running
@@ -24,12 +22,13 @@ from broker.telemetry import ATTEMPTS, CALL_SECONDS, WAIT_SECONDS
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.result import Result
-from workers.backends.port import Answer, Backend, Call, CallFailed
+from workers.backends.port import Answer, Call, CallFailed
 from workers.inflight import InFlight, InFlightMap, Outcome
-from workers.routing.replicas import Replicas
+from workers.routing.names import name_at, with_model
 from workers.routing.targets import Target
 from workers.settlement import Settlement, ended, persistently
 from workers.slots import Slots
+from workers.upstreams import Upstream
 
 _log = structlog.get_logger("penstock.executor")
 # Attempts whose worker died before a heartbeat could witness them; more is poison as well.
@@ -37,16 +36,6 @@ _LOST_ATTEMPTS = 10
 # Closing a connection tells the backend only a moment later; the slot is held until it knows.
 _ABORT_LINGER_S = 0.25
 _CUT_SHORT = (Failure.TIMED_OUT, Failure.UNUSABLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """A backend ready to be called."""
-
-    name: str
-    backend: Backend
-    replicas: Replicas
-    timeout_s: float
 
 
 class Aborted(Exception):
@@ -169,15 +158,17 @@ class Executor:
 
     async def _attempts(self, run: InFlight, target: Target, max_attempts: int) -> Outcome | Later:
         """Call until there is an answer, a reason to wait, or nothing left to try."""
-        upstream = self._upstreams[target.backend]
+        model = name_at(target, run.envelope)
         tried: list[str] = []
         while True:
             if time.time() >= run.envelope.deadline:
                 return Outcome(ended(Status.EXPIRED, "expired"))
+            # Looked up for each call: a reload may have come in between.
+            upstream = self._upstreams[target.backend]
             url = upstream.replicas.choose(tried)
             tried.append(url)
             try:
-                answer = await self._call(run, upstream, url, target)
+                answer = await self._call(run, upstream, url, model)
             except CallFailed as failed:
                 _log.info(
                     "attempt failed",
@@ -188,15 +179,15 @@ class Executor:
                 )
                 if failed.failure in _CUT_SHORT:
                     await asyncio.sleep(_ABORT_LINGER_S)
-                untried = len(upstream.replicas) - len(set(tried))
+                untried = upstream.replicas.untried(tried)
                 step = next_step(failed.failure, run.attempt, max_attempts, untried, len(tried))
                 if isinstance(step, GiveUp):
-                    return _given_up(step, failed, target)
+                    return _given_up(step, failed, target.backend, model)
                 if isinstance(step, Later):
                     return step
                 await self._renew_attempt(run)
             else:
-                return Outcome(_completed(answer, target))
+                return Outcome(_completed(answer, target.backend, model))
 
     async def _renew_attempt(self, run: InFlight) -> None:
         """Write the next attempt's number before its call (PROTOCOL 3.3); the slot is kept."""
@@ -209,14 +200,14 @@ class Executor:
             raise Aborted
         run.attempt += 1
 
-    async def _call(self, run: InFlight, upstream: Upstream, url: str, target: Target) -> Answer:
+    async def _call(self, run: InFlight, upstream: Upstream, url: str, model: str) -> Answer:
         """Make one call, dropping it when the run is aborted or its deadline passes."""
         remaining_s = max(0.001, run.envelope.deadline - time.time())
         call = Call(
             request_id=run.envelope.id,
             attempt=run.attempt,
             endpoint=run.envelope.endpoint,
-            body=with_model(run.envelope, target.model),
+            body=with_model(run.envelope, model),
             content_type=run.envelope.content_type,
             timeout_s=min(upstream.timeout_s, remaining_s),
             traceparent=run.envelope.traceparent,
@@ -250,15 +241,7 @@ class Executor:
             await self._settlement.finish(run, Outcome(ended(Status.CANCELLED, "cancelled")))
 
 
-def with_model(envelope: Envelope, model: str) -> bytes:
-    """Return the body with exactly the model's bytes replaced by the target's name."""
-    if envelope.model_span is None or model == envelope.model:
-        return envelope.body
-    start, end = envelope.model_span
-    return envelope.body[:start] + orjson.dumps(model) + envelope.body[end:]
-
-
-def _completed(answer: Answer, target: Target) -> Result:
+def _completed(answer: Answer, backend: str, model: str) -> Result:
     return Result(
         status=Status.COMPLETED,
         finished_at=time.time(),
@@ -266,12 +249,12 @@ def _completed(answer: Answer, target: Target) -> Result:
         content_type=answer.content_type,
         body=answer.body,
         usage=answer.usage,
-        backend=target.backend,
-        backend_model=target.model,
+        backend=backend,
+        backend_model=model,
     )
 
 
-def _given_up(step: GiveUp, failed: CallFailed, target: Target) -> Outcome:
+def _given_up(step: GiveUp, failed: CallFailed, backend: str, model: str) -> Outcome:
     answer = failed.answer
     result = Result(
         status=Status.FAILED,
@@ -281,8 +264,8 @@ def _given_up(step: GiveUp, failed: CallFailed, target: Target) -> Outcome:
         status_code=answer.status_code if answer else None,
         content_type=answer.content_type if answer else None,
         body=answer.body if answer else None,
-        backend=target.backend,
-        backend_model=target.model,
+        backend=backend,
+        backend_model=model,
     )
     return Outcome(result, dead_letter=step.dead_letter)
 

@@ -6,51 +6,26 @@ Deliveries of all priorities wait in one order; slots are reserved for the best 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import structlog
 
 from broker.claims import Early
 from broker.lifecycle import Tasks
 from broker.ports import Consumer, Delivery, Engine, Reservation, Served
-from broker.scheduling.order import Order
-from schemas.priority import PRIORITIES, Priority
+from schemas.priority import PRIORITIES
 from workers.executor import Executor
-from workers.routing.targets import Target, choose_target
+from workers.lines import Lines, Waiting
+from workers.plan import PoolPlan
 from workers.settlement import Settlement, requeue_all
 from workers.slots import Slots
+from workers.throughput import Throughput
 
 _log = structlog.get_logger("penstock.pool")
 _BATCH = 32
 # A lost wake-up costs at most this.
 _POLL_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class PoolPlan:
-    """What a pool serves: a model, its targets, and each backend's slots."""
-
-    model: str
-    targets: tuple[Target, ...]
-    slots: dict[str, int]
-    max_attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    delivery: Delivery
-    target: Target
-
-    @property
-    def priority(self) -> Priority:
-        return self.delivery.envelope.priority
-
-    @property
-    def accepted_at(self) -> float:
-        return self.delivery.envelope.accepted_at
 
 
 class Pool:
@@ -69,32 +44,47 @@ class Pool:
         self._executor = executor
         self._settlement = settlement
         self._slots = slots
-        # A line for each backend: a full one must not hide those with free slots.
-        self._lines: dict[str, Order[_Waiting]] = {name: Order() for name in plan.slots}
+        self._lines = Lines(plan)
+        self._throughput = Throughput()
         self._being_started = 0
         self._wake = asyncio.Event()
         self._consumers: list[Consumer] = []
         self._runs = Tasks(f"runs of {plan.model}")
         self._loop = Tasks(f"pool of {plan.model}")
         self._stopping = False
-        self._numbers = itertools.count(1)
 
     async def start(self) -> None:
-        """Consume every priority; a window holds what the slots can start, and one more."""
-        for backend in self.plan.slots:
-            self._engine.limits.on_free(backend, self._wake.set)
-        prefetch = sum(self.plan.slots.values()) + 1
-        for priority in PRIORITIES:
-            self._consumers.append(
-                await self._engine.queue.consume(self.plan.model, priority, prefetch, self._deliver)
-            )
+        """Consume every priority and start what comes."""
+        self._watch_slots()
+        await self._consume()
         self._loop.supervise("start the best", self._start_the_best)
+
+    async def apply(self, plan: PoolPlan) -> None:
+        """Serve by `plan` from now on; what runs ends as it began.
+
+        What waits is given new targets; what a smaller window does not hold is handed back.
+        """
+        before, self.plan = self.plan, plan
+        for delivery in self._lines.change(plan):
+            self._runs.spawn("hand back", delivery.requeue())
+        self._ignore_slots(before)
+        self._watch_slots()
+        self._wake.set()
+        if plan.window != before.window:
+            await self._consume_anew()
 
     @property
     def serves(self) -> Served:
         """What this process does for the model now."""
         slots = sum(self.plan.slots.values())
-        return Served(self.plan.model, slots, len(self._runs), self._unstarted)
+        return Served(
+            self.plan.model,
+            slots,
+            len(self._runs),
+            self._unstarted,
+            self._throughput.rate,
+            dict(self._throughput.heads),
+        )
 
     async def stop_consuming(self) -> None:
         """Take nothing new and hand back what has not started."""
@@ -102,8 +92,8 @@ class Pool:
         self._stopping = True
         self._wake.set()
         await self._loop.join()
-        for line in self._lines.values():
-            await requeue_all(waiting.delivery for waiting in line.empty())
+        self._ignore_slots(self.plan)
+        await requeue_all(self._lines.empty())
 
     async def finished(self) -> None:
         """Return when every started delivery is settled."""
@@ -116,14 +106,36 @@ class Pool:
 
     @property
     def _unstarted(self) -> int:
-        return self._being_started + sum(map(len, self._lines.values()))
+        return self._being_started + len(self._lines)
+
+    async def _consume(self) -> None:
+        for priority in PRIORITIES:
+            self._consumers.append(
+                await self._engine.queue.consume(
+                    self.plan.model, priority, self.plan.window, self._deliver
+                )
+            )
+
+    async def _consume_anew(self) -> None:
+        """Consume with the window of the plan; the new consumers begin before the old ones end."""
+        old = list(self._consumers)
+        await self._consume()
+        await asyncio.gather(*(consumer.stop() for consumer in old))
+        del self._consumers[: len(old)]
+
+    def _watch_slots(self) -> None:
+        for backend in self.plan.slots:
+            self._slots.wake_on_free(backend, self._wake.set)
+
+    def _ignore_slots(self, plan: PoolPlan) -> None:
+        for backend in plan.slots:
+            self._slots.let_sleep(backend, self._wake.set)
 
     def _deliver(self, delivery: Delivery) -> None:
         if self._stopping:
             self._runs.spawn("hand back", delivery.requeue())
             return
-        target = choose_target(self.plan.targets, delivery.envelope.id)
-        self._lines[target.backend].add(_Waiting(delivery, target))
+        self._lines.add(delivery)
         self._wake.set()
 
     async def _start_the_best(self) -> None:
@@ -144,8 +156,8 @@ class Pool:
     async def _start_some(self) -> bool:
         """Start a batch of the best on each backend; tell whether one had no slot for all."""
         short = False
-        for backend, line in self._lines.items():
-            batch = self._without_early(line.take(_BATCH))
+        for backend in tuple(self.plan.slots):
+            batch = self._without_early(self._lines.take(backend, _BATCH))
             self._being_started = len(batch)
             try:
                 left = await self._start_on(backend, batch)
@@ -154,14 +166,13 @@ class Pool:
                 raise
             finally:
                 self._being_started = 0
-                for waiting in left:
-                    line.add(waiting)
+                self._lines.put_back(left)
             short = short or bool(left)
         return short
 
-    def _without_early(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
+    def _without_early(self, batch: Sequence[Waiting]) -> list[Waiting]:
         """Send back to a tier what came before its time, so that it costs no slot."""
-        ready: list[_Waiting] = []
+        ready: list[Waiting] = []
         for waiting in batch:
             not_before = waiting.delivery.envelope.not_before
             if not_before is not None and not_before > time.time() + 0.05:
@@ -171,17 +182,18 @@ class Pool:
                 ready.append(waiting)
         return ready
 
-    async def _start_on(self, backend: str, batch: list[_Waiting]) -> list[_Waiting]:
+    async def _start_on(self, backend: str, batch: list[Waiting]) -> list[Waiting]:
         """Reserve slots for the first of `batch` and start those; return the rest."""
         if not batch:
             return []
-        ids = [f"{self._engine.owner}:{self.plan.model}:{next(self._numbers)}" for _ in batch]
-        granted = await self._slots.reserve(backend, self.plan.slots[backend], ids)
+        granted = await self._slots.reserve(backend, self.plan.slots[backend], len(batch))
         for waiting, reservation in zip(batch, granted, strict=False):
             self._start(waiting, reservation)
         return batch[len(granted) :]
 
-    def _start(self, waiting: _Waiting, reservation: Reservation) -> None:
+    def _start(self, waiting: Waiting, reservation: Reservation) -> None:
+        envelope = waiting.delivery.envelope
+        self._throughput.started(envelope.priority, envelope.accepted_at)
         run = self._executor.execute(
             waiting.delivery, reservation, waiting.target, self.plan.max_attempts
         )

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import structlog
 
-from broker.lifecycle import Tasks
-from broker.ports import Consumer, DeadLetter, Engine, Served
+from broker.lifecycle import Cancel, Tasks
+from broker.ports import Consumer, DeadLetter, Engine
 from schemas.config import Config
 from schemas.envelope import Envelope
+from schemas.errors import EngineError
 from schemas.lifecycle import Status
-from workers.backends.openai import OpenAIBackend, Session, open_session
-from workers.discovery import FIRST_REFRESH_S, REFRESH_S, configured, discovered
-from workers.executor import Executor, Upstream
+from workers.discovery import FIRST_REFRESH_S, REFRESH_S, Discovery
+from workers.executor import Executor
 from workers.inflight import InFlightMap
 from workers.keeper import Keeper
-from workers.pool import Pool, PoolPlan
+from workers.plan import PoolPlan, configured, still_possible
+from workers.pool import Pool
+from workers.pools import Pools
 from workers.pulse import Pulse
-from workers.routing.replicas import Replicas
 from workers.settlement import Settlement, ended
 from workers.slots import Slots
+from workers.upstreams import Upstreams
 
 _log = structlog.get_logger("penstock.worker")
 
@@ -34,41 +36,52 @@ class WorkerService:
         self._config = config
         self._only = frozenset(only)
         self._inflight = InFlightMap()
-        self._slots = Slots(engine.limits)
+        self._slots = Slots(engine.limits, engine.owner)
         self._settlement = Settlement(engine, self._slots)
+        self._upstreams = Upstreams()
+        self._executor = Executor(
+            engine, self._settlement, self._slots, self._inflight, self._upstreams
+        )
         self._keeper = Keeper(engine)
         engine.store.on_ended(self._inflight.abort)
-        self._pulse = Pulse(engine, self._inflight, self._slots, self.serves)
-        self._pools: dict[str, Pool] = {}
+        self._pools = Pools(self._make_pool)
+        self._pulse = Pulse(engine, self._inflight, self._slots, self._pools.serves)
+        self._discovery = Discovery()
         self._tasks = Tasks("worker")
-        self._discovery = Tasks("discovery")
-        self._session: Session | None = None
+        self._changing = asyncio.Lock()
+        self._end_discovery: Cancel | None = None
         self._dead: Consumer | None = None
-
-    def serves(self) -> list[Served]:
-        """Return what this process serves now, for the heartbeat."""
-        return [pool.serves for pool in self._pools.values()]
 
     async def start(self) -> None:
         """Start everything; backends or engine parts that are away are waited for."""
-        self._session = open_session()
-        upstreams = _upstreams(self._config, self._session)
-        executor = Executor(self._engine, self._settlement, self._slots, self._inflight, upstreams)
-        for plan in configured(self._config).values():
-            await self._add_pool(plan, executor)
+        await self.apply(self._config)
         self._tasks.supervise("pulse", self._pulse.run)
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
         self._keeper.start()
-        if self._config.models == "auto":
-            self._discovery.supervise("models", lambda: self._discover(upstreams, executor))
+
+    async def apply(self, config: Config) -> None:
+        """Serve by `config` from now on: its backends, models and `drain_s`.
+
+        What runs ends on what it began with; what waits is never dropped.
+        """
+        async with self._changing:
+            # It may be about to open pools by the old configuration.
+            self._stop_discovery()
+            self._config = config
+            self._upstreams.apply(config.backends)
+            if config.models != "auto":
+                self._discovery = Discovery()
+            await self._adjust_pools()
+            if config.models == "auto":
+                self._end_discovery = self._tasks.supervise("discovery", self._discover)
 
     async def drain(self) -> None:
         """Take nothing new, finish what runs within `drain_s`, hand the rest back, leave."""
-        await self._discovery.stop()
-        pools = list(self._pools.values())
-        await asyncio.gather(*(pool.stop_consuming() for pool in pools))
+        async with self._changing:
+            self._stop_discovery()
+            await self._pools.stop_consuming()
         _log.info("drains", running=len(self._inflight))
-        finishing = asyncio.gather(*(pool.finished() for pool in pools))
+        finishing = asyncio.ensure_future(self._pools.finished())
         try:
             async with asyncio.timeout(self._config.server.drain_s):
                 await asyncio.shield(finishing)
@@ -78,39 +91,64 @@ class WorkerService:
 
     async def stop(self) -> None:
         """End everything at once; what runs is dropped and comes back to another worker."""
-        await self._discovery.stop()
         await self._tasks.stop()
         await self._keeper.stop()
-        for pool in self._pools.values():
-            await pool.stop()
+        await self._pools.stop()
         if self._dead is not None:
             await self._dead.stop()
-        if self._session is not None:
-            await self._session.close()
+        await self._upstreams.close()
 
-    async def _hand_back(self, finishing: asyncio.Future[list[None]]) -> None:
+    async def _hand_back(self, finishing: asyncio.Future[None]) -> None:
         _log.warning("the grace has ended; hands back", running=len(self._inflight))
         for run in self._inflight:
             run.abort()
         await asyncio.wait({finishing}, timeout=5)
 
-    async def _discover(self, upstreams: Mapping[str, Upstream], executor: Executor) -> None:
-        while True:
-            found = await discovered(self._config, upstreams)
-            for plan in found.values():
-                await self._add_pool(plan, executor)
-            if found:
-                await self._pulse.beat()
-            complete = bool(found) or not upstreams
-            await asyncio.sleep(REFRESH_S if complete else FIRST_REFRESH_S)
+    def _stop_discovery(self) -> None:
+        if self._end_discovery is not None:
+            self._end_discovery()
 
-    async def _add_pool(self, plan: PoolPlan, executor: Executor) -> None:
-        if plan.model in self._pools or (self._only and plan.model not in self._only):
+    async def _discover(self) -> None:
+        while True:
+            config = self._config
+            await self._discovery.refresh(config, self._upstreams)
+            async with self._changing:
+                await self._adjust_pools()
+            settled = bool(self._pools.plans) or not config.backends
+            await asyncio.sleep(REFRESH_S if settled else FIRST_REFRESH_S)
+
+    async def _adjust_pools(self) -> None:
+        """Bring the pools to what is to be served."""
+        wanted = {
+            model: plan
+            for model, plan in self._wanted().items()
+            if not self._only or model in self._only
+        }
+        if wanted == self._pools.plans:
             return
-        pool = Pool(plan, self._engine, executor, self._settlement, self._slots)
-        await pool.start()
-        self._pools[plan.model] = pool
-        _log.info("serves", model=plan.model, slots=pool.serves.slots)
+        await self._pools.apply(wanted)
+        self._tasks.spawn("tell the doors", self._tell())
+
+    async def _tell(self) -> None:
+        try:
+            await self._pulse.beat()
+        except EngineError as error:
+            _log.warning("no heartbeat while the engine is away", error=str(error))
+
+    def _wanted(self) -> dict[str, PoolPlan]:
+        """Return the plan of each model in the file, or of each that the backends list."""
+        config = self._config
+        if config.models != "auto":
+            return configured(config)
+        found = self._discovery.plans(config)
+        if self._discovery.complete(config):
+            return found
+        # A backend that has not answered yet may list what is served until now.
+        left = (still_possible(plan, config) for plan in self._pools.plans.values())
+        return {**{plan.model: plan for plan in left if plan is not None}, **found}
+
+    def _make_pool(self, plan: PoolPlan) -> Pool:
+        return Pool(plan, self._engine, self._executor, self._settlement, self._slots)
 
     async def _receive_dead(self, letter: DeadLetter) -> None:
         """End a request whose message RabbitMQ set aside; file what is not ours (PROTOCOL 5)."""
@@ -127,12 +165,3 @@ class WorkerService:
         result = ended(Status.FAILED, "dead_lettered", message)
         attempt = record.attempt if record is not None else 0
         await self._settlement.commit(envelope, result, attempt, dead_letter=True)
-
-
-def _upstreams(config: Config, session: Session) -> dict[str, Upstream]:
-    return {
-        name: Upstream(
-            name, OpenAIBackend(backend, session), Replicas(backend.urls), backend.timeout_s
-        )
-        for name, backend in config.backends.items()
-    }

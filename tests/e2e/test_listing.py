@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -67,7 +67,7 @@ def _created(door: Door, request_id: str) -> float:
     return created
 
 
-FILTERS = {
+FILTERS: dict[str, Callable[[int], bool]] = {
     "status=failed": lambda n: n % 3 == 0,
     "status=completed": lambda n: n % 3 != 0,
     "status=failed,completed": lambda n: True,

@@ -11,7 +11,16 @@ def answer(endpoint: str, model: str, nonce: str, asked: dict[str, Any]) -> dict
     """Return the body for a successful call of `endpoint`, e.g. `chat/completions`."""
     if endpoint == "embeddings":
         return _embedding(model, nonce, asked)
+    if endpoint == "rerank":
+        return _ranking(model, nonce, asked)
+    if endpoint == "audio/transcriptions":
+        return {"text": f"echo {nonce}", "model": model}
     return _chat(model, nonce, asked)
+
+
+def speech(nonce: str) -> bytes:
+    """Return audio that is neither text nor JSON."""
+    return b"ID3\x04\x00\xff\xfb\x90" + nonce.encode()
 
 
 def refusal(status: int) -> bytes:
@@ -69,4 +78,16 @@ def _embedding(model: str, nonce: str, asked: dict[str, Any]) -> dict[str, Any]:
             for index in range(count)
         ],
         "usage": {"prompt_tokens": count, "total_tokens": count},
+    }
+
+
+def _ranking(model: str, nonce: str, asked: dict[str, Any]) -> dict[str, Any]:
+    documents = asked.get("documents", [])
+    return {
+        "model": model,
+        "system_fingerprint": nonce,
+        "results": [
+            {"index": index, "relevance_score": 1 / (index + 1)} for index in range(len(documents))
+        ],
+        "usage": {"prompt_tokens": len(documents), "total_tokens": len(documents)},
     }

@@ -13,6 +13,7 @@ import random
 import secrets
 import signal
 from contextlib import suppress
+from email import message_from_bytes
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +21,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from tests.fakes import faults
-from tests.fakes.answers import answer, tag_of
+from tests.fakes.answers import answer, speech, tag_of
 from tests.fakes.ledger import Ledger
 
 MODELS = ("echo", "slow-100", "jitter-50-150")
@@ -84,7 +85,7 @@ class Backend:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         endpoint = request.match_info["endpoint"]
         body = await request.read()
-        asked = _read(body)
+        asked = _read(body, request.headers.get("Content-Type", ""))
         model = "redirected" if endpoint == "redirected" else str(asked.get("model", ""))
         nonce = secrets.token_hex(8)
         call = self.ledger.begin(
@@ -109,6 +110,8 @@ async def _behave(
     if fault is not None:
         return await fault(request)
     await asyncio.sleep(_latency_s(model))
+    if endpoint == "audio/speech":
+        return web.Response(body=speech(nonce), content_type="audio/mpeg")
     return web.json_response(answer(endpoint, model, nonce, asked), headers={"x-fake-nonce": nonce})
 
 
@@ -121,7 +124,15 @@ def _latency_s(model: str) -> float:
     return 0.0
 
 
-def _read(body: bytes) -> dict[str, Any]:
+def _read(body: bytes, kind: str) -> dict[str, Any]:
+    """Return the members of a JSON object, or the text fields of a form."""
+    if kind.startswith("multipart/form-data"):
+        form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+        return {
+            str(part.get_param("name", header="content-disposition")): part.get_payload()
+            for part in form.walk()
+            if not part.is_multipart() and part.get_filename() is None
+        }
     try:
         asked = json.loads(body)
     except ValueError:

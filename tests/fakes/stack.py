@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -60,6 +60,7 @@ class Stack:
         self.processes: dict[str, Process] = {}
         doors = 1 if setup.engine == "embedded" else setup.apis
         self.ports = [reserve() for _ in range(doors)]
+        self._doors_of: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -85,6 +86,21 @@ class Stack:
     def roles(self) -> list[str]:
         """Everything that can be killed."""
         return [*self.processes, *self.servers]
+
+    @property
+    def config_files(self) -> list[Path]:
+        """The configuration file of each process; workers share one."""
+        return [self.directory / f"{name}.yaml" for name in self._doors_of]
+
+    def rewrite(
+        self,
+        backends: Mapping[str, Mapping[str, Any]],
+        models: Mapping[str, Mapping[str, Any]] | Literal["auto"],
+    ) -> None:
+        """Replace these sections in every configuration file, as an editor does: by a rename."""
+        self.setup = replace(self.setup, backends=backends, models=models)
+        for name, port in self._doors_of.items():
+            self._config(name, port)
 
     @property
     def urls(self) -> list[str]:
@@ -193,9 +209,11 @@ class Stack:
             "models": self.setup.models,
             **self.setup.more,
         }
+        self._doors_of[name] = port
         path = self.directory / f"{name}.yaml"
-        path.write_text(json.dumps(content, indent=2))
-        return path
+        written = path.with_suffix(".new")
+        written.write_text(json.dumps(content, indent=2))
+        return written.replace(path)
 
 
 @contextmanager

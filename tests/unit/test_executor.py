@@ -16,12 +16,13 @@ from schemas.lifecycle import Status
 from schemas.result import Result
 from tests.fakes.envelopes import make_envelope
 from workers.backends.port import Answer, Call, CallFailed
-from workers.executor import Executor, Upstream, with_model
+from workers.executor import Executor
 from workers.inflight import InFlight, InFlightMap
 from workers.routing.replicas import Replicas
 from workers.routing.targets import Target
 from workers.settlement import Settlement
 from workers.slots import Slots
+from workers.upstreams import Upstream
 
 ME, OTHER = "me:1", "other:1"
 TARGET = Target("b", "their-name")
@@ -44,13 +45,15 @@ class Stage:
             Engine, SimpleNamespace(owner=ME, store=self, limits=self, queue=self, members=self)
         )
         upstream = Upstream("b", self, Replicas(["u1", "u2"]), timeout_s=5)
-        slots = Slots(engine.limits)
+        slots = Slots(engine.limits, ME)
         settlement = Settlement(engine, slots)
         self.executor = Executor(engine, settlement, slots, self.inflight, {"b": upstream})
 
-    async def run(self, envelope: Envelope | None = None, max_attempts: int = 3) -> None:
+    async def run(
+        self, envelope: Envelope | None = None, max_attempts: int = 3, target: Target = TARGET
+    ) -> None:
         delivery = NotedDelivery(envelope or make_envelope(model_span=(10, 13)), self.steps)
-        await self.executor.execute(delivery, SLOT, TARGET, max_attempts)
+        await self.executor.execute(delivery, SLOT, target, max_attempts)
 
     async def claim(self, _envelope: Envelope, _reservation: Reservation) -> Claim:
         return self.claims.pop(0)
@@ -126,11 +129,14 @@ async def test_a_good_answer_is_committed_with_the_targets_model() -> None:
     assert not len(stage.inflight)
 
 
-def test_only_the_models_bytes_are_replaced() -> None:
-    body = b'{ "model" : "a" , "x":1.50}'
-    envelope = make_envelope(model="a", body=body, model_span=(12, 15))
-    assert with_model(envelope, 'b"c') == b'{ "model" : "b\\"c" , "x":1.50}'
-    assert with_model(envelope, "a") is body
+async def test_a_wildcard_target_is_called_by_the_name_that_was_asked() -> None:
+    stage = Stage(Run(1, 0))
+    body = b'{"model": "llama-3"}'
+    envelope = make_envelope(model="llama-*", body=body, model_span=(10, 19))
+    await stage.run(envelope, target=Target("b", "meta/llama-*-it"))
+    ((_, call),) = stage.calls
+    assert call.body == b'{"model": "meta/llama-3-it"}'
+    assert stage.results[0].backend_model == "meta/llama-3-it"
 
 
 @pytest.mark.parametrize(

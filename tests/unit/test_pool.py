@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 from broker.ports import Delivery, Engine, Reservation
 from schemas.envelope import Envelope
 from schemas.priority import Priority
 from tests.fakes.envelopes import make_envelope
 from workers.executor import Executor
-from workers.pool import Pool, PoolPlan
+from workers.plan import PoolPlan
+from workers.pool import Pool
 from workers.routing.targets import Target
 from workers.settlement import Settlement
 from workers.slots import Slots
@@ -23,12 +24,14 @@ class Stage:
 
     def __init__(self, *targets: Target, slots: dict[str, int]) -> None:
         self.started: list[str] = []
+        self.targets: list[Target] = []
         self.requeued: list[str] = []
         self.failures: list[Exception] = []
         self.free = dict(slots)
+        self.limits: dict[str, int] = {}
         self.deliver: dict[Priority, Callable[[Delivery], None]] = {}
-        limits = SimpleNamespace(on_free=lambda *_: None)
-        engine = cast(Engine, SimpleNamespace(owner="me:1", queue=self, limits=limits))
+        self.windows: list[int] = []
+        engine = cast(Engine, SimpleNamespace(queue=self))
         self.pool = Pool(
             PoolPlan("m", targets, slots, max_attempts=3),
             engine,
@@ -38,21 +41,34 @@ class Stage:
         )
 
     async def consume(
-        self, _model: str, priority: Priority, _prefetch: int, deliver: Callable[[Delivery], None]
+        self, _model: str, priority: Priority, prefetch: int, deliver: Callable[[Delivery], None]
     ) -> SimpleNamespace:
         self.deliver[priority] = deliver
-        return SimpleNamespace(stop=self._stopped)
+        self.windows.append(prefetch)
 
-    async def reserve(self, backend: str, _limit: int, ids: Sequence[str]) -> list[Reservation]:
+        async def stop() -> None:
+            self.windows.remove(prefetch)
+
+        return SimpleNamespace(stop=stop)
+
+    async def reserve(self, backend: str, limit: int, count: int) -> list[Reservation]:
+        self.limits[backend] = limit
         await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop()
-        granted = min(self.free[backend], len(ids))
+        granted = min(self.free[backend], count)
         self.free[backend] -= granted
-        return [Reservation(backend, reservation_id) for reservation_id in ids[:granted]]
+        return [Reservation(backend, f"slot {number}") for number in range(granted)]
 
-    async def execute(self, delivery: Delivery, *_rest: Any) -> None:
+    def wake_on_free(self, *_: object) -> None: ...
+
+    def let_sleep(self, *_: object) -> None: ...
+
+    async def execute(
+        self, delivery: Delivery, _reservation: Reservation, target: Target, _attempts: int
+    ) -> None:
         self.started.append(delivery.envelope.id)
+        self.targets.append(target)
         await asyncio.Event().wait()
 
     def add(self, count: int, priority: Priority = Priority.NORMAL) -> list[Envelope]:
@@ -60,8 +76,6 @@ class Stage:
         for envelope in envelopes:
             self.deliver[priority](NotedDelivery(envelope, self.requeued))
         return envelopes
-
-    async def _stopped(self) -> None: ...
 
 
 class NotedDelivery:
@@ -132,4 +146,74 @@ async def test_what_comes_while_it_stops_is_handed_back() -> None:
     (late,) = stage.add(1)
     await settled()
     assert stage.requeued == [late.id]
+    await stage.pool.stop()
+
+
+def plan(*targets: Target, slots: dict[str, int]) -> PoolPlan:
+    return PoolPlan("m", targets, slots, max_attempts=3)
+
+
+async def test_what_waits_is_given_the_new_targets() -> None:
+    stage = Stage(Target("old", "m"), slots={"old": 0})
+    await stage.pool.start()
+    waiting = stage.add(5)
+    await settled()
+    stage.free["new"] = 5
+    await stage.pool.apply(plan(Target("new", "n"), slots={"new": 5}))
+    await settled()
+    assert stage.started == [envelope.id for envelope in waiting]
+    assert set(stage.targets) == {Target("new", "n")}
+    assert stage.requeued == []
+    await stage.pool.stop()
+
+
+async def test_the_plan_may_change_while_a_slot_is_asked_for() -> None:
+    stage = Stage(Target("old", "m"), slots={"old": 0})
+    await stage.pool.start()
+    stage.add(5)
+    stage.free["new"] = 5
+    for turn in range(20):
+        backend = ("old", "new")[turn % 2]
+        await stage.pool.apply(plan(Target(backend, "m"), slots={backend: 5}))
+        await settled(turn % 3)
+    await settled()
+    assert len(set(stage.started)) == 5
+    assert stage.pool.serves.unstarted == 0
+    await stage.pool.stop()
+
+
+async def test_a_lower_concurrency_is_asked_for_at_once() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 8})
+    await stage.pool.start()
+    stage.add(8)
+    await settled()
+    await stage.pool.apply(plan(Target("b", "m"), slots={"b": 2}))
+    stage.add(1)
+    await settled()
+    assert stage.limits == {"b": 2}
+    assert (len(stage.started), stage.pool.serves.slots) == (8, 2)
+    await stage.pool.stop()
+
+
+async def test_a_smaller_window_hands_the_youngest_back() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 0})
+    await stage.pool.start()
+    normal = stage.add(6)
+    high = stage.add(2, Priority.HIGH)
+    await settled()
+    await stage.pool.apply(plan(Target("b", "m"), slots={"b": 2}))
+    await settled()
+    assert stage.requeued == [envelope.id for envelope in normal[3:]]
+    assert stage.pool.serves.unstarted == 3 + len(high)
+    assert set(stage.windows) == {3}
+    assert len(stage.windows) == 4
+    await stage.pool.stop()
+
+
+async def test_an_equal_window_keeps_its_consumers() -> None:
+    stage = Stage(Target("a", "m"), slots={"a": 4})
+    await stage.pool.start()
+    consumed = dict(stage.deliver)
+    await stage.pool.apply(plan(Target("b", "m"), slots={"b": 4}))
+    assert stage.deliver == consumed
     await stage.pool.stop()

@@ -35,3 +35,11 @@ def test_a_tried_replica_is_chosen_only_when_all_were() -> None:
     replicas = Replicas(["u1", "u2"])
     assert replicas.choose(tried=["u1"]) == "u2"
     assert replicas.choose(tried=["u1", "u2"]) in ("u1", "u2")
+
+
+def test_other_urls_are_chosen_at_once_and_open_calls_stay_counted() -> None:
+    replicas = Replicas(["gone", "stays"])
+    with replicas.calling("stays"):
+        replicas.urls = ["stays", "new"]
+        assert {replicas.choose() for _ in range(4)} == {"new"}
+        assert replicas.untried(["gone", "new"]) == 1

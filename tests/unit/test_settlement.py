@@ -74,7 +74,7 @@ class NotedDelivery:
 
 def settlement_of(diary: Diary) -> Settlement:
     engine = diary.engine()
-    return Settlement(engine, Slots(engine.limits))
+    return Settlement(engine, Slots(engine.limits, "me:1"))
 
 
 def a_run(diary: Diary, deliveries: int = 1) -> InFlight:

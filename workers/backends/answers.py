@@ -1,4 +1,4 @@
-"""Reading a backend's answer with care: bounded, whole, and really JSON."""
+"""Reading a backend's answer with care: bounded, whole, and really JSON where it must be."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _CHUNK_BYTES = 64 * 1024
 # The parse below builds the whole answer; beyond this many parts it would cost too much memory.
 _MAX_CONTAINERS = 500_000
 _MAX_TOKENS = 2**53
+_JSON = "application/json"
 
 
 async def read_capped(response: ClientResponse, max_bytes: int) -> bytes:
@@ -47,6 +48,16 @@ def parse_answer(body: bytes) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise CallFailed(Failure.UNUSABLE, "the backend's answer is not a JSON object")
     return parsed
+
+
+def usage_in(body: bytes, content_type: str) -> Usage | None:
+    """Return the usage in an answer that may be anything: only a JSON object tells one."""
+    if content_type.partition(";")[0].strip().lower() != _JSON:
+        return None
+    try:
+        return usage_of(parse_answer(body))
+    except CallFailed:
+        return None
 
 
 def usage_of(parsed: dict[str, Any]) -> Usage | None:

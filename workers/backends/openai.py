@@ -9,7 +9,8 @@ import aiohttp
 
 from broker.scheduling.retry import Failure, failure_of_status
 from schemas.config import BackendConfig
-from workers.backends.answers import parse_answer, read_capped, usage_of
+from schemas.request import ENDPOINTS
+from workers.backends.answers import parse_answer, read_capped, usage_in, usage_of
 from workers.backends.port import Answer, Call, CallFailed
 
 Session = aiohttp.ClientSession
@@ -29,7 +30,10 @@ class OpenAIBackend:
         self._session = session
 
     async def call(self, url: str, call: Call) -> Answer:
-        """Post the body as it is to the endpoint below `url`, which ends in /v1."""
+        """Post the body as it is to the endpoint below `url`, which ends in /v1.
+
+        An answer of OpenAI's three JSON endpoints must be JSON; any other's may be audio, say.
+        """
         headers = {
             "Content-Type": call.content_type,
             "x-penstock-id": call.request_id,
@@ -41,12 +45,12 @@ class OpenAIBackend:
         answer = await self._ask(
             "POST", url + path, headers, call.timeout_s, self._config.max_answer_bytes, call.body
         )
-        return _checked(answer)
+        return _usable(answer, must_be_json=call.endpoint in ENDPOINTS)
 
     async def models(self, url: str) -> list[str]:
         """Read `url`/models."""
         answer = await self._ask("GET", f"{url}/models", {}, _LIST_TIMEOUT_S, _MAX_LIST_BYTES)
-        listed = parse_answer(_checked(answer).body).get("data")
+        listed = parse_answer(_usable(answer, must_be_json=True).body).get("data")
         if not isinstance(listed, list):
             raise CallFailed(Failure.UNUSABLE, f"{url}/models does not list models")
         names = [item.get("id") for item in listed if isinstance(item, dict)]
@@ -119,11 +123,12 @@ def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
     return io.BytesIO(body)
 
 
-def _checked(answer: Answer) -> Answer:
+def _usable(answer: Answer, *, must_be_json: bool) -> Answer:
     """Return a usable 2xx answer with its usage; raise CallFailed for all others."""
     if answer.status_code in _OK:
-        usage = usage_of(parse_answer(answer.body))
-        return Answer(answer.status_code, answer.content_type, answer.body, usage)
+        kind, body = answer.content_type, answer.body
+        usage = usage_of(parse_answer(body)) if must_be_json else usage_in(body, kind)
+        return Answer(answer.status_code, kind, body, usage)
     said = f"the backend answered {answer.status_code}"
     if answer.status_code in _REDIRECT or answer.status_code < _OK.start:
         raise CallFailed(Failure.UNUSABLE, f"{said}, which Penstock does not follow")

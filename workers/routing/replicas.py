@@ -8,22 +8,26 @@ from contextlib import contextmanager
 
 
 class Replicas:
-    """The base URLs of one backend and the calls this process has open on each."""
+    """The base URLs of one backend and the calls this process has open on each.
+
+    `urls` may be replaced at any time; calls on a URL that is gone are still counted.
+    """
 
     def __init__(self, urls: list[str]) -> None:
-        self._urls = urls
+        self.urls = urls
         self._open: Counter[str] = Counter()
         self._turn = 0
 
-    def __len__(self) -> int:
-        return len(self._urls)
+    def untried(self, tried: Collection[str]) -> int:
+        """Return how many URLs are not in `tried`."""
+        return sum(url not in tried for url in self.urls)
 
     def choose(self, tried: Collection[str] = ()) -> str:
         """Return the least loaded URL not in `tried`, in turn among equals.
 
         Falls back to all of them once every one has been tried.
         """
-        candidates = [url for url in self._urls if url not in tried] or self._urls
+        candidates = [url for url in self.urls if url not in tried] or self.urls
         self._turn += 1
         offset = self._turn % len(candidates)
         turned = candidates[offset:] + candidates[:offset]

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A backend that serves a model, the model's name there, and its share of the requests."""
+    """A backend that serves a model, the model's name there, and its share of the requests.
+
+    The name of a model with a `*` may hold one too; `names.name_at` fills it in.
+    """
 
     backend: str
     model: str

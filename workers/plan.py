@@ -1,0 +1,56 @@
+"""What a pool serves, as the configuration says it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from schemas.config import Config, RetryConfig
+from workers.routing.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """What a pool serves: a model, its targets, and each backend's slots."""
+
+    model: str
+    targets: tuple[Target, ...]
+    slots: dict[str, int]
+    max_attempts: int
+
+    @property
+    def window(self) -> int:
+        """How many deliveries of a priority a pool holds: what its slots can start, and one."""
+        return sum(self.slots.values()) + 1
+
+
+def configured(config: Config) -> dict[str, PoolPlan]:
+    """Return the plan of each model in the file; none with `models: auto`."""
+    if config.models == "auto":
+        return {}
+    return {
+        name: plan_of(
+            config,
+            name,
+            [Target(t.backend, t.model or name, t.weight) for t in model.targets],
+            model.retry,
+        )
+        for name, model in config.models.items()
+    }
+
+
+def still_possible(plan: PoolPlan, config: Config) -> PoolPlan | None:
+    """Return `plan` with the targets and slots that `config` leaves it; None if it leaves none."""
+    targets = tuple(target for target in plan.targets if target.backend in config.backends)
+    if not any(target.weight > 0 for target in targets):
+        return None
+    return replace(plan, targets=targets, slots=_slots(config, targets))
+
+
+def plan_of(config: Config, model: str, targets: Sequence[Target], retry: RetryConfig) -> PoolPlan:
+    """Return the plan of `model` on configured backends."""
+    return PoolPlan(model, tuple(targets), _slots(config, targets), retry.max_attempts)
+
+
+def _slots(config: Config, targets: Sequence[Target]) -> dict[str, int]:
+    return {target.backend: config.backends[target.backend].concurrency for target in targets}

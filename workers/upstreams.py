@@ -1,0 +1,53 @@
+"""The backends of the configuration, ready to be called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from schemas.config import BackendConfig
+from workers.backends.openai import OpenAIBackend, Session, open_session
+from workers.backends.port import Backend
+from workers.routing.replicas import Replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A backend ready to be called."""
+
+    name: str
+    backend: Backend
+    replicas: Replicas
+    timeout_s: float
+
+
+class Upstreams(Mapping[str, Upstream]):
+    """Every backend by name, as it is now; one that was removed stays for what has begun there."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._all: dict[str, Upstream] = {}
+
+    def apply(self, backends: Mapping[str, BackendConfig]) -> None:
+        """Take over URLs, keys and timeouts for every call that begins from now on."""
+        session = self._session = self._session or open_session()
+        for name, config in backends.items():
+            known = self._all.get(name)
+            replicas = known.replicas if known is not None else Replicas([])
+            replicas.urls = config.urls
+            backend = OpenAIBackend(config, session)
+            self._all[name] = Upstream(name, backend, replicas, config.timeout_s)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    def __getitem__(self, name: str) -> Upstream:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
