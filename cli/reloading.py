@@ -31,11 +31,12 @@ class ConfigFile:
     """The file behind a configuration; it is made before the file is first read.
 
     Only looks at it, and so sees every way in which it can change: rewritten, renamed over,
-    reached through a link that now leads elsewhere.
+    reached through a link that now leads elsewhere. What is no plain file, a pipe say, can be read
+    only once: then `path` is None.
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.path = path
+        self.path = path if path is not None and path.is_file() else None
         self.taken = self.mark()
         self._last_look = self.taken
 

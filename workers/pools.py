@@ -62,7 +62,12 @@ class Pools:
 
     async def _open(self, plan: PoolPlan) -> None:
         pool = self._pools[plan.model] = self._make(plan)
-        await pool.start()
+        try:
+            await pool.start()
+        except BaseException:
+            # Else it would count as served, and never be tried again.
+            await self._close(plan.model)
+            raise
         _log.info("serves", model=plan.model, slots=pool.serves.slots)
 
     async def _close(self, model: str) -> None:

@@ -99,6 +99,13 @@ def test_a_file_that_is_gone_and_back_counts_twice(path: Path) -> None:
     assert changed(file)[-1]
 
 
+def test_a_pipe_is_never_read_again(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    file = ConfigFile(tmp_path / "pipe")
+    assert file.path is None
+    assert changed(file) == [False, False, False]
+
+
 class Stage:
     """A process that reads `path` again, and notes what it is given."""
 
