@@ -8,30 +8,33 @@ import ipaddress
 import os
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import structlog
-import uvicorn
 
 from api.app import Api, build_api
+from api.wire import Limits
 from broker.config import load_config
 from broker.engine import open_engine
 from broker.lifecycle import Tasks
 from broker.ports import Engine
+from cli.descriptors import most_connections, raise_descriptor_limit
+from cli.http_server import HttpServer
 from cli.logs import configure_logs
 from cli.memory import return_large_blocks
+from cli.tls import tls_context
 from schemas.config import Config
 from schemas.errors import ConfigError, EngineError
 from workers.pulse import BEAT_S
 from workers.service import WorkerService
 
 _log = structlog.get_logger("penstock")
-_CLOSE_CONNECTIONS_S = 5
 
 
 class Role(Enum):
@@ -53,12 +56,15 @@ class Options:
     backends: Sequence[str] = ()
     backend_key_env: str | None = None
     only_models: Sequence[str] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
     def load(self) -> Config:
         """Return the configuration with these options over it. Raises ConfigError."""
-        data_dir = None if self.data_dir is None else str(self.data_dir)
-        given = {"host": self.host, "port": self.port, "data_dir": data_dir}
-        flags = {name: value for name, value in given.items() if value is not None}
+        paths = {"data_dir": self.data_dir, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
+        flags: dict[str, Any] = {name: str(path) for name, path in paths.items() if path}
+        given = {"host": self.host, "port": self.port}
+        flags |= {name: value for name, value in given.items() if value is not None}
         backends = _named_backends(self.backends, self.backend_key_env)
         return load_config(self.config_file, os.environ, flags, backends)
 
@@ -71,10 +77,11 @@ def run(role: Role, options: Options) -> None:
             f"`penstock {role.value}` needs PENSTOCK_AMQP_URL and PENSTOCK_REDIS_URL: embedded "
             "runs in one process: use penstock serve."
         )
+    tls = None if role is Role.WORKER else tls_context(config.server)
     listener = None if role is Role.WORKER else _listen(config)
     configure_logs(config.server.log_level)
     return_large_blocks()
-    _loop_runner()(_run(role, config, listener, options.only_models))
+    _loop_runner()(_run(role, config, listener, tls, options.only_models))
 
 
 def _loop_runner() -> Any:
@@ -87,8 +94,13 @@ def _loop_runner() -> Any:
 
 
 async def _run(
-    role: Role, config: Config, listener: socket.socket | None, only_models: Sequence[str]
+    role: Role,
+    config: Config,
+    listener: socket.socket | None,
+    tls: ssl.SSLContext | None,
+    only_models: Sequence[str],
 ) -> None:
+    limits = _limits(config)
     engine = open_engine(config.server)
     stopping = _stop_on_signals()
     tasks = Tasks("penstock")
@@ -99,7 +111,7 @@ async def _run(
         _tell_about_backends(config)
     doors = None
     if listener is not None:
-        doors = _Doors(build_api(engine, config), listener)
+        doors = _Doors(build_api(engine, config), listener, limits, tls)
         await doors.start()
     if worker is None:
         tasks.supervise("heartbeat", lambda: _beat(engine))
@@ -142,33 +154,16 @@ async def _beat(engine: Engine) -> None:
         await asyncio.sleep(BEAT_S)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the order of the end is ours."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class _Doors:
     """The HTTP server and the api behind it."""
 
-    def __init__(self, api: Api, listener: socket.socket) -> None:
+    def __init__(
+        self, api: Api, listener: socket.socket, limits: Limits, tls: ssl.SSLContext | None
+    ) -> None:
         self.api = api
         self._listener = listener
-        self._server = _Server(
-            uvicorn.Config(
-                api.app,
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=_CLOSE_CONNECTIONS_S,
-            )
-        )
+        self._scheme = "http" if tls is None else "https"
+        self._server = HttpServer(api, limits, tls)
         self._tasks = Tasks("http")
 
     async def start(self) -> None:
@@ -176,7 +171,7 @@ class _Doors:
         await self.api.start()
         self._tasks.spawn("serve", self._server.serve(sockets=[self._listener]))
         host, port = self._listener.getsockname()[:2]
-        _log.info("listens", url=f"http://{host}:{port}")
+        _log.info("listens", url=f"{self._scheme}://{host}:{port}")
 
     async def stop(self) -> None:
         """Answer what is held, close the connections."""
@@ -223,6 +218,17 @@ def _listen(config: Config) -> socket.socket:
         ) from None
     listener.setblocking(False)
     return listener
+
+
+def _limits(config: Config) -> Limits:
+    """Return the limits of the doors; each connection needs one of the files we may open."""
+    limits = Limits.of(config.server, most_connections(raise_descriptor_limit()))
+    if limits.connections < config.server.max_connections:
+        _log.warning(
+            "fewer connections than max_connections: the limit on open files (ulimit -n) is low",
+            max_connections=limits.connections,
+        )
+    return limits
 
 
 def _check_loopback(host: str) -> None:
