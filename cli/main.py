@@ -29,6 +29,8 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on [default: 8080
 DataDir = Annotated[
     Path | None, typer.Option(help="Where the embedded engine keeps its data.", file_okay=False)
 ]
+TlsCert = Annotated[Path | None, typer.Option(help="PEM certificate with its chain: serve HTTPS.")]
+TlsKey = Annotated[Path | None, typer.Option(help="PEM key of the certificate.")]
 Backends = Annotated[
     list[str] | None,
     typer.Option("--backend", metavar="[NAME=]URL", help="A model server's /v1 URL; repeatable."),
@@ -42,29 +44,49 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0917  because each is an option of the command
     config: ConfigFile = None,
     host: Host = None,
     port: Port = None,
     data_dir: DataDir = None,
     backend: Backends = None,
     backend_key_env: BackendKey = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Run the doors and the workers in one process.
 
     Without PENSTOCK_AMQP_URL and PENSTOCK_REDIS_URL it is embedded: one data directory is all.
     """
-    from cli.serving import Options, Role, run
+    from cli.options import Options, Role
+    from cli.serving import run
 
-    run(Role.BOTH, Options(config, host, port, data_dir, backend or (), backend_key_env))
+    options = Options(
+        config,
+        host,
+        port,
+        data_dir,
+        backend or (),
+        backend_key_env,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+    )
+    run(Role.BOTH, options)
 
 
 @app.command()
-def api(config: ConfigFile = None, host: Host = None, port: Port = None) -> None:
+def api(
+    config: ConfigFile = None,
+    host: Host = None,
+    port: Port = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+) -> None:
     """Run only the doors, on RabbitMQ and Redis."""
-    from cli.serving import Options, Role, run
+    from cli.options import Options, Role
+    from cli.serving import run
 
-    run(Role.API, Options(config, host, port))
+    run(Role.API, Options(config, host, port, tls_cert=tls_cert, tls_key=tls_key))
 
 
 @app.command()
@@ -77,7 +99,8 @@ def worker(
     backend_key_env: BackendKey = None,
 ) -> None:
     """Run only the workers, on RabbitMQ and Redis."""
-    from cli.serving import Options, Role, run
+    from cli.options import Options, Role
+    from cli.serving import run
 
     options = Options(
         config,

@@ -4,64 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import structlog
-import uvicorn
 
 from api.app import Api, build_api
-from broker.config import load_config
+from api.wire import Limits
 from broker.engine import open_engine
 from broker.lifecycle import Tasks
 from broker.ports import Engine
+from cli.http_server import HttpServer
+from cli.listening import check_strangers, limits_of, listen
 from cli.logs import configure_logs, set_log_level
 from cli.memory import return_large_blocks
+from cli.options import Options, Role
 from cli.reloading import ConfigFile, Reloading
+from cli.tls import tls_context
 from schemas.config import Config
 from schemas.errors import ConfigError, EngineError
 from workers.pulse import BEAT_S
 from workers.service import WorkerService
 
 _log = structlog.get_logger("penstock")
-_CLOSE_CONNECTIONS_S = 5
-
-
-class Role(Enum):
-    """Which parts this process runs."""
-
-    BOTH = "serve"
-    API = "api"
-    WORKER = "worker"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line says; None and empty leave it to the environment and the file."""
-
-    config_file: Path | None = None
-    host: str | None = None
-    port: int | None = None
-    data_dir: Path | None = None
-    backends: Sequence[str] = ()
-    backend_key_env: str | None = None
-    only_models: Sequence[str] = ()
-
-    def load(self) -> Config:
-        """Return the configuration with these options over it. Raises ConfigError."""
-        data_dir = None if self.data_dir is None else str(self.data_dir)
-        given = {"host": self.host, "port": self.port, "data_dir": data_dir}
-        flags = {name: value for name, value in given.items() if value is not None}
-        backends = _named_backends(self.backends, self.backend_key_env)
-        return load_config(self.config_file, os.environ, flags, backends)
 
 
 def run(role: Role, options: Options) -> None:
@@ -69,16 +38,24 @@ def run(role: Role, options: Options) -> None:
     # Until the file can be read again; the default would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     file = ConfigFile(options.config_file)
-    config = options.load()
+    config = _load(role, options)
     if role is not Role.BOTH and config.server.embedded:
         raise ConfigError(
             f"`penstock {role.value}` needs PENSTOCK_AMQP_URL and PENSTOCK_REDIS_URL: embedded "
             "runs in one process: use penstock serve."
         )
-    listener = None if role is Role.WORKER else _listen(config)
+    tls = None if role is Role.WORKER else tls_context(config.server)
+    listener = None if role is Role.WORKER else listen(config)
     configure_logs(config.server.log_level)
     return_large_blocks()
-    _loop_runner()(_run(role, config, file, options, listener))
+    _loop_runner()(_run(role, config, file, options, listener, tls))
+
+
+def _load(role: Role, options: Options) -> Config:
+    config = options.load()
+    if role is not Role.WORKER:
+        check_strangers(config)
+    return config
 
 
 def _loop_runner() -> Any:
@@ -96,7 +73,9 @@ async def _run(
     file: ConfigFile,
     options: Options,
     listener: socket.socket | None,
+    tls: ssl.SSLContext | None,
 ) -> None:
+    limits = limits_of(config)
     engine = open_engine(config.server)
     stopping = _stop_on_signals()
     tasks = Tasks("penstock")
@@ -107,11 +86,13 @@ async def _run(
         _tell_about_backends(config)
     doors = None
     if listener is not None:
-        doors = _Doors(build_api(engine, config), listener)
+        doors = _Doors(build_api(engine, config), listener, limits, tls)
         await doors.start()
     if worker is None:
         tasks.supervise("heartbeat", lambda: _beat(engine))
-    reloading = Reloading(file, config, options.load, lambda new: _apply(new, worker, doors))
+    reloading = Reloading(
+        file, config, lambda: _load(role, options), lambda new: _apply(new, worker, doors)
+    )
     reloading.start()
     await stopping.wait()
     await reloading.stop()
@@ -163,33 +144,16 @@ async def _beat(engine: Engine) -> None:
         await asyncio.sleep(BEAT_S)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the order of the end is ours."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class _Doors:
     """The HTTP server and the api behind it."""
 
-    def __init__(self, api: Api, listener: socket.socket) -> None:
+    def __init__(
+        self, api: Api, listener: socket.socket, limits: Limits, tls: ssl.SSLContext | None
+    ) -> None:
         self.api = api
         self._listener = listener
-        self._server = _Server(
-            uvicorn.Config(
-                api.app,
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=_CLOSE_CONNECTIONS_S,
-            )
-        )
+        self._scheme = "http" if tls is None else "https"
+        self._server = HttpServer(api, limits, tls)
         self._tasks = Tasks("http")
 
     async def start(self) -> None:
@@ -197,7 +161,7 @@ class _Doors:
         await self.api.start()
         self._tasks.spawn("serve", self._server.serve(sockets=[self._listener]))
         host, port = self._listener.getsockname()[:2]
-        _log.info("listens", url=f"http://{host}:{port}")
+        _log.info("listens", url=f"{self._scheme}://{host}:{port}")
 
     async def stop(self) -> None:
         """Answer what is held, close the connections."""
@@ -224,62 +188,6 @@ def _first_then_hard(stopping: asyncio.Event) -> Any:
         stopping.set()
 
     return handle
-
-
-def _listen(config: Config) -> socket.socket:
-    """Bind now, so that a taken port is one sentence and not a traceback."""
-    server = config.server
-    if not config.has_keys:
-        _check_loopback(server.host)
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((server.host, server.port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"cannot listen on {server.host}:{server.port}: {error.strerror}. "
-            "Choose another with --port."
-        ) from None
-    listener.setblocking(False)
-    return listener
-
-
-def _check_loopback(host: str) -> None:
-    """Refuse to serve strangers as long as no key is configured."""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if not loopback:
-        raise ConfigError(
-            f"will not listen on {host} without a key: everybody there could use it. Set "
-            "PENSTOCK_ADMIN_KEY, or give a tenant a key (penstock keys new)."
-        )
-
-
-def _named_backends(backends: Sequence[str], key_env: str | None) -> dict[str, dict[str, Any]]:
-    """Return the --backend options as a section of the configuration."""
-    key = _key(key_env)
-    named: dict[str, dict[str, Any]] = {}
-    for number, text in enumerate(backends, 1):
-        name, separator, url = text.partition("=")
-        if not separator or "://" in name:
-            name, url = f"backend-{number}", text
-        if name in named:
-            raise ConfigError(f"--backend names {name!r} twice.")
-        named[name] = {"urls": [url], **({"api_key": key} if key else {})}
-    return named
-
-
-def _key(key_env: str | None) -> str | None:
-    if key_env is None:
-        return None
-    if not os.environ.get(key_env):
-        raise ConfigError(f"--backend-key-env: the variable {key_env} is not set.")
-    return os.environ[key_env]
 
 
 def _tell_about_backends(config: Config) -> None:

@@ -61,11 +61,19 @@ class ServerConfig(Section):
     max_queued: int = Field(1_000_000, ge=1, le=1_000_000_000)
     admin_key: str | None = Field(None, min_length=16, repr=False)
     cors_origins: list[str] = []
+    max_connections: int = Field(10_000, ge=1, le=1_000_000)
+    header_timeout_s: float = Field(10, gt=0, le=3_600)
+    body_timeout_s: float = Field(60, gt=0, le=3_600)
+    keep_alive_s: float = Field(75, gt=0, le=3_600)
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> ServerConfig:
         if bool(self.amqp_url) != bool(self.redis_url):
             raise ValueError("set amqp_url and redis_url together, or neither of them (embedded)")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("set tls_cert and tls_key together, or neither of them (plain HTTP)")
         return self
 
     @property

@@ -125,6 +125,16 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "draining": DoorError(
         503, _UNAVAILABLE, "This server is shutting down; try another one.", retry_after_s=2
     ),
+    # Of the HTTP server itself, before any route is looked for.
+    "bad_request": DoorError(400, _INVALID, "This is not a valid HTTP/1.1 request."),
+    "request_timeout": DoorError(
+        408, _INVALID, "The request did not arrive in time; send it again without pauses."
+    ),
+    "uri_too_long": DoorError(414, _INVALID, "The request's path and query are too long."),
+    "headers_too_large": DoorError(431, _INVALID, "The request has too many or too long headers."),
+    "too_many_connections": DoorError(
+        503, _UNAVAILABLE, "This server has too many open connections; try again.", retry_after_s=2
+    ),
 }
 
 TERMINAL_CODES: dict[str, str] = {

@@ -14,6 +14,14 @@ from schemas.errors import DOOR_ERRORS
 
 TIMEOUT_S = 30.0
 JSON = {"Content-Type": "application/json"}
+# Told by the HTTP server itself, before there is an operation.
+PROTOCOL_REFUSALS = (
+    "bad_request",
+    "request_timeout",
+    "uri_too_long",
+    "headers_too_large",
+    "too_many_connections",
+)
 
 
 @dataclass(frozen=True, slots=True)
