@@ -39,11 +39,12 @@ def fields(exchange: Exchange) -> dict[str, str]:
 
 def seconds(exchange: Exchange, name: str, most: float) -> float:
     """Return a duration from the query, clamped to 0 to `most`; 0 when it is not given."""
-    text = fields(exchange).get(name)
-    if text is None:
-        return 0.0
-    number = _number(text)
-    if number is None:
+    text = fields(exchange).get(name) or "0"
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
         raise RequestError("invalid_body", f"`{name}` must be seconds, 0 to {most:g}.", param=name)
     return min(max(number, 0.0), most)
 

@@ -103,7 +103,7 @@ def test_submit_exits_1_when_a_request_failed(url: str) -> None:
         (["submit", "-p", "hi"], "--prompt needs --model"),
         (["api"], "use penstock serve"),
         (["worker"], "use penstock serve"),
-        (["serve", "--host", "0.0.0.0"], "only loopback"),
+        (["serve", "--host", "0.0.0.0"], "Set PENSTOCK_ADMIN_KEY"),
         (["serve", "--config", "none.yaml"], "none.yaml: cannot be read"),
         (["serve", "--backend", "localhost:8000"], "is not an http"),
         (["serve", "--backend", "a=http://h", "--backend", "a=http://h"], "names 'a' twice"),
