@@ -29,6 +29,7 @@ class RealEngine:
         self.queue = AmqpQueue(amqp_url, namespace)
         self.store = self._redis.store
         self.upkeep = self._redis.upkeep
+        self.dead_letters = self._redis.dead_letters
         self.limits = self._redis.limits
         self.members = self._redis.members
 

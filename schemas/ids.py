@@ -7,6 +7,7 @@ import re
 import secrets
 
 PARTITIONS = 16
+ID_LENGTH = 38
 _REQUEST_ID = re.compile(r"req_0[0-9a-f][0-9a-f]{32}")
 _NOT_SLUG = re.compile(r"[^a-z0-9_-]")
 _SLUG_BYTES = 120

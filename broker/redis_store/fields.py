@@ -6,6 +6,7 @@ Short values keep the hash in Redis' compact form; the envelope and the result h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import msgpack
@@ -14,7 +15,7 @@ from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.priority import Priority
 from schemas.record import Record
-from schemas.result import decode_result
+from schemas.result import decode_head, decode_result
 
 
 def at_birth(envelope: Envelope) -> list[Any]:
@@ -26,6 +27,7 @@ def at_birth(envelope: Envelope) -> list[Any]:
         "priority": envelope.priority.value,
         "accepted_at": repr(envelope.accepted_at),
         "deadline": repr(envelope.deadline),
+        "body_hash": envelope.body_hash,
     }
     if envelope.not_before is not None:
         fields["not_before"] = repr(envelope.not_before)
@@ -35,6 +37,8 @@ def at_birth(envelope: Envelope) -> list[Any]:
         fields["held_by"] = envelope.held_by
     if envelope.on_disconnect != "cancel":
         fields["on_disconnect"] = envelope.on_disconnect
+    if envelope.redrive_of:
+        fields["redrive_of"] = envelope.redrive_of
     if envelope.metadata:
         fields["metadata"] = msgpack.packb(dict(envelope.metadata))
     return [part for pair in fields.items() for part in pair]
@@ -65,9 +69,18 @@ def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> R
         started_at=_instant(fields, b"started_at"),
         finished_at=_instant(fields, b"finished_at"),
         expires_at=_instant(fields, b"expires_at"),
+        body_hash=fields.get(b"body_hash"),
+        redrive_of=_text(fields, b"redrive_of"),
+        redriven_as=_text(fields, b"redriven_as"),
         metadata=_metadata(fields),
         result=decode_result(result) if result else None,
     )
+
+
+def listed_record(request_id: str, flat: Sequence[bytes], head: bytes) -> Record:
+    """Return the record for a list: with its result's first bytes only."""
+    record = record_of(request_id, flat, None)
+    return replace(record, result=decode_head(head)) if head else record
 
 
 def _text(fields: dict[bytes, bytes], name: bytes) -> str | None:

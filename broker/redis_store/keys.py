@@ -31,7 +31,15 @@ class Keys:
             tag + "wait:" + request_id,  # set: the processes to wake when it ends
             tag + "outbox",  # stream: ended requests
             tag + "dead:" + request_id,  # its envelope once it is a dead letter
+            tag + "counts",  # hash: how many requests of a tenant are open
+            tag + "joins",  # zset: what finds an open, held request by its body
+            tag + "dead",  # zset: the dead letters by accepted_at
         )
+
+    def of_birth(self, request_id: str, tenant: str) -> tuple[str, ...]:
+        """Return KEYS of the scripts that may make a record."""
+        tag = self.tag(request_id)
+        return (*self.of_request(request_id), self.list_of(tag, tenant))
 
     def record(self, request_id: str) -> str:
         """Return the key of the record alone."""
@@ -40,6 +48,34 @@ class Keys:
     def record_prefix(self, tag: str) -> str:
         """Return what stands before the id in the record keys of a partition."""
         return "{" + tag + "}:rec:"
+
+    def result_prefix(self, tag: str) -> str:
+        """Return what stands before the id in the result keys of a partition."""
+        return "{" + tag + "}:res:"
+
+    def dead_prefix(self, tag: str) -> str:
+        """Return what stands before the id in the keys of a partition's dead letters."""
+        return "{" + tag + "}:dead:"
+
+    def list_of(self, tag: str, tenant: str) -> str:
+        """Return the zset of a tenant's requests in a partition, by accepted_at."""
+        return "{" + tag + "}:of:" + tenant
+
+    def dead_letters(self, tag: str) -> str:
+        """Return the zset of a partition's dead letters, by accepted_at."""
+        return "{" + tag + "}:dead"
+
+    def counts(self, tag: str) -> str:
+        """Return the hash of open requests by tenant; it names every tenant there ever was."""
+        return "{" + tag + "}:counts"
+
+    def joins(self, tag: str) -> str:
+        """Return the zset that finds open, held requests by their body (scripts/record.lua)."""
+        return "{" + tag + "}:joins"
+
+    def pruned(self, tag: str) -> str:
+        """Return the key that exists while a partition's lists need no pruning."""
+        return "{" + tag + "}:pruned"
 
     def open(self, tag: str) -> str:
         """Return the zset of a partition's requests that are not terminal."""

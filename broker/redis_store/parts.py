@@ -8,10 +8,12 @@ import structlog
 
 from broker.lifecycle import Tasks
 from broker.redis_store.batch import Batcher
+from broker.redis_store.dead_letters import RedisDeadLetters
 from broker.redis_store.health import look_at
 from broker.redis_store.keys import Keys
 from broker.redis_store.limits import RedisLimits
 from broker.redis_store.members import RedisMembers
+from broker.redis_store.pruning import Pruning
 from broker.redis_store.records import RedisStore
 from broker.redis_store.routes import Routes
 from broker.redis_store.upkeep import RedisUpkeep
@@ -22,7 +24,7 @@ _log = structlog.get_logger("penstock.redis")
 
 
 class RedisParts:
-    """Store, upkeep, limits and members of one process on one Redis or Redis Cluster."""
+    """All of one process on one Redis or Redis Cluster but its queue."""
 
     def __init__(
         self, url: str, owner: str, *, namespace: str = "penstock", retention_s: float = 86_400
@@ -34,7 +36,9 @@ class RedisParts:
         self._tasks = Tasks("redis")
         self._warnings: list[str] = []
         self.store = store = RedisStore(batcher, keys, owner, retention_s, waits)
-        self.upkeep = RedisUpkeep(batcher, keys, owner, store)
+        pruning = Pruning(batcher, keys, retention_s)
+        self.upkeep = RedisUpkeep(batcher, keys, owner, store, pruning)
+        self.dead_letters = RedisDeadLetters(batcher, keys, store)
         self.limits = RedisLimits(batcher, keys, owner, waits)
         self.members = RedisMembers(batcher, keys, owner)
 

@@ -9,16 +9,18 @@ from contextlib import suppress
 from typing import Any
 
 from broker.claims import Claim, Done, Early, Finish, Late, Run, Running
-from broker.ports import Reservation
+from broker.ports import Reservation, Selection
 from broker.redis_store.batch import Batcher
 from broker.redis_store.fields import at_birth, record_of
 from broker.redis_store.keys import Keys
+from broker.redis_store.lists import Lists
 from broker.redis_store.scripts import script
 from broker.redis_store.waits import Waits
 from broker.scheduling.claiming import forgotten_from
 from schemas.codec import encode
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES, StoreUnavailable
+from schemas.ids import ID_LENGTH, partition_of_seed
 from schemas.lifecycle import Status
 from schemas.record import Record
 from schemas.result import Result, decode_result, encode_result
@@ -38,18 +40,18 @@ class RedisStore:
         self._owner = owner
         self._retention_s = retention_s
         self._waits = waits
+        self._lists = Lists(batcher, keys)
 
     async def create(self, envelope: Envelope) -> bool:
-        args = (encode(envelope), envelope.generation, *at_birth(envelope))
-        return bool(await self.run("create", envelope.id, *args))
+        return bool(await self._bear("create", envelope, encode(envelope), envelope.generation))
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         await self.run("mark_published", request_id, generation)
 
     async def take_back(self, envelope: Envelope) -> bool:
         result = _ended(Status.FAILED, "not_accepted")
-        args = (*self.closing(result), envelope.generation, *at_birth(envelope))
-        return bool(await self.run("take_back", envelope.id, *args))
+        args = (*self.closing(result), envelope.generation)
+        return bool(await self._bear("take_back", envelope, *args))
 
     async def get(self, request_id: str) -> Record | None:
         return _record(request_id, await self.run("read", request_id))
@@ -69,6 +71,18 @@ class RedisStore:
                 if ended is not None:
                     return ended
         return await self.get(request_id)
+
+    async def select(
+        self, selection: Selection, after: str | None, limit: int
+    ) -> list[Record] | None:
+        return await self._lists.requests(selection, after, limit)
+
+    async def open_count(self, tenant: str) -> int:
+        asked = [
+            self._batcher.submit(tag, "HGET", self._keys.counts(tag), tenant)
+            for tag in self._keys.partitions
+        ]
+        return sum(int(count or 0) for count in await asyncio.gather(*asked))
 
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
         asked = [
@@ -123,16 +137,28 @@ class RedisStore:
         ]
         verdict, *rest = await self.run("finish", envelope.id, *args)
         if verdict == b"missing":
-            verdict, *rest = await self.run("finish", envelope.id, *args, *at_birth(envelope))
+            verdict, *rest = await self._bear("finish", envelope, *args)
         if verdict == b"won":
             return Finish(won=True, result=result)
         stored = rest[0]
         return Finish(won=False, result=decode_result(stored) if stored else None)
 
-    async def cancel(self, request_id: str) -> Record | None:
-        result = _ended(Status.CANCELLED, "cancelled")
-        answer = await self.run("cancel", request_id, *self.closing(result))
-        return _record(request_id, answer)
+    async def join(self, tenant: str, body_hash: bytes, holder: str) -> Record | None:
+        tag = self._keys.partitions[partition_of_seed(body_hash)]
+        first = tenant.encode() + b"\0" + body_hash
+        find = ("ZREVRANGEBYLEX", self._keys.joins(tag), b"(" + first + b"\xff", b"[" + first)
+        while found := await self._batcher.submit(tag, *find, "LIMIT", 0, 1):
+            # What ends in between is no longer found.
+            if record := await self.hold(found[0][-ID_LENGTH:].decode(), holder):
+                return record
+        return None
+
+    async def hold(self, request_id: str, holder: str) -> Record | None:
+        return _record(request_id, await self.run("hand_over", request_id, holder))
+
+    async def cancel(self, request_id: str, holder: str | None = None) -> Record | None:
+        args = (*self.closing(_ended(Status.CANCELLED, "cancelled")), holder or "")
+        return _record(request_id, await self.run("cancel", request_id, *args))
 
     def on_ended(self, tell: Callable[[str], None]) -> None:
         self._waits.on_ended(tell)
@@ -150,6 +176,12 @@ class RedisStore:
             repr(result.finished_at),
             encode_result(result),
         )
+
+    async def _bear(self, name: str, envelope: Envelope, *args: Any) -> Any:
+        """Run a script that makes the record where it is missing."""
+        keys = self._keys.of_birth(envelope.id, envelope.tenant)
+        command = script(name, keys, envelope.id, *args, *at_birth(envelope))
+        return await self._batcher.submit(self._keys.tag(envelope.id), *command)
 
     def _send(self, name: str, request_id: str, *args: Any) -> asyncio.Future[Any]:
         command = script(name, self._keys.of_request(request_id), request_id, *args)
@@ -171,7 +203,7 @@ class RedisStore:
         ]
         answer = await self.run("claim", envelope.id, *args)
         if answer[0] == b"missing":
-            answer = await self.run("claim", envelope.id, *args, *at_birth(envelope))
+            answer = await self._bear("claim", envelope, *args)
         return _claim_of(answer)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
-
-import msgpack
 
 from broker.ports import DeadLetter, OutboxEntry, Reservation
 from broker.redis_store.batch import Batcher
+from broker.redis_store.dead_letters import filed
 from broker.redis_store.fields import record_of
 from broker.redis_store.keys import Keys
+from broker.redis_store.pruning import Pruning
 from broker.redis_store.records import RedisStore
 from broker.redis_store.scripts import script
 from schemas.codec import decode
@@ -21,17 +20,19 @@ from schemas.result import Result
 
 LEASE_S = 10.0
 _LETTERS_KEPT = 1_000
-_LETTER_BYTES = 64 * 1024
 
 
 class RedisUpkeep:
     """The keeper's view of the records in Redis."""
 
-    def __init__(self, batcher: Batcher, keys: Keys, owner: str, store: RedisStore) -> None:
+    def __init__(
+        self, batcher: Batcher, keys: Keys, owner: str, store: RedisStore, pruning: Pruning
+    ) -> None:
         self._batcher = batcher
         self._keys = keys
         self._owner = owner
         self._store = store
+        self._pruning = pruning
 
     async def hold(self, partition: int) -> bool:
         tag = self._keys.partitions[partition]
@@ -57,7 +58,8 @@ class RedisUpkeep:
         return bool(await self._store.run("release", request_id, dead_owner))
 
     async def end(self, record: Record, result: Result) -> bool:
-        seen = (record.status.value, record.owner or "", record.attempt)
+        status, owner, holder = record.status.value, record.owner or "", record.held_by or ""
+        seen = (status, owner, record.attempt, holder)
         return bool(await self._store.run("end", record.id, *self._store.closing(result), *seen))
 
     async def outbox(self, partition: int, limit: int) -> list[tuple[str, OutboxEntry]]:
@@ -72,20 +74,13 @@ class RedisUpkeep:
         await self._run(tag, "outbox_done", self._keys.outbox(tag), cursor, after)
 
     async def file_dead_letter(self, letter: DeadLetter) -> None:
-        filed = msgpack.packb(
-            {
-                "filed_at": time.time(),
-                "reason": letter.reason,
-                "bytes": len(letter.body),
-                "body": letter.body[:_LETTER_BYTES],
-            }
-        )
         tag, letters = self._keys.foreign, self._keys.foreign_letters()
-        await self._batcher.submit(tag, "LPUSH", letters, filed)
+        await self._batcher.submit(tag, "LPUSH", letters, filed(letter))
         await self._batcher.submit(tag, "LTRIM", letters, 0, _LETTERS_KEPT - 1)
 
     async def sweep(self) -> None:
-        """Do nothing: every key that may go has a time to live."""
+        """Prune the lists: every other key that may go has a time to live."""
+        await self._pruning.prune()
 
     async def _run(self, tag: str, name: str, keys: Any, *args: Any) -> Any:
         return await self._batcher.submit(tag, *script(name, keys, *args))

@@ -17,7 +17,7 @@ import pytest
 
 from broker.embedded import parking, work_queue
 from broker.embedded.engine import EmbeddedEngine
-from broker.ports import Limits, Members, Queue, Store, Upkeep
+from broker.ports import DeadLetters, Limits, Members, Queue, Store, Upkeep
 from broker.real import RealEngine
 from broker.redis_store.parts import RedisParts
 from tests.integration.amqp import remove
@@ -32,6 +32,8 @@ class Process(Protocol):
     def store(self) -> Store: ...
     @property
     def upkeep(self) -> Upkeep: ...
+    @property
+    def dead_letters(self) -> DeadLetters: ...
     @property
     def limits(self) -> Limits: ...
     @property
@@ -97,6 +99,7 @@ class _RedisProcess:
     owner: str
     store: Store
     upkeep: Upkeep
+    dead_letters: DeadLetters
     limits: Limits
     members: Members
 
@@ -118,7 +121,14 @@ class RedisStage:
         parts = RedisParts(self._url, owner, namespace=self._namespace, retention_s=retention_s)
         await parts.start()
         try:
-            yield _RedisProcess(owner, parts.store, parts.upkeep, parts.limits, parts.members)
+            yield _RedisProcess(
+                owner,
+                parts.store,
+                parts.upkeep,
+                parts.dead_letters,
+                parts.limits,
+                parts.members,
+            )
         finally:
             await parts.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from broker.claims import Done
@@ -20,6 +21,7 @@ async def test_a_new_record_says_what_its_envelope_says(engine: Process) -> None
         not_before=1_000.5,
         held_by="api:7",
         on_disconnect="finish",
+        redrive_of=new_request_id(),
         metadata={"job": "nightly", "ü": "ß"},
     )
     assert await engine.store.create(envelope)
@@ -38,6 +40,18 @@ async def test_a_taken_id_is_refused_and_keeps_what_it_held(engine: Process) -> 
     first = await accepted(engine, tenant="first")
     assert not await engine.store.create(replace(first, tenant="second", body=b"{}"))
     assert (await record_of(engine, first)).tenant == "first"
+
+
+async def test_of_two_creates_at_once_one_makes_the_record(engine: Process) -> None:
+    """As two calls with one idempotency key do: the body hash tells them apart."""
+    for _ in range(10):
+        first = make_envelope(body_hash=b"1" * 32)
+        second = replace(first, body_hash=b"2" * 32)
+        made = await asyncio.gather(engine.store.create(first), engine.store.create(second))
+        assert sorted(made) == [False, True]
+        expected = first.body_hash if made[0] else second.body_hash
+        assert (await record_of(engine, first)).body_hash == expected
+    assert await engine.store.open_count("default") == 10
 
 
 async def test_a_record_has_its_envelope_until_its_message_is_confirmed(

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from broker.claims import Run
-from broker.ports import DeadLetter
 from schemas.ids import new_request_id, partition_of
 from schemas.lifecycle import Status
 from tests.conformance.stages import Process, two_processes
@@ -116,8 +115,13 @@ async def test_it_ends_nothing_that_has_moved_since(engine: Process) -> None:
     assert await engine.upkeep.end(runs, result)
 
 
-async def test_foreign_messages_can_be_filed(engine: Process) -> None:
-    await engine.upkeep.file_dead_letter(DeadLetter(None, "rejected", b"\x00 not ours"))
+async def test_it_ends_nothing_that_another_process_holds_since(engine: Process) -> None:
+    envelope = await accepted(engine, held_by="dead:1")
+    seen = await record_of(engine, envelope)
+    assert await engine.store.hold(envelope.id, "api:2")
+    assert not await engine.upkeep.end(seen, make_result(Status.CANCELLED))
+    assert (await record_of(engine, envelope)).status is Status.QUEUED
+    assert await engine.upkeep.end(await record_of(engine, envelope), make_result(Status.EXPIRED))
 
 
 @two_processes

@@ -201,6 +201,8 @@ class StoreAndModel(RuleBasedStateMachine):
 
     @invariant()
     def every_record_is_as_modelled(self) -> None:
+        open_now = sum(not known.ended for known in self.model.values())
+        assert self.run(self.engine.store.open_count("default")) == open_now
         for request, known in self.model.items():
             record = self.run(self.engine.store.get(request))
             assert record is not None, "a request was lost"

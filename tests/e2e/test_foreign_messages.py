@@ -17,8 +17,9 @@ import redis
 
 from broker.redis_store.keys import Keys
 from broker.topology import Topology
-from schemas.codec import VERSION, encode
+from schemas.codec import VERSION, decode, encode
 from schemas.priority import Priority
+from tests.contract.golden import GOLDEN, golden_envelope
 from tests.e2e.door import Door, open_door
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.stack import Setup
@@ -120,6 +121,22 @@ def test_a_flood_of_foreign_messages_passes(door: Door) -> None:
     time.sleep(1)
     # A letter is added, then the oldest is dropped: a few may be in between.
     assert _filed(door) <= 1_010
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_an_envelope_of_the_version_before_is_served(door: Door, name: str) -> None:
+    """It may have waited in RabbitMQ since before the upgrade."""
+    filed, envelope = _filed(door), decode(golden_envelope(name))
+    asyncio.run(_publish(door, [golden_envelope(name)]))
+    until = time.monotonic() + 20
+    while door.ask("GET", f"/v1/requests/{envelope.id}").status == 404:
+        assert time.monotonic() < until, door.stack.logs()
+        time.sleep(0.05)
+    told = door.ended(envelope.id)
+    assert told["status"] == "completed", told
+    assert told["metadata"] == dict(envelope.metadata)
+    assert len(door.calls_of(envelope.id)) == 1
+    assert _filed(door) == filed
 
 
 async def _publish(

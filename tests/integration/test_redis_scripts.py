@@ -52,12 +52,14 @@ def test_all_keys_of_a_script_share_a_slot() -> None:
     request_id = new_request_id()
     tag = keys.tag(request_id)
     families = [
-        keys.of_request(request_id),
+        keys.of_birth(request_id, "acme"),
+        (keys.list_of(tag, "acme"), keys.record_prefix(tag), keys.result_prefix(tag)),
+        (keys.dead_letters(tag), keys.dead_prefix(tag), keys.counts(tag), keys.joins(tag)),
         (keys.record(request_id), keys.open(tag), keys.lease(tag), *keys.outbox(tag)),
         keys.of_backend("gpu-a"),
         keys.of_members(),
     ]
-    tags = [tag, tag, keys.limits, keys.members]
+    tags = [tag, tag, tag, tag, keys.limits, keys.members]
     for family, expected in zip(families, tags, strict=True):
         assert {key_slot(key.encode()) for key in family} == {key_slot(expected.encode())}
 
@@ -273,7 +275,8 @@ async def test_the_commit_wins_when_the_table_says_so(redis_url: str, found: Sta
             envelope = make_envelope()
             if found:
                 await parts.store.create(envelope)
-                await put(parts, envelope.id, {"status": found.value, "attempt": known})
+                ends = {"attempt": known, "expires_at": time.time() + 60}
+                await put(parts, envelope.id, {"status": found.value, **ends})
             answer = await parts.store.finish(envelope, a_result(Status(result)), attempt)
             wins = commit_wins(found, known, Status(result), attempt)
             assert answer.won is wins, (found, known, result, attempt)

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.ids import PARTITIONS, is_request_id, new_request_id, partition_of, slug
+from schemas.ids import (
+    ID_LENGTH,
+    PARTITIONS,
+    is_request_id,
+    new_request_id,
+    partition_of,
+    partition_of_seed,
+    slug,
+)
 
 
 def test_new_ids_are_distinct_and_reach_every_partition() -> None:
@@ -16,6 +24,19 @@ def test_new_ids_are_distinct_and_reach_every_partition() -> None:
     assert len(ids) == 2_000
     assert all(map(is_request_id, ids))
     assert {partition_of(request_id) for request_id in ids} == set(range(PARTITIONS))
+
+
+@given(st.binary())
+def test_ids_of_one_seed_are_distinct_and_share_its_partition(seed: bytes) -> None:
+    one, other = new_request_id(seed), new_request_id(seed)
+    assert one != other
+    assert is_request_id(one)
+    assert len(one) == ID_LENGTH
+    assert partition_of(one) == partition_of(other) == partition_of_seed(seed)
+
+
+def test_seeds_reach_every_partition() -> None:
+    assert {partition_of_seed(bytes([n])) for n in range(256)} == set(range(PARTITIONS))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 -- include checks
+-- include birth
 -- PROTOCOL 3, the claim's table: broker/scheduling/claiming.py in one atomic step.
 -- ARGV: 2 generation, 3 deadline, 4 not_before or 0, 5 owner, 6 backend, 7 slot,
 -- 8 dead owner to take over from or '', 9 when a missing record may be a forgotten one,
@@ -17,7 +18,8 @@ if not found[1] then
   if #ARGV < 10 then
     return {'missing'}
   end
-  redis.call('HSET', KEYS[1], 'status', 'queued', 'published', '1', unpack(ARGV, 10))
+  birth(10)
+  redis.call('HSET', KEYS[1], 'published', '1')
   check_waiting(time)
   found = {'queued', ARGV[2], false, false, false, false, ARGV[3], ARGV[4], '1'}
 end

@@ -4,12 +4,11 @@
 local INLINE_BYTES = 65536
 local DEAD_LETTER_S = 604800
 
-local function wake(runner)
+local function wake(runner, holder)
   local owners = redis.call('SMEMBERS', KEYS[5])
   if runner then
     owners[#owners + 1] = runner
   end
-  local holder = redis.call('HGET', KEYS[1], 'held_by')
   if holder then
     owners[#owners + 1] = holder
   end
@@ -32,17 +31,33 @@ local function wake(runner)
   redis.call('DEL', KEYS[5])
 end
 
+-- It is no longer open: neither counted nor joinable. A record without a body hash was made by an
+-- older version, which did not count it.
+local function leave(tenant, body_hash, accepted_at, holder)
+  if not body_hash then
+    return
+  end
+  redis.call('HINCRBY', KEYS[8], tenant, -1)
+  if holder then
+    redis.call('ZREM', KEYS[9], joined(tenant, body_hash, accepted_at))
+  end
+end
+
 -- `how` may hold: backend and slot for the outbox, silent (no outbox entry), code, dead_letter,
 -- runner (the process that must drop its call).
 local function close(how)
   local time, retention = now(), tonumber(ARGV[3])
-  local deadline = tonumber(redis.call('HGET', KEYS[1], 'deadline'))
+  local found = redis.call('HMGET', KEYS[1],
+    'deadline', 'held_by', 'tenant', 'accepted_at', 'body_hash')
   -- The record outlives its result: until the deadline a late copy could still run.
-  local keep = math.max(retention, deadline - time)
+  local keep, result_kept = math.max(retention, tonumber(found[1]) - time), retention
   if how.dead_letter then
     keep = math.max(keep, DEAD_LETTER_S)
+    result_kept = keep
     redis.call('SET', KEYS[7], how.dead_letter, 'PX', milliseconds(keep))
+    redis.call('ZADD', KEYS[10], found[4], ARGV[1])
   end
+  leave(found[3], found[5], found[4], found[2])
   redis.call('HSET', KEYS[1], 'status', ARGV[4], 'finished_at', ARGV[5],
     'expires_at', instant(time + retention))
   if how.code then
@@ -50,12 +65,12 @@ local function close(how)
   end
   redis.call('HDEL', KEYS[1], 'owner', 'backend', 'slot')
   redis.call('PEXPIRE', KEYS[1], milliseconds(keep))
-  redis.call('SET', KEYS[4], ARGV[6], 'PX', milliseconds(retention))
+  redis.call('SET', KEYS[4], ARGV[6], 'PX', milliseconds(result_kept))
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('DEL', KEYS[3])
   if not how.silent then
     redis.call('XADD', KEYS[6], '*', 'id', ARGV[1], 'status', ARGV[4],
       'backend', how.backend or '', 'slot', how.slot or '')
   end
-  wake(how.runner)
+  wake(how.runner, found[2])
 end

@@ -1,18 +1,21 @@
 -- include close
+-- include birth
 -- PROTOCOL 4, the one commit point: broker/scheduling/committing.py in one atomic step.
 -- ARGV as close, then: 7 attempt, 8 backend, 9 slot, 10 envelope of a dead letter or '',
 -- 11.. fields at birth, sent only after `missing`.
-local found = redis.call('HMGET', KEYS[1], 'status', 'attempt')
+local found = redis.call('HMGET', KEYS[1], 'status', 'attempt', 'expires_at')
 local status, known, attempt = found[1], tonumber(found[2] or 0), tonumber(ARGV[7])
 if not status then
   if #ARGV < 11 then
     return {'missing'}
   end
-  redis.call('HSET', KEYS[1], 'published', '1', unpack(ARGV, 11))
+  birth(11)
 elseif TERMINAL[status] then
   local stored = redis.call('GET', KEYS[4])
-  -- The same bytes are the same commit: its first answer was lost.
-  return {stored == ARGV[6] and 'won' or 'lost', stored}
+  if stored == ARGV[6] then
+    return {'won'} -- the same bytes are the same commit: its first answer was lost
+  end
+  return {'lost', now() < tonumber(found[3]) and stored}
 elseif known > attempt
     or (ARGV[4] == 'failed' and known ~= attempt and status ~= 'queued') then
   return {'lost', false}

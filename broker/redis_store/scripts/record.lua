@@ -1,5 +1,6 @@
 -- Part of every script about one request. KEYS: 1 record, 2 open set, 3 envelope, 4 result,
--- 5 waiting processes, 6 outbox, 7 dead letter. ARGV[1] is the request id.
+-- 5 waiting processes, 6 outbox, 7 dead letter, 8 counts, 9 joins, 10 dead letters; of a birth also
+-- 11 the tenant's list. ARGV[1] is the request id.
 local TERMINAL = {completed = true, failed = true, cancelled = true, expired = true}
 
 local function now()
@@ -9,6 +10,11 @@ end
 
 local function instant(at)
   return string.format('%.6f', at)
+end
+
+-- The entry under which a held request is found by its body: the newest of equal bodies is last.
+local function joined(tenant, body_hash, accepted_at)
+  return tenant .. '\0' .. body_hash .. string.format('%020.6f', tonumber(accepted_at)) .. ARGV[1]
 end
 
 local function milliseconds(duration)

@@ -1,10 +1,11 @@
 -- include close
 -- include vacant
+-- include birth
 -- PROTOCOL 1: queued -> failed (not_accepted), while no worker ever had it. ARGV as close, then:
 -- 7 generation, 8.. fields at birth. Answers 0 if a worker has or had it, else 1.
 if vacant(ARGV[7]) then
   -- A create still on its way must find it refused.
-  redis.call('HSET', KEYS[1], 'status', 'queued', unpack(ARGV, 8))
+  birth(8)
 end
 local found = redis.call('HMGET', KEYS[1], 'status', 'attempt', 'code', 'generation')
 if found[3] == 'not_accepted' then

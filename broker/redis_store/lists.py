@@ -1,0 +1,167 @@
+"""Lists of requests, merged over the partitions: pages by (accepted_at, id)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from broker.ports import Selection
+from broker.redis_store.batch import Batcher
+from broker.redis_store.fields import listed_record
+from broker.redis_store.keys import Keys
+from broker.redis_store.scripts import script
+from schemas.ids import is_request_id
+from schemas.record import Record
+from schemas.result import HEAD_BYTES
+
+_MOST = 500  # entries that one script looks at
+
+Place = tuple[bytes | str, bytes | str]
+# No id sorts before the first of these or behind the second.
+_FIRST_ID, _LAST_ID = "", "~"
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One zset to draw from; `dead` if it names dead letters."""
+
+    tag: str
+    key: str
+    dead: bool
+
+
+class Lists:
+    """The lists of all requests and of the dead letters."""
+
+    def __init__(self, batcher: Batcher, keys: Keys) -> None:
+        self._batcher = batcher
+        self._keys = keys
+
+    async def requests(
+        self, selection: Selection, after: str | None, limit: int
+    ) -> list[Record] | None:
+        """Return a page of requests; None if `after` is none of the selection's tenant."""
+        sources = [
+            _Source(tag, self._keys.list_of(tag, tenant), dead=False)
+            for tag in self._keys.partitions
+            for tenant in await self._tenants(tag, selection.tenant)
+        ]
+        return await self._select(sources, selection, after, limit)
+
+    async def dead_letters(
+        self, selection: Selection, after: str | None, limit: int
+    ) -> list[Record] | None:
+        """Return a page of dead letters."""
+        sources = [
+            _Source(tag, self._keys.dead_letters(tag), dead=True) for tag in self._keys.partitions
+        ]
+        return await self._select(sources, selection, after, limit)
+
+    async def _tenants(self, tag: str, tenant: str | None) -> list[str]:
+        if tenant is not None:
+            return [tenant]
+        known = await self._batcher.submit(tag, "HKEYS", self._keys.counts(tag))
+        return [each.decode() for each in known]
+
+    async def _select(
+        self, sources: list[_Source], selection: Selection, after: str | None, limit: int
+    ) -> list[Record] | None:
+        start: Place | None = _outermost(selection)
+        if after is not None:
+            start = await self._place_of(after, selection.tenant)
+        if start is None:
+            return None
+        most = 2 * limit // (len(sources) or 1) + 4
+        streams = [_Stream(self, source, selection, start, most) for source in sources]
+        return await _merged(streams, selection, limit)
+
+    async def _place_of(self, request_id: str, tenant: str | None) -> Place | None:
+        if not is_request_id(request_id):
+            return None
+        key = self._keys.record(request_id)
+        asked = self._batcher.submit(
+            self._keys.tag(request_id), "HMGET", key, "accepted_at", "tenant"
+        )
+        accepted_at, owner = await asked
+        if accepted_at is None or tenant not in (None, owner.decode()):
+            return None
+        return accepted_at, request_id
+
+    async def scan(
+        self, source: _Source, selection: Selection, place: Place, most: int
+    ) -> tuple[list[Record], Place | None]:
+        """Return what one step finds, and where it stopped: None at the end of the list."""
+        newest = selection.newest_first
+        end = selection.created_after if newest else selection.created_before
+        args = (
+            self._keys.record_prefix(source.tag),
+            self._keys.result_prefix(source.tag),
+            self._keys.dead_prefix(source.tag) if source.dead else "",
+            "newest" if newest else "oldest",
+            *place,
+            repr(end if end is not None else float("-inf" if newest else "inf")),
+            most,
+            _MOST,
+            HEAD_BYTES,
+            selection.tenant or "",
+            selection.model or "",
+            selection.priority.value if selection.priority else "",
+            *(status.value for status in selection.statuses),
+        )
+        command = script("scan", [source.key], *args)
+        matches, stopped = await self._batcher.submit(source.tag, *command)
+        records = [listed_record(each.decode(), flat, head) for each, flat, head in matches]
+        return records, tuple(stopped) if stopped else None
+
+
+class _Stream:
+    """The matches of one source, in order."""
+
+    def __init__(
+        self, lists: Lists, source: _Source, selection: Selection, start: Place, most: int
+    ) -> None:
+        self._lists = lists
+        self._source = source
+        self._selection = selection
+        self._most = most
+        self._place: Place | None = start
+        self.found: deque[Record] = deque()
+
+    @property
+    def hungry(self) -> bool:
+        """Whether its next match is not known yet."""
+        return not self.found and self._place is not None
+
+    async def fill(self) -> None:
+        """Look on by one step."""
+        if self._place is not None:
+            step = self._lists.scan(self._source, self._selection, self._place, self._most)
+            found, self._place = await step
+            self.found.extend(found)
+
+
+async def _merged(streams: list[_Stream], selection: Selection, limit: int) -> list[Record]:
+    choose = max if selection.newest_first else min
+    merged: list[Record] = []
+    while len(merged) < limit:
+        if hungry := [stream for stream in streams if stream.hungry]:
+            await asyncio.gather(*(stream.fill() for stream in hungry))
+        elif full := [stream for stream in streams if stream.found]:
+            merged.append(choose(full, key=_head_place).found.popleft())
+        else:
+            break
+    return merged
+
+
+def _head_place(stream: _Stream) -> tuple[float, str]:
+    return stream.found[0].accepted_at, stream.found[0].id
+
+
+def _outermost(selection: Selection) -> Place:
+    """Return the place before the first that the selection's instants allow."""
+    if selection.newest_first:
+        before = selection.created_before
+        return ("inf", _LAST_ID) if before is None else (repr(before), _FIRST_ID)
+    after = selection.created_after
+    return ("-inf", _FIRST_ID) if after is None else (repr(after), _LAST_ID)
