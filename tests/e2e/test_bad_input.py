@@ -275,7 +275,7 @@ def test_a_wait_is_clamped(door: Door, wait: str) -> None:
 
 def test_many_query_fields_do_not_break_a_read(door: Door) -> None:
     request_id = door.submit("echo")
-    query = "&".join(f"f{n}=1" for n in range(5_000))
+    query = "&".join(f"f{n}=1" for n in range(1_500))
     told = door.ask("GET", f"/v1/requests/{request_id}?{query}")
     assert told.status in (200, 400), told
 
