@@ -1,0 +1,50 @@
+"""Channels for questions that may fail: a refusal or a time-out closes only the one it met."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.abc import AbstractChannel
+from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
+
+from broker.amqp.session import Session, close_channel, translated
+
+REFUSALS = (
+    ChannelAccessRefused,
+    ChannelLockedResource,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+)
+QUESTION_S = 3.0
+
+T = TypeVar("T")
+
+
+class Prober:
+    """Asks on one channel after the other."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._channel: AbstractChannel | None = None
+
+    async def ask(self, question: Callable[[AbstractChannel], Awaitable[T]]) -> T:
+        """Return the answer.
+
+        Raises one of REFUSALS, or QueueUnavailable when there is none in time. A question passes
+        `timeout=QUESTION_S` on, so that the client closes the channel with it.
+        """
+        if self._channel is None or self._channel.is_closed:
+            self._channel = await self._session.open_channel(confirms=True)
+        try:
+            with translated("RabbitMQ does not answer", but=REFUSALS):
+                return await question(self._channel)
+        except BaseException:
+            self._channel = None
+            raise
+
+    async def close(self) -> None:
+        """Close the channel in use."""
+        if self._channel is not None:
+            await close_channel(self._channel)
