@@ -27,13 +27,13 @@ def judge(living: Sequence[LivingProcess], wanted: Collection[str]) -> list[Find
         examined.note("processes", "none lives on this Redis and namespace", "not started yet?")
         return examined.findings
     idle = sorted(set(wanted).difference(*(each.models for each in living)))
-    said = ", ".join(f"{count} {role}" for role, count in sorted(roles.items()))
+    said = ", ".join(f"{role} {count}" for role, count in sorted(roles.items()))
     if idle:
         examined.warn(
             "processes",
-            f"{said}; no live worker serves {', '.join(idle)}: requests for it wait",
+            f"alive: {said}; no live worker serves {', '.join(idle)}: requests for it wait",
             "start a worker, and see that the model's backends answer",
         )
     else:
-        examined.ok("processes", f"{said} alive")
+        examined.ok("processes", f"alive: {said}")
     return examined.findings

@@ -95,7 +95,7 @@ def _models(examined: Examined, answer: Fetched, wanted: Collection[str]) -> Non
             "start a worker, and see that the model's backends answer",
         )
     else:
-        examined.ok("models", f"{len(served)}, each with a live worker")
+        examined.ok("models", f"{len(served)} served, each by a live worker")
 
 
 def _slots(model: dict[str, Any]) -> int:

@@ -26,7 +26,9 @@ def judge(
     examined = Examined(PART)
     _nodes(examined, nodes)
     _alarms(examined, nodes)
-    _policies(examined, queues, namespace)
+    ours = [each for each in queues if str(each.get("name", "")).startswith(f"{namespace}.")]
+    _majorities(examined, ours)
+    _policies(examined, ours)
     _clock(examined, date, now)
     return examined.findings
 
@@ -65,8 +67,23 @@ def _mib(node: Json, name: str) -> str:
     return f"{value / _MIB:,.0f}" if isinstance(value, int | float) else "?"
 
 
-def _policies(examined: Examined, queues: list[Json], namespace: str) -> None:
-    ours = [each for each in queues if str(each.get("name", "")).startswith(f"{namespace}.")]
+def _majorities(examined: Examined, ours: list[Json]) -> None:
+    lost = [
+        str(queue["name"])
+        for queue in ours
+        if 2 * len(queue.get("online", [0])) <= len(queue.get("members", [0]))
+    ]
+    if lost:
+        examined.fail(
+            "majorities",
+            f"most members are away of {', '.join(lost)}: nothing goes in or out",
+            "bring the missing RabbitMQ nodes back",
+        )
+    else:
+        examined.ok("majorities", f"each of {len(ours)} queues has one")
+
+
+def _policies(examined: Examined, ours: list[Json]) -> None:
     harmed = False
     for queue in ours:
         policy = queue.get("effective_policy_definition") or {}

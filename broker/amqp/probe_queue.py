@@ -11,7 +11,6 @@ from aiormq.abc import AbstractChannel
 from aiormq.exceptions import DeliveryError, PublishError
 
 from broker.amqp.probing import QUESTION_S, REFUSALS, Prober
-from broker.amqp.session import Session
 from broker.findings import Examined
 from broker.topology import Topology
 from schemas.errors import QueueUnavailable
@@ -79,10 +78,8 @@ class _Probe:
             raise QueueUnavailable("the confirmed message was not in its queue")
 
 
-async def try_rights(
-    examined: Examined, session: Session, prober: Prober, topology: Topology, user: str
-) -> bool:
-    """Say whether a message goes all the way; return False when RabbitMQ takes none at all."""
+async def try_rights(examined: Examined, prober: Prober, topology: Topology, user: str) -> bool:
+    """Say whether a message goes all the way; return False when more questions would be vain."""
     probe = _Probe(topology, work_exists=await _exists(prober, topology.work.name))
     try:
         for right, step in probe.steps():
@@ -90,12 +87,12 @@ async def try_rights(
                 await prober.ask(step)
             except REFUSALS as error:
                 examined.fail("permissions", *_refused(user, right, topology, error))
-                return True
+                return False
             except (DeliveryError, PublishError) as error:
                 examined.fail("messages", f"it rejects one: {error}", "look at RabbitMQ's log")
                 return True
     except QueueUnavailable as error:
-        examined.fail("messages", *await _silent(session, error))
+        examined.fail("messages", *await _silent(prober, error))
         return False
     finally:
         await probe.remove(prober)
@@ -122,8 +119,8 @@ def _refused(user: str, right: str, topology: Topology, error: Exception) -> tup
     )
 
 
-async def _silent(session: Session, error: QueueUnavailable) -> tuple[str, str]:
-    if await session.blocked():
+async def _silent(prober: Prober, error: QueueUnavailable) -> tuple[str, str]:
+    if await prober.blocked():
         return (
             "a memory or disk alarm: RabbitMQ takes no messages",
             "`rabbitmq-diagnostics alarms` names it; free memory or disk, or raise the limit",

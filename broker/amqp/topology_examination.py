@@ -18,6 +18,7 @@ from schemas.priority import PRIORITIES
 
 # Each queue that does not answer costs QUESTION_S.
 MOST_SILENT = 3
+_OPEN = "`rabbitmqctl list_permissions` shows what our user may; it needs all three rights"
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ async def _exchanges(examined: Examined, prober: Prober, exchanges: list[Exchang
         except ChannelPreconditionFailed as error:
             examined.fail("drift", difference(str(error), exchange.name), WAY_OUT)
         except REFUSALS as error:
-            examined.fail("permissions", f"{exchange.name}: {error}", "see above")
+            examined.fail("permissions", f"{exchange.name}: {error}", _OPEN)
     missing = len(exchanges) - found
     examined.ok("exchanges", f"{found} as declared" + (_made_later(missing) if missing else ""))
 
@@ -67,11 +68,14 @@ async def _exchanges(examined: Examined, prober: Prober, exchanges: list[Exchang
 async def _look_at(examined: Examined, prober: Prober, queue: QueueSpec, seen: _Seen) -> None:
     try:
         waiting, consumers = await prober.ask(partial(_passive_queue, queue))
+        if not waiting and not consumers:
+            # A queue without a leader says the same.
+            await prober.ask(partial(_take_nothing, queue))
     except ChannelNotFoundEntity:
         seen.missing += 1
         return
     except REFUSALS as error:
-        examined.fail("queues", f"{queue.name}: {error}", WAY_OUT)
+        examined.fail("permissions", f"{queue.name}: {error}", _OPEN)
         return
     except QueueUnavailable:
         seen.silent.append(queue.name)
@@ -86,7 +90,7 @@ async def _look_at(examined: Examined, prober: Prober, queue: QueueSpec, seen: _
     except ChannelPreconditionFailed as error:
         examined.fail("drift", difference(str(error), queue.name), WAY_OUT)
     except REFUSALS as error:
-        examined.fail("permissions", f"{queue.name}: {error}", "see above")
+        examined.fail("permissions", f"{queue.name}: {error}", _OPEN)
     except QueueUnavailable:
         seen.silent.append(queue.name)
 
@@ -95,7 +99,8 @@ def _tell(examined: Examined, seen: _Seen) -> None:
     if seen.silent:
         examined.fail(
             "queues",
-            f"no answer from {', '.join(seen.silent)}: a quorum queue without a leader",
+            f"no answer from {', '.join(seen.silent)}: a quorum queue without a leader"
+            + ("; the others were not asked" if len(seen.silent) == MOST_SILENT else ""),
             "bring the missing RabbitMQ nodes back; `rabbitmq-queues quorum_status QUEUE` names "
             "them",
         )
@@ -128,6 +133,13 @@ async def _same_exchange(exchange: ExchangeSpec, channel: AbstractChannel) -> No
 async def _passive_queue(queue: QueueSpec, channel: AbstractChannel) -> tuple[int, int]:
     found = await channel.queue_declare(queue.name, passive=True, timeout=QUESTION_S)
     return found.message_count or 0, found.consumer_count or 0
+
+
+async def _take_nothing(queue: QueueSpec, channel: AbstractChannel) -> None:
+    """Ask the leader of a queue that looks empty for a message; one that came now goes back."""
+    found = await channel.basic_get(queue.name, timeout=QUESTION_S)
+    if found.delivery_tag is not None:
+        await channel.basic_nack(found.delivery_tag, requeue=True)
 
 
 async def _same_queue(queue: QueueSpec, channel: AbstractChannel) -> None:

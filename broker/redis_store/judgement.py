@@ -132,10 +132,13 @@ def _memory(examined: Examined, facts: Facts) -> None:
 
 def _rights(examined: Examined, reading: Reading) -> None:
     if reading.probe is not None:
+        denied = "permission" in reading.probe or "ACL" in reading.probe
         examined.fail(
             "scripts",
             f"it refuses a script that writes what Penstock writes: {reading.probe}",
-            "allow this user its keys and `+@all -@dangerous +info`",
+            "allow this user its keys and `+@all -@dangerous +info`"
+            if denied
+            else "see what role, persistence and memory say above",
         )
     else:
         examined.ok("scripts", "a script may read, write and publish")

@@ -112,7 +112,8 @@ async def _probe(node: Node, tag: str, channel: str) -> str | None:
     keys = ["{" + tag + "}:doctor:" + mark + ":" + kind for kind in _KINDS]
     _, sha, *rest = script("probe", keys, channel)
     (answer,) = await node.run([pack("EVAL", source_of(sha), *rest)])
-    return str(answer) if isinstance(answer, ResponseError) else None
+    # What follows names the script by its hash.
+    return str(answer).split(" script: ")[0] if isinstance(answer, ResponseError) else None
 
 
 async def _hearing(node: Node, channel: str) -> str | None:
