@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -68,3 +71,35 @@ async def connect(url: str) -> AsyncIterator[Client]:
     timeout = aiohttp.ClientTimeout(total=_PATIENCE_S, sock_connect=5)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         yield Client(url, session)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer as it came; `content` is None when it is not JSON."""
+
+    status: int
+    content: Any
+    date: str | None
+
+
+async def fetch(url: str, headers: Mapping[str, str], timeout_s: float) -> Fetched:
+    """Return whatever answers at `url`, whatever its status. Raises Unreachable."""
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, headers=headers, allow_redirects=False) as response,
+        ):
+            body = await response.read()
+            date = response.headers.get("Date")
+    except TimeoutError:
+        raise Unreachable(f"no answer within {timeout_s:g} s") from None
+    except aiohttp.ClientConnectorError as error:
+        why = os.strerror(error.errno) if error.errno else str(error.os_error)
+        raise Unreachable(why) from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise Unreachable(str(error) or type(error).__name__) from None
+    try:
+        return Fetched(response.status, json.loads(body), date)
+    except ValueError:
+        return Fetched(response.status, None, date)

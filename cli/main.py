@@ -161,6 +161,24 @@ def cancel(
     sys.exit(run_cancel(url, request_ids))
 
 
+@app.command()
+def doctor(
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    management_url: Annotated[
+        str | None,
+        typer.Option(help="RabbitMQ's management API, e.g. http://user:password@host:15672."),
+    ] = None,
+) -> None:
+    """Examine every part this configuration names, and say what is promised.
+
+    Changes nothing. Exit 0: all is well, or only warnings; 1: something failed; 2: configuration.
+    """
+    from cli.doctor import run
+
+    sys.exit(run(config, management_url, as_json=as_json))
+
+
 def main() -> None:
     """Run the command line: exit 0 ok, 1 requests failed, 2 usage, 3 unreachable, 130 Ctrl-C."""
     try:

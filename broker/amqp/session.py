@@ -84,6 +84,11 @@ class Session:
         version = self._transport.server_properties.get("version", "unknown")
         return version.decode() if isinstance(version, bytes) else str(version)
 
+    @property
+    def closed(self) -> bool:
+        """Whether RabbitMQ or we have closed it."""
+        return self._transport.is_closed
+
     async def open_channel(self, *, confirms: bool = False) -> AbstractChannel:
         """Open a channel; with `confirms` it is one to publish on."""
         with translated("RabbitMQ opened no channel"):

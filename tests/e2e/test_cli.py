@@ -54,7 +54,7 @@ def chat(model: str = "echo") -> str:
 def test_help_names_every_command() -> None:
     shown = penstock("--help")
     assert shown.returncode == 0
-    for command in ("serve", "api", "worker", "submit", "status", "cancel"):
+    for command in ("serve", "api", "worker", "submit", "status", "cancel", "doctor"):
         assert command in shown.stdout
 
 
