@@ -75,6 +75,10 @@ def worker(
     ] = None,
     backend: Backends = None,
     backend_key_env: BackendKey = None,
+    alive_file: Annotated[
+        Path | None,
+        typer.Option(help="Touched every 2 s while it lives, for a health check.", dir_okay=False),
+    ] = None,
 ) -> None:
     """Run only the workers, on RabbitMQ and Redis."""
     from cli.serving import Options, Role, run
@@ -84,6 +88,7 @@ def worker(
         backends=backend or (),
         backend_key_env=backend_key_env,
         only_models=models or (),
+        alive_file=alive_file,
     )
     run(Role.WORKER, options)
 

@@ -23,6 +23,7 @@ from broker.config import load_config
 from broker.engine import open_engine
 from broker.lifecycle import Tasks
 from broker.ports import Engine
+from cli.alive import keep_touching, touch_or_refuse
 from cli.logs import configure_logs
 from cli.memory import return_large_blocks
 from schemas.config import Config
@@ -53,6 +54,7 @@ class Options:
     backends: Sequence[str] = ()
     backend_key_env: str | None = None
     only_models: Sequence[str] = ()
+    alive_file: Path | None = None
 
     def load(self) -> Config:
         """Return the configuration with these options over it. Raises ConfigError."""
@@ -71,10 +73,12 @@ def run(role: Role, options: Options) -> None:
             f"`penstock {role.value}` needs PENSTOCK_AMQP_URL and PENSTOCK_REDIS_URL: embedded "
             "runs in one process: use penstock serve."
         )
+    if options.alive_file is not None:
+        touch_or_refuse(options.alive_file)
     listener = None if role is Role.WORKER else _listen(config)
     configure_logs(config.server.log_level)
     return_large_blocks()
-    _loop_runner()(_run(role, config, listener, options.only_models))
+    _loop_runner()(_run(role, config, listener, options))
 
 
 def _loop_runner() -> Any:
@@ -87,13 +91,13 @@ def _loop_runner() -> Any:
 
 
 async def _run(
-    role: Role, config: Config, listener: socket.socket | None, only_models: Sequence[str]
+    role: Role, config: Config, listener: socket.socket | None, options: Options
 ) -> None:
     engine = open_engine(config.server)
     stopping = _stop_on_signals()
     tasks = Tasks("penstock")
     await engine.start()
-    worker = None if role is Role.API else WorkerService(engine, config, only_models)
+    worker = None if role is Role.API else WorkerService(engine, config, options.only_models)
     if worker is not None:
         await worker.start()
         _tell_about_backends(config)
@@ -103,6 +107,8 @@ async def _run(
         await doors.start()
     if worker is None:
         tasks.supervise("heartbeat", lambda: _beat(engine))
+    if (alive_file := options.alive_file) is not None:
+        tasks.supervise("alive file", lambda: keep_touching(alive_file))
     await stopping.wait()
     _log.info("stopping: finishes what runs", drain_s=config.server.drain_s)
     await _end(engine, worker, doors, tasks, config.server.drain_s)
