@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -141,6 +141,24 @@ def cancel(
     from cli.reporting import run_cancel
 
     sys.exit(run_cancel(url, request_ids))
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where to write.", file_okay=False)] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite; makes new secrets.")] = False,
+    engine: Annotated[
+        Literal["embedded", "rabbitmq"],
+        typer.Option(help="One process on one directory, or what compose.yaml starts."),
+    ] = "embedded",
+    backend: Annotated[
+        str | None, typer.Option(metavar="URL", help="A model server's /v1 URL.")
+    ] = None,
+) -> None:
+    """Write a first penstock.yaml, and a .env with new secrets."""
+    from cli.initialising import run
+
+    run(directory, engine, backend, force=force)
 
 
 def main() -> None:
