@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -97,6 +97,10 @@ def worker(
     ] = None,
     backend: Backends = None,
     backend_key_env: BackendKey = None,
+    alive_file: Annotated[
+        Path | None,
+        typer.Option(help="Touched every 2 s while it lives, for a health check.", dir_okay=False),
+    ] = None,
 ) -> None:
     """Run only the workers, on RabbitMQ and Redis."""
     from cli.options import Options, Role
@@ -107,6 +111,7 @@ def worker(
         backends=backend or (),
         backend_key_env=backend_key_env,
         only_models=models or (),
+        alive_file=alive_file,
     )
     run(Role.WORKER, options)
 
@@ -177,6 +182,24 @@ def doctor(
     from cli.doctor import run
 
     sys.exit(run(config, management_url, as_json=as_json))
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where to write.", file_okay=False)] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite; makes new secrets.")] = False,
+    engine: Annotated[
+        Literal["embedded", "rabbitmq"],
+        typer.Option(help="One process on one directory, or what compose.yaml starts."),
+    ] = "embedded",
+    backend: Annotated[
+        str | None, typer.Option(metavar="URL", help="A model server's /v1 URL.")
+    ] = None,
+) -> None:
+    """Write a first penstock.yaml, and a .env with new secrets."""
+    from cli.initialising import run
+
+    run(directory, engine, backend, force=force)
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ class Options:
     only_models: Sequence[str] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    alive_file: Path | None = None
 
     def load(self) -> Config:
         """Return the configuration with these options over it. Raises ConfigError."""

@@ -18,6 +18,7 @@ from api.wire import Limits
 from broker.engine import open_engine
 from broker.lifecycle import Tasks
 from broker.ports import Engine
+from cli.alive import keep_touching, touch_or_refuse
 from cli.http_server import HttpServer
 from cli.listening import check_strangers, limits_of, listen
 from cli.logs import configure_logs, set_log_level
@@ -44,6 +45,8 @@ def run(role: Role, options: Options) -> None:
             f"`penstock {role.value}` needs PENSTOCK_AMQP_URL and PENSTOCK_REDIS_URL: embedded "
             "runs in one process: use penstock serve."
         )
+    if options.alive_file is not None:
+        touch_or_refuse(options.alive_file)
     tls = None if role is Role.WORKER else tls_context(config.server)
     listener = None if role is Role.WORKER else listen(config)
     configure_logs(config.server.log_level)
@@ -90,6 +93,8 @@ async def _run(
         await doors.start()
     if worker is None:
         tasks.supervise("heartbeat", lambda: _beat(engine))
+    if (alive_file := options.alive_file) is not None:
+        tasks.supervise("alive file", lambda: keep_touching(alive_file))
     reloading = Reloading(
         file, config, lambda: _load(role, options), lambda new: _apply(new, worker, doors)
     )

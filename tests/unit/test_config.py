@@ -111,5 +111,5 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 
 
 def test_the_shipped_file_says_the_defaults() -> None:
-    shipped = Path(__file__).parents[2] / "penstock.yaml"
+    shipped = Path(__file__).parents[2] / "penstock.defaults.yaml"
     assert load_config(shipped, {}) == load_config(None, {})
