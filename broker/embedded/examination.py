@@ -10,11 +10,12 @@ from pathlib import Path
 
 import apsw
 
-from broker.embedded.connection import SCHEMA_VERSION, SYNCHRONOUS
+from broker.embedded.connection import SYNCHRONOUS
 from broker.embedded.database import FILE_NAME
 from broker.embedded.directory import LOCK_NAME
 from broker.embedded.file_system import holder_of, kind_at
 from broker.embedded.free_space import MIB, Floor
+from broker.embedded.migrations import SCHEMA_VERSION
 from broker.findings import Examined, Finding
 
 PART = "Embedded store"
@@ -150,7 +151,7 @@ def _check(examined: Examined, path: Path) -> None:
         return
     if faults != ["ok"]:
         examined.fail("file", f"{path} is damaged: {'; '.join(faults)}", "restore it from a copy")
-    elif schema not in (0, SCHEMA_VERSION):
+    elif schema > SCHEMA_VERSION:
         examined.fail(
             "file",
             f"schema {schema}, this Penstock reads {SCHEMA_VERSION}",
