@@ -57,11 +57,11 @@ def test_variables_are_filled_in_and_urls_trimmed(config_file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (GOOD, "`backends.gpu.api_key` needs the environment variable GPU_KEY"),
+        (GOOD, "`backends.gpu.api_key`: needs the environment variable GPU_KEY"),
         ("server:\n  prot: 1\n", ":2: `server.prot`"),
         ("server:\n  port: 0\n", ":2: `server.port`"),
         ("server: [", "not valid YAML"),
-        ("a: 1\na: 2\n", ":2: the key 'a' appears twice"),
+        ("a: 1\na: 2\n", ":1: `a`: stands here twice, again in line 2"),
         ("- 1\n", "expected a mapping"),
         ("server: 7\n", "`server"),
         ("server: {amqp_url: amqp://h}\n", "set amqp_url and redis_url together"),
@@ -69,8 +69,11 @@ def test_variables_are_filled_in_and_urls_trimmed(config_file: Path) -> None:
         ("x: &a [1]\ny: *a\n", "aliases"),
         ("backends: {b: {urls: [ftp://h]}}\n", "'ftp://h' is not an http"),
         ("backends: {b: {urls: []}}\n", "`backends.b.urls`"),
-        ("models: {m: {targets: [{backend: nowhere}]}}\n", "on backend 'nowhere'"),
-        ("models: !!python/object/apply:os.system [x]\n", "not valid YAML"),
+        ("models: {m: {targets: [{backend: nowhere}]}}\n", "there is no backend 'nowhere'"),
+        (
+            "models: !!python/object/apply:os.system [x]\n",
+            "python/object/apply:os.system, which is not",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_with_its_place(tmp_path: Path, text: str, told: str) -> None:
