@@ -56,11 +56,17 @@ class Options:
 
     def load(self) -> Config:
         """Return the configuration with these options over it. Raises ConfigError."""
+        return load_config(self.config_file, os.environ, self.flags(), self.named_backends())
+
+    def flags(self) -> dict[str, Any]:
+        """Return the keys of `server` that are given here."""
         data_dir = None if self.data_dir is None else str(self.data_dir)
         given = {"host": self.host, "port": self.port, "data_dir": data_dir}
-        flags = {name: value for name, value in given.items() if value is not None}
-        backends = _named_backends(self.backends, self.backend_key_env)
-        return load_config(self.config_file, os.environ, flags, backends)
+        return {name: value for name, value in given.items() if value is not None}
+
+    def named_backends(self) -> dict[str, dict[str, Any]]:
+        """Return the --backend options as a section. Raises ConfigError."""
+        return _named_backends(self.backends, self.backend_key_env)
 
 
 def run(role: Role, options: Options) -> None:
