@@ -14,7 +14,6 @@ from schemas.errors import ConfigError
 app = typer.Typer(
     name="penstock",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -122,7 +121,9 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        print(f"penstock: {error}", file=sys.stderr)
+        from cli.showing import say
+
+        say(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -36,7 +36,7 @@ def show_all(access: Access, admin: Access, *, as_json: bool) -> int:
             models = await client.items("/v1/models")
         backends = await _backends(admin)
         if as_json:
-            print_json(models if backends is None else {"models": models, "backends": backends})
+            print_json({"models": models, "backends": backends})
             return
         if models:
             columns = ("model", *_PRIORITIES, _LOAD)

@@ -92,7 +92,7 @@ class _Course:
         self._submitting: set[asyncio.Task[Any]] = set()
         self._met_server = False
         self._note = ""
-        self._read = self._accepted = self._ended = self._failed = 0
+        self._accepted = self._unanswered = self._ended = self._failed = 0
 
     async def run(self, requests: Iterator[Line]) -> int:
         """Submit, wait, print; stop at the first Ctrl-C. Returns the exit code."""
@@ -108,6 +108,7 @@ class _Course:
             return FAILED if self._failed else OK
         if self._submitting:
             await asyncio.wait(self._submitting, timeout=_LAST_ANSWERS_S)
+            self._unanswered = len(self._submitting)
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
         self._tell_stop()
@@ -137,7 +138,6 @@ class _Course:
             async for line in arrived:
                 if self._stopping.is_set():
                     return
-                self._read += 1
                 yield line
 
     async def _submit(self, line: Line) -> dict[str, Any]:
@@ -208,7 +208,9 @@ class _Course:
 
     def _tell_stop(self) -> None:
         told = f"stopped: {self._accepted:,} accepted, {self._ended:,} of them printed."
-        if self._accepted:
+        if self._unanswered:
+            told += f" {self._unanswered:,} more were sent and not answered."
+        if self._accepted or self._unanswered:
             told += (
                 " They run on: `penstock status` shows what waits. To go on where this ended, "
                 "give the same input and add --idempotency-prefix "

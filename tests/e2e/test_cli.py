@@ -46,7 +46,9 @@ def test_help_names_every_command() -> None:
 
 
 def test_help_loads_no_server(tmp_path: Path) -> None:
-    heavy = "fastapi redis aiohttp aio_pika uvicorn structlog prometheus_client"
+    heavy = (
+        "fastapi redis aiohttp aio_pika uvicorn structlog prometheus_client rich pydantic asyncio"
+    )
     code = (
         "import sys; sys.argv = ['penstock', '--help']\n"
         "from cli.main import main\n"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.penstock import on_terminal, penstock
+from tests.e2e.penstock import on_terminal, penstock, started
 from tests.fakes.admin import ADMIN_KEY, USER_KEY, FakeAdmin, fake_admin
 
 
@@ -41,6 +43,8 @@ def test_status_shows_the_backends_to_an_admin_only(fake: FakeAdmin, env: dict[s
     both = penstock("status", env={**env, "PENSTOCK_API_KEY": USER_KEY})
     assert "llama" in both.stdout
     assert "http://gpu/v1" in both.stdout
+    listed = json.loads(penstock("status", "--json", env=env).stdout)
+    assert [len(listed[name]) for name in ("models", "backends")] == [1, 1]
     user = penstock("status", "--url", fake.url, "--api-key", USER_KEY)
     assert (user.returncode, user.stderr) == (0, "")
     assert "http://gpu/v1" not in user.stdout
@@ -190,3 +194,17 @@ def test_what_answers_and_is_no_penstock_is_unreachable(fake: FakeAdmin) -> None
     away = penstock("status", "--url", f"{fake.url}/elsewhere", "--api-key", ADMIN_KEY)
     assert away.returncode == 3
     assert "no Penstock" in away.stderr
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("cancel", "req_1"), ("models", "list")])
+def test_ctrl_c_ends_a_command_that_waits_for_an_answer(arguments: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with started(*arguments, "--url", url) as child:
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            with connection:
+                assert connection.recv(65_536)
+                child.send_signal(signal.SIGINT)
+                out, told = child.communicate(timeout=30)
+    assert (child.returncode, out, told) == (130, "", "")

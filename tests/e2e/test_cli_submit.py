@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,6 +138,20 @@ def test_ctrl_c_ends_a_submit_that_waits_for_its_pipe(env: dict[str, str]) -> No
         told = child.stderr.read()
     assert "stopped: 1 accepted, 1 of them printed." in told
     assert "Fatal" not in told
+
+
+def test_ctrl_c_tells_of_requests_whose_answer_never_came() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with started("submit", "-p", "x", "--model", "m", "--url", url) as child:
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            with connection:
+                assert connection.recv(65_536)
+                child.send_signal(signal.SIGINT)
+                _, told = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "0 accepted, 0 of them printed. 1 more were sent and not answered." in told
 
 
 def test_a_line_takes_what_the_options_say_unless_it_says_so_itself(
