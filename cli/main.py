@@ -8,13 +8,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from cli.commands import config, dead_letters, keys, lists, requests
 from schemas.errors import ConfigError
 
 app = typer.Typer(
     name="penstock",
-    help="A durable, fair queue in front of AI models.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -39,8 +38,22 @@ BackendKey = Annotated[
     str | None,
     typer.Option("--backend-key-env", metavar="VAR", help="Variable with the backends' API key."),
 ]
-Url = Annotated[str, typer.Option("--url", envvar="PENSTOCK_URL", help="The server to talk to.")]
-DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"penstock {version('penstock-broker')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, help="Print the version and end."
+    ),
+]
 
 
 @app.command()
@@ -116,54 +129,19 @@ def worker(
     run(Role.WORKER, options)
 
 
-@app.command()
-def submit(  # noqa: PLR0917  because each is an option of the command
-    file: Annotated[
-        str, typer.Argument(help="JSON lines, one request body each; - reads standard input.")
-    ] = "-",
-    model: Annotated[str | None, typer.Option(help="Model for lines that name none.")] = None,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", "-p", help="One chat message instead of a file.")
-    ] = None,
-    priority: Annotated[str | None, typer.Option(help="high, normal, low or batch.")] = None,
-    wait: Annotated[bool, typer.Option(help="Wait and print the results.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print whole request objects.")] = False,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Submit requests and print their results as JSON lines, in the order of the input.
-
-    A line is a chat body ({"model": ..., "messages": [...]}) or a whole request
-    ({"body": {...}, "priority": "low", ...}).
-    """
-    from cli.submitting import Submission, run
-
-    submission = Submission(file, model, prompt, priority, wait, as_json)
-    sys.exit(run(url, submission))
+app.command()(requests.submit)
+app.command()(requests.status)
+app.command()(requests.cancel)
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(lists.models, name="models")
+app.add_typer(lists.backends, name="backends")
+app.add_typer(keys.app, name="keys")
+app.add_typer(config.app, name="config")
 
 
-@app.command()
-def status(
-    request_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A request; without it, the models.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Show one request, or every model with what waits and runs."""
-    from cli.reporting import run
-
-    sys.exit(run(url, request_id, as_json=as_json))
-
-
-@app.command()
-def cancel(
-    request_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The requests.")],
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Cancel requests; one that has ended stays as it is."""
-    from cli.reporting import run_cancel
-
-    sys.exit(run_cancel(url, request_ids))
+@app.callback()
+def _penstock(version: Version = False) -> None:
+    """A durable, fair queue in front of AI models."""
 
 
 @app.command()
@@ -207,7 +185,9 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        print(f"penstock: {error}", file=sys.stderr)
+        from cli.showing import say
+
+        say(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

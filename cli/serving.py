@@ -24,7 +24,7 @@ from cli.listening import check_strangers, limits_of, listen
 from cli.logs import configure_logs, set_log_level
 from cli.memory import return_large_blocks
 from cli.options import Options, Role
-from cli.reloading import ConfigFile, Reloading
+from cli.reloading import Reloading, WatchedFile
 from cli.tls import tls_context
 from schemas.config import Config
 from schemas.errors import ConfigError, EngineError
@@ -38,7 +38,7 @@ def run(role: Role, options: Options) -> None:
     """Run a role until SIGTERM or SIGINT. Raises ConfigError before anything is started."""
     # Until the file can be read again; the default would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    file = ConfigFile(options.config_file)
+    file = WatchedFile(options.config_file)
     config = _load(role, options)
     if role is not Role.BOTH and config.server.embedded:
         raise ConfigError(
@@ -73,7 +73,7 @@ def _loop_runner() -> Any:
 async def _run(
     role: Role,
     config: Config,
-    file: ConfigFile,
+    file: WatchedFile,
     options: Options,
     listener: socket.socket | None,
     tls: ssl.SSLContext | None,

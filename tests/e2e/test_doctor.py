@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from broker.guarantee import ALWAYS, EMBEDDED, REFUSED
-from tests.e2e.test_cli import penstock
+from tests.e2e.penstock import penstock
 from tests.fakes.stack import Setup, Stack, backend_process
 from tests.servers.ports import reserve
 from tests.servers.redis import RedisServer

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from cli.tls import tls_context
 from schemas.config import ServerConfig
-from tests.e2e.test_cli import penstock
+from tests.e2e.penstock import penstock
 from tests.e2e.wire import open_wire, read_to_end
 from tests.fakes.process import Process
 from tests.servers.ports import reserve
