@@ -131,7 +131,7 @@ class _Walk:
                 continue
             self._found.lines[here] = key.start_mark.line + 1
             if key.tag != f"{_TAG}str":
-                self._mistake(here, "is no text to YAML: write the key in quotes")
+                self._mistake(here, "YAML does not read this key as text: write it in quotes")
             content[key.value] = self.value(value, here)
         return content
 
@@ -140,11 +140,11 @@ class _Walk:
         if kind == "str":
             return self._filled(node.value, at)
         if kind not in _PLAIN:
-            self._mistake(at, f"is a {kind} to YAML: write it in quotes")
+            self._mistake(at, f"YAML reads this as a {kind}: write it in quotes")
         elif not _PLAIN[kind].fullmatch(node.value):
             form = "true or false" if kind == "bool" else "a plain number"
-            told = f"`{node.value[:40]}` is a {kind} to YAML: write it in quotes, or as {form}"
-            self._mistake(at, told)
+            told = f"YAML reads `{node.value[:40]}` as something you may not mean"
+            self._mistake(at, f"{told}: write it in quotes, or as {form}")
         else:
             return self._loader.construct_object(node)
         return node.value

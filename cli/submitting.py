@@ -92,7 +92,7 @@ class _Course:
         self._submitting: set[asyncio.Task[Any]] = set()
         self._met_server = False
         self._note = ""
-        self._accepted = self._unanswered = self._ended = self._failed = 0
+        self._accepted = self._unanswered = self._printed = self._ended = self._failed = 0
 
     async def run(self, requests: Iterator[Line]) -> int:
         """Submit, wait, print; stop at the first Ctrl-C. Returns the exit code."""
@@ -103,6 +103,8 @@ class _Course:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if work.done():
+            if work.exception() is not None and self._accepted:
+                self._tell_stop()
             await work
             self._tell_end()
             return FAILED if self._failed else OK
@@ -130,6 +132,7 @@ class _Course:
                 self._ended += 1
                 ok = done["status"] == "completed" if self._submission.wait else done["id"]
                 self._failed += not ok
+                self._printed += done["id"] is not None
                 print_json(done if self._submission.as_json else _short(done), indented=False)
                 self._bar.show(self._ended, self._failed, self._note)
 
@@ -207,13 +210,14 @@ class _Course:
         say(f"{self._ended - self._failed:,} {what}, {self._failed:,} failed in {took_s:.1f} s.")
 
     def _tell_stop(self) -> None:
-        told = f"stopped: {self._accepted:,} accepted, {self._ended:,} of them printed."
+        told = f"stopped: {self._accepted:,} accepted, {self._printed:,} of them printed."
         if self._unanswered:
             told += f" {self._unanswered:,} more were sent and not answered."
+        if self._accepted + self._unanswered > self._printed:
+            told += " What is not printed runs on; `penstock status` shows what waits."
         if self._accepted or self._unanswered:
             told += (
-                " They run on: `penstock status` shows what waits. To go on where this ended, "
-                "give the same input and add --idempotency-prefix "
+                " To go on where this ended, give the same input and add --idempotency-prefix "
                 f"{self._submission.key_prefix}: nothing runs twice."
             )
         say(told)
