@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,3 +32,7 @@ AdminKey = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="PENSTOCK_CONFIG", help="The configuration file."),
+]
