@@ -27,11 +27,12 @@ BODY = b'{"messages": [{"role": "user", "content": "' + b"x" * 960 + b'"}]}'
 
 
 async def publish(queue: AmqpQueue, messages: int, in_flight: int) -> None:
-    """Publish `messages`, `in_flight` at a time, each awaited until it is confirmed."""
-    envelopes = iter([make_envelope(body=BODY) for _ in range(messages)])
+    """Publish a message `messages` times, `in_flight` at once, each awaited until confirmed."""
+    envelope = make_envelope(body=BODY)
+    turns = iter(range(messages))
 
     async def one_after_another() -> None:
-        for envelope in envelopes:
+        for _ in turns:
             await queue.publish(envelope)
 
     await asyncio.gather(*(one_after_another() for _ in range(in_flight)))

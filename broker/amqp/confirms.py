@@ -75,8 +75,8 @@ class Confirms:
 
     def answer(self, tag: int, multiple: bool, outcome: Outcome) -> None:
         """Take an ack or nack; a multiple one is for all up to `tag`, or for all if that is 0."""
-        last = min(tag or self._last, self._last)
-        first = min(self._lowest, last) if multiple else last
+        last = self._last if multiple and not tag else min(tag, self._last)
+        first = self._lowest if multiple else tag
         # Each number is passed about once in the channel's life, however many acks there are.
         for number in range(first, last + 1):
             self._settle(number, outcome)
