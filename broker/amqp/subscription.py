@@ -160,8 +160,9 @@ class Subscription:
             self._all_settled.set()
 
     async def close(self) -> None:
-        """Close the channel: what is not settled comes back by itself."""
-        self._silenced = True
+        """Close the channel: what is not settled, or comes now, comes back by itself."""
+        # Put back one by one it would be delivered again at once, and count each time.
+        self._hot.deliver = None
         if not self._hot.closed:
             await asyncio.sleep(_LAST_ACKS_S)
         await close_channel(self.channel)

@@ -33,11 +33,14 @@ class Tap(asyncio.StreamReaderProtocol):
         self._channels: dict[int, HotChannel] = {}
         self._rest = b""
         self._raw = False
+        self._over = ""
         self._signed_at = 0.0
 
     def claim(self, number: int, frame_max: int) -> HotChannel:
         """Take the hot frames of this channel: one just opened, which aiormq sends nothing on."""
         channel = self._channels[number] = HotChannel(number, self.wire, frame_max)
+        if self._over:
+            channel.shut(self._over)
         return channel
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -123,5 +126,6 @@ class Tap(asyncio.StreamReaderProtocol):
             others.append(frames.HEARTBEAT)
 
     def _shut_all(self, reason: str) -> None:
+        self._over = self._over or reason
         for channel in self._channels.values():
             channel.shut(reason)

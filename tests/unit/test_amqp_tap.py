@@ -247,6 +247,7 @@ async def test_a_lost_connection_ends_all_and_frees_who_waits_for_room() -> None
     async with asyncio.timeout(5):
         await asyncio.gather(*waiting)
     assert (rig.hot.closed, sent.outcome) == (True, Outcome.LOST)
+    assert rig.claim(COLD).closed
 
 
 async def test_room_is_given_to_one_after_the_other() -> None:
