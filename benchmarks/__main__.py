@@ -30,7 +30,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9, help="of which the median counts")
     parser.add_argument("--quick", action="store_const", const=3, dest="rounds", help="3 rounds")
     parser.add_argument("--requests", type=int, default=3_000, help="of a system in a round")
-    parser.add_argument("--rows", type=int, nargs="+", help=f"only some, 1 to {len(ROWS)}")
+    parser.add_argument(
+        "--rows", type=int, nargs="+", choices=range(1, len(ROWS) + 1), help="only some of the rows"
+    )
     parser.add_argument("--results", type=Path, default=_RESULTS, help="the JSON to write")
     return parser.parse_args()
 

@@ -63,6 +63,11 @@ def to_floor(runs: Runs) -> Quotient:
     return quotient(runs[REFERENCE], runs[FLOOR], _rate)
 
 
+def cpu_to_floor(runs: Runs) -> Quotient:
+    """Return the floor's CPU ÷ the reference's, which other load on the machine moves least."""
+    return quotient(runs[FLOOR], runs[REFERENCE], _cpu)
+
+
 def aims(rows: Mapping[Row, Runs]) -> list[Aim]:
     """Return what is aimed at in the rows that were measured."""
     return [aim for row, runs in rows.items() for aim in _aims(row, runs)]
@@ -82,7 +87,7 @@ def _aims(row: Row, runs: Runs) -> list[Aim]:
     to_reference = quotient(runs[REAL], runs[REFERENCE], _rate)
     if row.wait_ms:
         return [Aim("req/s ÷ reference, 64 slots", row, to_reference, 0.95)]
-    cpu = quotient(runs[REAL], runs[REFERENCE], lambda run: run.cpu_all_s)
+    cpu = quotient(runs[REAL], runs[REFERENCE], _cpu)
     engines = quotient(runs[EMBEDDED], runs[REAL], _rate)
     return [
         Aim("req/s ÷ reference, RabbitMQ + Redis, durable", row, to_reference, 0.65),
@@ -93,3 +98,7 @@ def _aims(row: Row, runs: Runs) -> list[Aim]:
 
 def _rate(run: Run) -> float:
     return run.per_s
+
+
+def _cpu(run: Run) -> float:
+    return run.cpu_all_s

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.figures import Aim, aims, control, median, to_floor, voided
+from benchmarks.figures import Aim, aims, control, cpu_to_floor, median, to_floor, voided
 from benchmarks.rounds import Row, Run, Runs
 from benchmarks.servers import Servers
 
@@ -26,8 +26,7 @@ def show(rows: Mapping[Row, Runs], out: Console) -> None:
     """Print every row's table, the memory, the aims, and loudly whether the run is void."""
     for row, runs in rows.items():
         out.print(_row_table(row, runs))
-        out.print(f"A/A, reference ÷ itself: {control(runs)}   reference ÷ floor: {to_floor(runs)}")
-        out.print(f"client and backend, CPU s per 1,000: {_drivers(runs)}\n", highlight=False)
+        out.print(_checks(runs), "", sep="\n", highlight=False)
     out.print(_memory_table(rows))
     out.print(_aims_table(aims(rows)))
     if reason := voided(rows):
@@ -56,6 +55,7 @@ def _row_json(row: Row, runs: Runs) -> dict[str, Any]:
         **asdict(row),
         "control": asdict(control(runs)),
         "reference_to_floor": asdict(to_floor(runs)),
+        "reference_to_floor_in_cpu": asdict(cpu_to_floor(runs)),
         "systems": {name: _system_json(each) for name, each in runs.items()},
     }
 
@@ -119,6 +119,14 @@ def _aims_table(found: list[Aim]) -> Table:
         bound = f"{'≤' if aim.at_most else '≥'} {aim.bound}"
         table.add_row(aim.what, str(aim.row), str(aim.value), bound, verdict)
     return table
+
+
+def _checks(runs: Runs) -> str:
+    return (
+        f"A/A, reference ÷ itself: {control(runs)}\n"
+        f"reference ÷ floor: {to_floor(runs)}; the same in CPU: {cpu_to_floor(runs)}\n"
+        f"client + backend, CPU s per 1,000: {_drivers(runs)}"
+    )
 
 
 def _drivers(runs: Runs) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from benchmarks import reference
 from benchmarks.figures import MAIN_ROW, aims, control, quotient, voided
 from benchmarks.rounds import CONTROL, Row, Run, Runs
 from benchmarks.systems import EMBEDDED, FLOOR, REAL, REFERENCE
@@ -48,3 +51,7 @@ def test_a_run_is_void_when_the_reference_is_not_what_it_claims(floor: float, vo
 
 def test_only_the_main_row_judges_the_reference() -> None:
     assert voided({Row(50, "everysec"): runs(floor=1000.0)}) is None
+
+
+def test_the_reference_stays_what_one_writes_by_hand() -> None:
+    assert len(Path(reference.__file__).read_text().splitlines()) < 200
