@@ -42,6 +42,11 @@ chaos: .venv/.dev ## only the tests that kill processes, one at a time
 	@$(BIN)/python -m tests.servers.provision
 	@$(BIN)/python -m pytest tests/chaos $(ARGS)
 
+.PHONY: bench
+bench: .venv/.dev ## beside the same pipeline written by hand, 20 minutes; in short: ARGS=--quick
+	@$(BIN)/python -m tests.servers.provision
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 .PHONY: lint
 lint: .venv/.dev ## ruff: rules and format
 	@$(BIN)/ruff check .

@@ -39,7 +39,8 @@ def test_a_key_is_hashed_from_standard_input_and_never_shown() -> None:
 def test_check_says_ok_with_a_summary() -> None:
     checked = penstock("config", "check", "penstock.defaults.yaml")
     assert checked.returncode == 0
-    assert checked.stdout.startswith("penstock.defaults.yaml: ok (embedded, listens on 127.0.0.1:8080")
+    said = "penstock.defaults.yaml: ok (embedded, listens on 127.0.0.1:8080"
+    assert checked.stdout.startswith(said)
     assert penstock("config", "check").stdout.startswith("environment: ok (")
     named = penstock("config", "check", env={"PENSTOCK_CONFIG": "penstock.defaults.yaml"})
     assert named.stdout == checked.stdout
