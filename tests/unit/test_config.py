@@ -66,7 +66,9 @@ def test_variables_are_filled_in_and_urls_trimmed(config_file: Path) -> None:
         ("a: !!timestamp x\n", "write it in quotes"),
         ("a: {? [b] : 1}\n", "a key that is no text"),
         ("a: " + "[" * 60 + "]" * 60, "nested more than 50 levels deep"),
-        ("a: " + "[" * 400_000, "nested more than 50 levels deep"),
+        ("a: " + "[" * 900, "nested more than 50 levels deep"),
+        # Newer parsers refuse this themselves.
+        ("a: " + "[" * 400_000, "nest"),
         ("server: 7\n", "`server"),
         ("server: {amqp_url: amqp://h}\n", "set amqp_url and redis_url together"),
         ("server: {tls_cert: a.pem}\n", "set tls_cert and tls_key together"),
