@@ -47,6 +47,11 @@ docs: .venv/.dev ## the documentation into build/docs, or ARGS=serve to read it 
 	@$(BIN)/python -m reference
 	@$(BIN)/mkdocs $(or $(ARGS),build --strict)
 
+.PHONY: bench
+bench: .venv/.dev ## beside the same pipeline written by hand, 20 minutes; in short: ARGS=--quick
+	@$(BIN)/python -m tests.servers.provision
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 .PHONY: lint
 lint: .venv/.dev ## ruff: rules and format
 	@$(BIN)/ruff check .

@@ -113,15 +113,26 @@ class Admission:
         return Admitted(born(envelope))
 
     async def _repeat(self, found: Record, *, held: bool) -> Record:
-        """Publish what its first submission may have left unpublished; hold it if it is held."""
+        """Publish what its first submission has not published yet; hold it if it is held.
+
+        Raises RequestError `not_accepted` when that one has been taken back meanwhile.
+        """
         if not found.published and found.status is Status.QUEUED:
-            envelope = await self._engine.upkeep.unpublished(found.id)
-            if envelope is not None:
-                await self._engine.queue.publish(envelope)
-                self._tasks.spawn("mark published", self._mark_published(envelope))
+            await self._tasks.finish("publish again", self._publish_again(found.id))
+            found = await self._engine.store.get(found.id) or found
+            if _was_refused(found):
+                raise RequestError("not_accepted")
         if held and not found.terminal:
             return await self._engine.store.hold(found.id, self._engine.owner) or found
         return found
+
+    async def _publish_again(self, request_id: str) -> None:
+        envelope = await self._engine.upkeep.unpublished(request_id)
+        if envelope is None:
+            return
+        await self._engine.queue.publish(envelope)
+        # Noted before anyone is told: from here on the first submission cannot take it back.
+        await self._engine.store.mark_published(envelope.id, envelope.generation)
 
     async def _make_durable(self, envelope: Envelope) -> bool:
         """Return False if the id exists, with nothing changed."""

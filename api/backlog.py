@@ -76,8 +76,7 @@ class Backlog:
     async def admit(self, model: str, tenant: str) -> None:
         """Count one more request. Raises RequestError `queue_full` or `tenant_queue_full`."""
         seen = await self._of_model(model)
-        waiting = sum(seen.depths.values()) + self._catalog.served(model).unstarted
-        if waiting + seen.added >= self._cap:
+        if sum(seen.depths.values()) + seen.added >= self._cap:
             raise RequestError("queue_full", f"{self._cap} requests wait for this model already.")
         if (cap := self._tenant_caps.get(tenant)) is not None:
             of_tenant = await self._of_tenant(tenant)

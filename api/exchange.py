@@ -12,6 +12,7 @@ import structlog
 from api.auth import Access, Authenticator, Caller
 from broker.telemetry import REFUSED
 from schemas.errors import EngineError, QueueUnavailable, RequestError, StorageFull
+from schemas.ids import is_request_id
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,6 +50,14 @@ class Exchange:
         """Return a header's value; `name` in lower case."""
         value = self.headers.get(name.encode())
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def request_id(self) -> str:
+        """The request's id in the path. Raises RequestError for a text that is none."""
+        request_id = self.path_params["id"]
+        if not is_request_id(request_id):
+            raise RequestError("request_not_found")
+        return request_id
 
     async def json_body(self, max_bytes: int) -> bytes:
         """Return the body's bytes, not parsed, of a type that says JSON.

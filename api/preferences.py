@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 from api.exchange import Exchange
 from api.intake import Terms
+from api.query import named_priority
 from schemas.config import MAX_DEADLINE_S, ServerConfig
 from schemas.envelope import OnDisconnect
 from schemas.errors import RequestError
@@ -87,22 +88,13 @@ def _priority(exchange: Exchange, tier: Any) -> Priority:
     Raises RequestError for an unknown one, or when the two differ.
     """
     name = "x-penstock-priority"
-    by_header, by_tier = _named_priority(exchange.header(name)), _priority_of_tier(tier)
+    by_header = named_priority(name, exchange.header(name))
+    by_tier = _priority_of_tier(tier)
     if by_header is not None and by_tier is not None and by_header is not by_tier:
         raise RequestError(
             "invalid_body", f"{name} and `service_tier` name different priorities.", "service_tier"
         )
     return by_header or by_tier or Priority.NORMAL
-
-
-def _named_priority(text: str | None) -> Priority | None:
-    if text is None:
-        return None
-    try:
-        return Priority(text)
-    except ValueError:
-        name, allowed = "x-penstock-priority", ", ".join(Priority)
-        raise RequestError("invalid_body", f"{name} must be one of {allowed}.", name) from None
 
 
 def _priority_of_tier(tier: Any) -> Priority | None:

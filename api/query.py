@@ -49,6 +49,17 @@ def seconds(exchange: Exchange, name: str, most: float) -> float:
     return min(max(number, 0.0), most)
 
 
+def named_priority(name: str, text: str | None) -> Priority | None:
+    """Return the priority that `text` names. Raises RequestError, which calls it `name`."""
+    if text is None:
+        return None
+    try:
+        return Priority(text)
+    except ValueError:
+        allowed = ", ".join(Priority)
+        raise RequestError("invalid_body", f"`{name}` must be one of {allowed}.", name) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page of a list as it was asked for."""
@@ -64,7 +75,7 @@ class Page:
             tenant=tenant if tenant is not None else self.asked.get("tenant"),
             statuses=_statuses(self.asked.get("status")),
             model=self.asked.get("model"),
-            priority=_priority(self.asked.get("priority")),
+            priority=named_priority("priority", self.asked.get("priority")),
             created_after=_instant("created_after", self.asked),
             created_before=_instant("created_before", self.asked),
             newest_first=self.newest_first,
@@ -118,17 +129,6 @@ def _statuses(text: str | None) -> frozenset[Status]:
     except ValueError:
         raise RequestError(
             "invalid_body", f"`status` must be one of {', '.join(Status)}.", param="status"
-        ) from None
-
-
-def _priority(text: str | None) -> Priority | None:
-    if text is None:
-        return None
-    try:
-        return Priority(text)
-    except ValueError:
-        raise RequestError(
-            "invalid_body", f"`priority` must be one of {', '.join(Priority)}.", param="priority"
         ) from None
 
 

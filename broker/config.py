@@ -1,19 +1,19 @@
 """Loading the configuration: flags over environment over file over defaults.
 
-Every mistake ends as one ConfigError that names file and line. Only the names in ENVIRONMENT are
-read: a Kubernetes Service called penstock injects PENSTOCK_PORT and the like, which must not count.
+Every mistake ends in one ConfigError, a line each, that names file and line. Only the names in
+ENVIRONMENT are read: a Kubernetes Service called penstock injects PENSTOCK_PORT and the like,
+which must not count.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
+from broker.config_file import At, ConfigFile, Mistake, read_file
+from broker.config_mistakes import check
 from schemas.config import Config
 from schemas.errors import ConfigError
 
@@ -25,13 +25,20 @@ ENVIRONMENT: dict[str, str] = {
     "PENSTOCK_LOG_LEVEL": "log_level",
     "PENSTOCK_ADMIN_KEY": "admin_key",
 }
-_MAX_FILE_BYTES = 1024 * 1024
-_MAX_DEPTH = 50
-# What the parser raises for keys that are no text and for tags that do not fit.
-_PARSER_SLIPS = (AttributeError, TypeError, ValueError)
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+LISTEN = "PENSTOCK_LISTEN"
 
-Path_ = tuple[str | int, ...]
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration and where it comes from.
+
+    `sources` maps a path of keys to `--flag`, a variable's name or `file:line`; what has none is
+    a default. `variables` maps it to the names of the variables its value was made of.
+    """
+
+    config: Config
+    sources: Mapping[At, str] = field(default_factory=dict)
+    variables: Mapping[At, list[str]] = field(default_factory=dict)
 
 
 def load_config(
@@ -44,126 +51,69 @@ def load_config(
 
     `flags` override keys of `server`; `backends` (from --backend) are added to those of the file.
     """
-    raw, lines = _read(path, environment) if path is not None else ({}, {})
-    server = {**_section(raw, "server"), **_from_environment(environment), **dict(flags or {})}
-    merged = {**raw, "server": server}
+    return read_config(path, environment, flags or {}, backends or {}).config
+
+
+def read_config(
+    path: Path | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any],
+    backends: Mapping[str, Mapping[str, Any]],
+) -> Loaded:
+    """Return the configuration with its sources. Raises ConfigError."""
+    file = read_file(path, environment) if path is not None else ConfigFile()
+    sources = {at: f"{path}:{line}" for at, line in file.lines.items()}
+    listen = _listen(environment)
+    given = {key: environment[name] for name, key in ENVIRONMENT.items() if environment.get(name)}
+    sources |= {("server", key): name for name, key in ENVIRONMENT.items() if key in given}
+    sources |= {("server", key): LISTEN for key in listen}
+    sources |= {("server", key): f"--{key.replace('_', '-')}" for key in flags}
+    merged = {**file.raw, "server": _over(file.raw.get("server"), {**given, **listen, **flags})}
     if backends:
-        merged["backends"] = {**_section(raw, "backends"), **backends}
-    try:
-        return Config.model_validate(merged)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, path, lines)) from None
+        sources |= _told_by_flag(backends)
+        merged["backends"] = _over(file.raw.get("backends"), backends)
+    checked = check(merged)
+    if isinstance(checked, list) or file.mistakes:
+        found = checked if isinstance(checked, list) else []
+        raise ConfigError(_told([*file.mistakes, *found], sources, path))
+    return Loaded(checked, sources, file.variables)
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        key: environment[name] for name, key in ENVIRONMENT.items() if environment.get(name)
-    }
-    if listen := environment.get("PENSTOCK_LISTEN"):
-        host, separator, port = listen.rpartition(":")
-        if not separator or not port.isdigit():
-            raise ConfigError(f"PENSTOCK_LISTEN is {listen!r}; write host:port.")
-        values.update(host=host.strip("[]"), port=int(port))
-    return values
+def _listen(environment: Mapping[str, str]) -> dict[str, Any]:
+    listen = environment.get(LISTEN)
+    if not listen:
+        return {}
+    host, separator, port = listen.rpartition(":")
+    if not separator or not (port.isascii() and port.isdigit()):
+        raise ConfigError(f"{LISTEN} is {listen!r}; write host:port.")
+    return {"host": host.strip("[]"), "port": port}
 
 
-def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
-    section = raw.get(name) or {}
-    return dict(section) if isinstance(section, dict) else {"": section}
+def _over(section: Any, values: Mapping[str, Any]) -> Any:
+    """Return `section` with `values` over it; what is no section is left to be refused."""
+    if section is None:
+        return dict(values)
+    return {**section, **values} if isinstance(section, dict) else section
 
 
-def _read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[Path_, int]]:
-    """Return the file's mapping with variables filled in, and the line of each of its keys."""
-    text = _text(path)
-    try:
-        _check_shape(text, path)
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        lines = _lines(node, path) if node is not None else {}
-        raw = yaml.load(text, Loader=yaml.CSafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigError(f"{place}: not valid YAML: {error.problem}.") from None
-    except (yaml.YAMLError, *_PARSER_SLIPS) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}.") from None
-    if raw is None:
-        return {}, {}
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected a mapping of sections (server, backends, models).")
-    return _filled(raw, environment, path, ()), lines
+def _told_by_flag(backends: Mapping[str, Mapping[str, Any]]) -> dict[At, str]:
+    told: dict[At, str] = {}
+    for name, given in backends.items():
+        told["backends", name] = "--backend"
+        told |= {("backends", name, key): "--backend" for key in given}
+    return told
 
 
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: larger than {_MAX_FILE_BYTES} bytes.")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8.") from None
-
-
-def _check_shape(text: str, path: Path) -> None:
-    """Refuse aliases, nested ones grow without bound, and depth, which would end the process."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise ConfigError(f"{path}: YAML aliases (*{event.anchor}) are not supported.")
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise ConfigError(f"{path}: nested deeper than {_MAX_DEPTH}.")
-
-
-def _lines(node: yaml.Node, path: Path, at: Path_ = ()) -> dict[Path_, int]:
-    lines: dict[Path_, int] = {at: node.start_mark.line + 1}
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise ConfigError(f"{path}:{line}: the key {key.value!r} appears twice.")
-            seen.add(key.value)
-            lines.update(_lines(value, path, (*at, key.value)))
-            lines[(*at, key.value)] = line
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            lines.update(_lines(item, path, (*at, index)))
-    return lines
-
-
-def _filled(value: Any, environment: Mapping[str, str], path: Path, at: Path_) -> Any:
-    if isinstance(value, dict):
-        return {k: _filled(v, environment, path, (*at, k)) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_filled(item, environment, path, (*at, i)) for i, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-
-    def fill(found: re.Match[str]) -> str:
-        name = found[1]
-        if not environment.get(name):
-            where = ".".join(map(str, at))
-            raise ConfigError(f"{path}: `{where}` needs the environment variable {name}: set it.")
-        return environment[name]
-
-    return _VARIABLE.sub(fill, value)
-
-
-def _explain(error: ValidationError, path: Path | None, lines: Mapping[Path_, int]) -> str:
-    """Return one line a mistake: where it is and what is wrong."""
-    told: list[str] = []
-    for mistake in error.errors(include_url=False, include_input=False):
-        at = tuple(part for part in mistake["loc"] if part in _keys(lines) or not lines)
-        line = next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), None)
-        place = f"{path}:{line}" if path and line else str(path or "configuration")
-        name = ".".join(str(part) for part in mistake["loc"]) or "the file"
-        told.append(f"{place}: `{name}`: {mistake['msg'].removeprefix('Value error, ')}.")
-    return "\n".join(told)
-
-
-def _keys(lines: Mapping[Path_, int]) -> set[str | int]:
-    return {part for at in lines for part in at}
+def _told(mistakes: Iterable[Mistake], sources: Mapping[At, str], path: Path | None) -> str:
+    """Return a line a mistake, in the order of the file; of one place the first that was found."""
+    told: dict[At, tuple[int, str]] = {}
+    for mistake in mistakes:
+        at = mistake.at
+        known = next((at[:n] for n in range(len(at), 0, -1) if at[:n] in sources), None)
+        source = sources[known] if known else str(path or "configuration")
+        line = source.rpartition(":")[2]
+        where = ".".join(map(str, at))
+        end = "" if mistake.what.endswith(("?", ".")) else "."
+        text = f"{source}: `{where}`: {mistake.what}{end}"
+        told.setdefault(at, (int(line) if line.isdigit() else 0, text))
+    return "\n".join(text for _, text in sorted(told.values()))

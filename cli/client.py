@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import aiohttp
 
+from schemas.errors import ConfigError
+
 _PATIENCE_S = 90.0
+_PAGE = 100
+_ADMIN = "/admin/"
 
 
 class Unreachable(Exception):
@@ -18,53 +26,182 @@ class Unreachable(Exception):
 class Refused(Exception):
     """The server answered with an error."""
 
-    def __init__(self, status: int, error: dict[str, Any]) -> None:
-        super().__init__(str(error.get("message") or f"the server answered {status}"))
+    def __init__(
+        self,
+        status: int,
+        error: Mapping[str, Any],
+        retry_after_s: float | None = None,
+        advice: str = "",
+    ) -> None:
         self.status = status
-        self.retry_after_s: float | None = None
+        self.code = error.get("code")
+        self.retry_after_s = retry_after_s
+        super().__init__(str(error.get("message") or f"the server answered {status}") + advice)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the server is and the key that opens it. Raises ConfigError if neither can be right."""
+
+    url: str
+    key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        parts = _parts(self.url)
+        if parts is None:
+            raise ConfigError("--url (PENSTOCK_URL) must be an http:// or https:// URL.")
+        if parts.username or parts.password:
+            raise ConfigError("--url (PENSTOCK_URL) holds a password: use --api-key instead.")
+        if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
+            raise ConfigError(
+                "the API key holds characters that no key has: look at PENSTOCK_API_KEY."
+            )
+
+    @property
+    def base(self) -> str:
+        """The URL without `/v1`."""
+        return self.url.rstrip("/").removesuffix("/v1")
 
 
 class Client:
-    """A few calls over one session; every method may raise Unreachable or Refused."""
+    """Calls over one session; every method may raise Unreachable or Refused."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self._url = url.rstrip("/").removesuffix("/v1")
+    def __init__(self, access: Access, session: aiohttp.ClientSession) -> None:
+        self._base = access.base
+        self._has_key = access.key is not None
         self._session = session
 
-    async def submit(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Submit one request and return its object."""
-        return await self._ask("POST", "/v1/requests", request)
+    async def submit(self, body: bytes, idempotency_key: str) -> dict[str, Any]:
+        """Submit one request and return its object; to repeat it with the same key is harmless."""
+        headers = {"Idempotency-Key": idempotency_key}
+        return await self.ask("POST", "/v1/requests", body, headers)
 
     async def read(self, request_id: str, wait_s: float = 0) -> dict[str, Any]:
         """Return a request, after at most `wait_s` seconds if it has not ended."""
-        return await self._ask("GET", f"/v1/requests/{request_id}?wait={wait_s:g}")
+        return await self.ask("GET", f"/v1/requests/{segment(request_id)}?wait={wait_s:g}")
 
     async def cancel(self, request_id: str) -> dict[str, Any]:
         """Cancel a request and return it."""
-        return await self._ask("POST", f"/v1/requests/{request_id}/cancel", {})
+        return await self.ask("POST", f"/v1/requests/{segment(request_id)}/cancel", b"{}")
 
-    async def models(self) -> list[dict[str, Any]]:
-        """Return the models."""
-        listed = await self._ask("GET", "/v1/models")
-        models: list[dict[str, Any]] = listed["data"]
-        return models
+    async def items(self, path: str) -> list[dict[str, Any]]:
+        """Return the items of a list that has no pages."""
+        listed = await self.ask("GET", path)
+        items: list[dict[str, Any]] = listed["data"]
+        return items
 
-    async def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    async def pages(
+        self, path: str, filters: Mapping[str, str | None], limit: int | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield the items of a list, page after page, at most `limit`."""
+        given = {name: value for name, value in filters.items() if value is not None}
+        left = limit
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(left, _PAGE)
+            page = await self.ask("GET", f"{path}?{urlencode({**given, 'limit': size})}")
+            for item in page["data"]:
+                yield item
+            if not page.get("has_more") or not page["data"]:
+                return
+            given["after"] = page["last_id"]
+            left = None if left is None else left - len(page["data"])
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Make one call and return the JSON object of the answer."""
+        sent = {"Content-Type": "application/json", **(headers or {})}
         try:
-            async with self._session.request(method, self._url + path, json=body) as response:
-                answer = await response.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Unreachable(f"no Penstock answers at {self._url}: {error}") from None
-        if response.ok:
-            content: dict[str, Any] = answer
-            return content
-        said = answer.get("error") if isinstance(answer, dict) else None
-        raise Refused(response.status, said if isinstance(said, dict) else {})
+            async with self._session.request(
+                method, self._base + path, data=body, headers=sent, allow_redirects=False
+            ) as response:
+                answer = json.loads(await response.read())
+        except ValueError:
+            raise Unreachable(f"what answers at {self._base} is no Penstock") from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            told = str(error) or type(error).__name__
+            raise Unreachable(f"no Penstock answers at {self._base}: {told}") from None
+        if not isinstance(answer, dict):
+            raise Unreachable(f"what answers at {self._base} is no Penstock")
+        if response.status < 300:
+            return answer
+        said = answer.get("error")
+        wait = response.headers.get("Retry-After", "")
+        raise Refused(
+            response.status,
+            said if isinstance(said, dict) else {},
+            float(wait) if wait.isdecimal() and wait.isascii() else None,
+            self._advice(response.status, path),
+        )
+
+    def _advice(self, status: int, path: str) -> str:
+        """Return which variable a caller without the right key should set."""
+        if status not in (401, 403):
+            return ""
+        name, what = "PENSTOCK_API_KEY", "a key of this server"
+        if path.startswith(_ADMIN):
+            name, what = "PENSTOCK_ADMIN_KEY", "the server's admin key"
+        sent = "the key that was sent does not open this" if self._has_key else "no key was sent"
+        return f" ({sent}: set {name}, or --api-key, to {what})"
+
+
+def _parts(url: str) -> SplitResult | None:
+    """Return the parts of an HTTP URL, None for anything else."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None
+
+
+def segment(text: str) -> str:
+    """Return `text` as one segment of a path, whatever it holds."""
+    return quote(text, safe="")
 
 
 @asynccontextmanager
-async def connect(url: str) -> AsyncIterator[Client]:
+async def connect(access: Access) -> AsyncIterator[Client]:
     """Yield a client with a session of its own."""
-    timeout = aiohttp.ClientTimeout(total=_PATIENCE_S, sock_connect=5)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        yield Client(url, session)
+    async with aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=_PATIENCE_S, sock_connect=5),
+        connector=aiohttp.TCPConnector(limit=0),
+        headers={"Authorization": f"Bearer {access.key}"} if access.key else None,
+    ) as session:
+        yield Client(access, session)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer as it came; `content` is None when it is not JSON."""
+
+    status: int
+    content: Any
+    date: str | None
+
+
+async def fetch(url: str, headers: Mapping[str, str], timeout_s: float) -> Fetched:
+    """Return whatever answers at `url`, whatever its status. Raises Unreachable."""
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, headers=headers, allow_redirects=False) as response,
+        ):
+            body = await response.read()
+            date = response.headers.get("Date")
+    except TimeoutError:
+        raise Unreachable(f"no answer within {timeout_s:g} s") from None
+    except aiohttp.ClientConnectorError as error:
+        why = os.strerror(error.errno) if error.errno else str(error.os_error)
+        raise Unreachable(why) from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise Unreachable(str(error) or type(error).__name__) from None
+    try:
+        return Fetched(response.status, json.loads(body), date)
+    except ValueError:
+        return Fetched(response.status, None, date)

@@ -3,162 +3,56 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli.commands import config, dead_letters, installation, keys, lists, requests, servers
 from schemas.errors import ConfigError
 
 app = typer.Typer(
     name="penstock",
-    help="A durable, fair queue in front of AI models.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", envvar="PENSTOCK_CONFIG", help="The configuration file."),
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"penstock {version('penstock-broker')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, help="Print the version and end."
+    ),
 ]
-Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on [default: 8080].")]
-DataDir = Annotated[
-    Path | None, typer.Option(help="Where the embedded engine keeps its data.", file_okay=False)
-]
-TlsCert = Annotated[Path | None, typer.Option(help="PEM certificate with its chain: serve HTTPS.")]
-TlsKey = Annotated[Path | None, typer.Option(help="PEM key of the certificate.")]
-Backends = Annotated[
-    list[str] | None,
-    typer.Option("--backend", metavar="[NAME=]URL", help="A model server's /v1 URL; repeatable."),
-]
-BackendKey = Annotated[
-    str | None,
-    typer.Option("--backend-key-env", metavar="VAR", help="Variable with the backends' API key."),
-]
-Url = Annotated[str, typer.Option("--url", envvar="PENSTOCK_URL", help="The server to talk to.")]
-DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-@app.command()
-def serve(  # noqa: PLR0917  because each is an option of the command
-    config: ConfigFile = None,
-    host: Host = None,
-    port: Port = None,
-    data_dir: DataDir = None,
-    backend: Backends = None,
-    backend_key_env: BackendKey = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-) -> None:
-    """Run the doors and the workers in one process.
-
-    Without PENSTOCK_AMQP_URL and PENSTOCK_REDIS_URL it is embedded: one data directory is all.
-    """
-    from cli.options import Options, Role
-    from cli.serving import run
-
-    options = Options(
-        config,
-        host,
-        port,
-        data_dir,
-        backend or (),
-        backend_key_env,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-    )
-    run(Role.BOTH, options)
+app.command()(servers.serve)
+app.command()(servers.api)
+app.command()(servers.worker)
+app.command()(requests.submit)
+app.command()(requests.status)
+app.command()(requests.cancel)
+app.command()(installation.init)
+app.command()(installation.doctor)
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(lists.models, name="models")
+app.add_typer(lists.backends, name="backends")
+app.add_typer(keys.app, name="keys")
+app.add_typer(config.app, name="config")
 
 
-@app.command()
-def api(
-    config: ConfigFile = None,
-    host: Host = None,
-    port: Port = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-) -> None:
-    """Run only the doors, on RabbitMQ and Redis."""
-    from cli.options import Options, Role
-    from cli.serving import run
-
-    run(Role.API, Options(config, host, port, tls_cert=tls_cert, tls_key=tls_key))
-
-
-@app.command()
-def worker(
-    config: ConfigFile = None,
-    models: Annotated[
-        list[str] | None, typer.Option(help="Serve only these models; repeatable.")
-    ] = None,
-    backend: Backends = None,
-    backend_key_env: BackendKey = None,
-) -> None:
-    """Run only the workers, on RabbitMQ and Redis."""
-    from cli.options import Options, Role
-    from cli.serving import run
-
-    options = Options(
-        config,
-        backends=backend or (),
-        backend_key_env=backend_key_env,
-        only_models=models or (),
-    )
-    run(Role.WORKER, options)
-
-
-@app.command()
-def submit(  # noqa: PLR0917  because each is an option of the command
-    file: Annotated[
-        str, typer.Argument(help="JSON lines, one request body each; - reads standard input.")
-    ] = "-",
-    model: Annotated[str | None, typer.Option(help="Model for lines that name none.")] = None,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", "-p", help="One chat message instead of a file.")
-    ] = None,
-    priority: Annotated[str | None, typer.Option(help="high, normal, low or batch.")] = None,
-    wait: Annotated[bool, typer.Option(help="Wait and print the results.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print whole request objects.")] = False,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Submit requests and print their results as JSON lines, in the order of the input.
-
-    A line is a chat body ({"model": ..., "messages": [...]}) or a whole request
-    ({"body": {...}, "priority": "low", ...}).
-    """
-    from cli.submitting import Submission, run
-
-    submission = Submission(file, model, prompt, priority, wait, as_json)
-    sys.exit(run(url, submission))
-
-
-@app.command()
-def status(
-    request_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A request; without it, the models.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Show one request, or every model with what waits and runs."""
-    from cli.reporting import run
-
-    sys.exit(run(url, request_id, as_json=as_json))
-
-
-@app.command()
-def cancel(
-    request_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The requests.")],
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Cancel requests; one that has ended stays as it is."""
-    from cli.reporting import run_cancel
-
-    sys.exit(run_cancel(url, request_ids))
+@app.callback()
+def _penstock(version: Version = False) -> None:
+    """A durable, fair queue in front of AI models."""
 
 
 def main() -> None:
@@ -166,7 +60,9 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        print(f"penstock: {error}", file=sys.stderr)
+        from cli.showing import say
+
+        say(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

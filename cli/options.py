@@ -35,15 +35,22 @@ class Options:
     only_models: Sequence[str] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    alive_file: Path | None = None
 
     def load(self) -> Config:
         """Return the configuration with these options over it. Raises ConfigError."""
+        return load_config(self.config_file, os.environ, self.flags(), self.named_backends())
+
+    def flags(self) -> dict[str, Any]:
+        """Return the keys of `server` that are given here."""
         paths = {"data_dir": self.data_dir, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
         flags: dict[str, Any] = {name: str(path) for name, path in paths.items() if path}
         given = {"host": self.host, "port": self.port}
-        flags |= {name: value for name, value in given.items() if value is not None}
-        backends = _named_backends(self.backends, self.backend_key_env)
-        return load_config(self.config_file, os.environ, flags, backends)
+        return flags | {name: value for name, value in given.items() if value is not None}
+
+    def named_backends(self) -> dict[str, dict[str, Any]]:
+        """Return the --backend options as a section. Raises ConfigError."""
+        return _named_backends(self.backends, self.backend_key_env)
 
 
 def _named_backends(backends: Sequence[str], key_env: str | None) -> dict[str, dict[str, Any]]:

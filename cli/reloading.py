@@ -27,7 +27,7 @@ _LOOK_EVERY_S = 1.0
 Mark = tuple[int, ...]
 
 
-class ConfigFile:
+class WatchedFile:
     """The file behind a configuration; it is made before the file is first read.
 
     Only looks at it, and so sees every way in which it can change: rewritten, renamed over,
@@ -65,7 +65,7 @@ class Reloading:
 
     def __init__(
         self,
-        file: ConfigFile,
+        file: WatchedFile,
         config: Config,
         load: Callable[[], Config],
         apply: Callable[[Config], Awaitable[None]],

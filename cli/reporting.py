@@ -1,83 +1,100 @@
-"""`penstock status` and `penstock cancel`: what the server says, as a table or as JSON."""
+"""`penstock status`: a request in full, or what waits and runs, as tables or as JSON."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Coroutine
+from collections.abc import Iterator
 from typing import Any
 
-import orjson
-from rich.console import Console
-from rich.table import Table
+from cli.client import Access, Refused, connect
+from cli.listing import backend_rows
+from cli.outcome import exit_code_of
+from cli.showing import instant, json_text, print_fields, print_json, print_table
 
-from cli.client import Refused, Unreachable, connect
-
-
-def run(url: str, request_id: str | None, *, as_json: bool) -> int:
-    """Show one request or all models; return the exit code."""
-    if request_id is not None:
-        return _exit_code(_show_request(url, request_id, as_json=as_json))
-    return _exit_code(_show_models(url, as_json=as_json))
+_PRIORITIES = ("high", "normal", "low", "batch")
+_LOAD = "running / slots"
 
 
-def run_cancel(url: str, request_ids: list[str]) -> int:
-    """Cancel requests; return the exit code."""
-    return _exit_code(_cancel(url, request_ids))
+def show_request(access: Access, request_id: str, *, as_json: bool) -> int:
+    """Show one request; return the exit code."""
+
+    async def work() -> None:
+        async with connect(access) as client:
+            found = await client.read(request_id)
+        if as_json:
+            print_json(found)
+        else:
+            print_fields(request_fields(found))
+
+    return exit_code_of(work())
 
 
-def _exit_code(work: Coroutine[Any, Any, None]) -> int:
+def show_all(access: Access, admin: Access, *, as_json: bool) -> int:
+    """Show the models, and the backends to an admin; return the exit code."""
+
+    async def work() -> None:
+        async with connect(access) as client:
+            models = await client.items("/v1/models")
+        backends = await _backends(admin)
+        if as_json:
+            print_json({"models": models, "backends": backends})
+            return
+        if models:
+            columns = ("model", *_PRIORITIES, _LOAD)
+            print_table(columns, map(_model_row, models), columns[1:])
+        else:
+            print("No model is served yet.")
+        if backends:
+            print()
+            print_table(*backend_rows(backends))
+
+    return exit_code_of(work())
+
+
+async def _backends(admin: Access) -> list[dict[str, Any]] | None:
+    """Return the backends, None for somebody who is no admin."""
+    if admin.key is None:
+        return None
     try:
-        asyncio.run(work)
-    except Unreachable as error:
-        print(f"penstock: {error}", file=sys.stderr)
-        return 3
-    except Refused as error:
-        print(f"penstock: {error}", file=sys.stderr)
-        return 1
-    return 0
+        async with connect(admin) as client:
+            return await client.items("/admin/v1/backends")
+    except Refused:
+        return None
 
 
-async def _show_request(url: str, request_id: str, *, as_json: bool) -> None:
-    async with connect(url) as client:
-        found = await client.read(request_id)
-    if as_json:
-        _print_json(found)
-        return
-    table = Table(show_header=False, box=None)
-    for name in ("id", "status", "model", "priority", "attempts"):
-        table.add_row(name, str(found[name]))
-    if found["started_at"]:
-        table.add_row("waited", f"{found['started_at'] - found['created_at']:.3f} s")
-    if found["finished_at"] and found["started_at"]:
-        table.add_row("ran", f"{found['finished_at'] - found['started_at']:.3f} s")
-    if found["error"]:
-        table.add_row("error", f"{found['error']['code']}: {found['error']['message']}")
-    Console().print(table)
+def _model_row(model: dict[str, Any]) -> list[Any]:
+    load = model["penstock"]
+    waiting = [load["priorities"][name] for name in _PRIORITIES]
+    return [model["id"], *waiting, f"{load['running']} / {load['slots']}"]
 
 
-async def _show_models(url: str, *, as_json: bool) -> None:
-    async with connect(url) as client:
-        models = await client.models()
-    if as_json:
-        _print_json(models)
-        return
-    table = Table("model", box=None)
-    for name in ("high", "normal", "low", "batch", "running / slots"):
-        table.add_column(name, justify="right")
-    for model in models:
-        load = model["penstock"]
-        waiting = [str(load["priorities"][name]) for name in ("high", "normal", "low", "batch")]
-        table.add_row(model["id"], *waiting, f"{load['running']} / {load['slots']}")
-    Console().print(table if models else "No model is served yet.")
+def request_fields(found: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield what there is to say of a request, in the order of its life."""
+    for name in ("id", "status", "model", "endpoint", "priority", "tenant", "attempts"):
+        yield name, found.get(name)
+    yield "position", found.get("position")
+    yield "eta", _seconds(found.get("eta_s"))
+    yield "waits for", found.get("waiting_for")
+    yield "created", instant(found["created_at"])
+    yield "not before", instant(found.get("not_before"))
+    yield "deadline", instant(found["deadline"])
+    started, finished = found["started_at"], found["finished_at"]
+    yield "started", instant(started)
+    yield "finished", instant(finished)
+    yield "waited", _seconds(started - found["created_at"]) if started else None
+    yield "ran", _seconds(finished - started) if started and finished else None
+    if target := found.get("target"):
+        yield "target", f"{target['model']} on {target['backend']}"
+    if error := found.get("error"):
+        yield "error", f"{error['code']}: {error['message']}"
+    if usage := found.get("usage"):
+        yield "usage", ", ".join(f"{key.replace('_', ' ')} {n}" for key, n in usage.items())
+    if found.get("metadata"):
+        yield "metadata", json_text(found["metadata"])
+    for name in ("redrive_of", "redriven_as"):
+        yield name.replace("_", " "), found.get(name)
+    if response := found.get("response"):
+        yield "response", f"{response['status_code']} {json_text(response['body'])}"
 
 
-async def _cancel(url: str, request_ids: list[str]) -> None:
-    async with connect(url) as client:
-        for request_id in request_ids:
-            found = await client.cancel(request_id)
-            print(f"{found['id']} {found['status']}")
-
-
-def _print_json(content: object) -> None:
-    sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode() + "\n")
+def _seconds(duration: float | None) -> str:
+    return "" if duration is None else f"{duration:.3f} s"

@@ -18,12 +18,13 @@ from api.wire import Limits
 from broker.engine import open_engine
 from broker.lifecycle import Tasks
 from broker.ports import Engine
+from cli.alive import keep_touching, touch_or_refuse
 from cli.http_server import HttpServer
 from cli.listening import check_strangers, limits_of, listen
 from cli.logs import configure_logs, set_log_level
 from cli.memory import return_large_blocks
 from cli.options import Options, Role
-from cli.reloading import ConfigFile, Reloading
+from cli.reloading import Reloading, WatchedFile
 from cli.tls import tls_context
 from schemas.config import Config
 from schemas.errors import ConfigError, EngineError
@@ -37,13 +38,15 @@ def run(role: Role, options: Options) -> None:
     """Run a role until SIGTERM or SIGINT. Raises ConfigError before anything is started."""
     # Until the file can be read again; the default would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    file = ConfigFile(options.config_file)
+    file = WatchedFile(options.config_file)
     config = _load(role, options)
     if role is not Role.BOTH and config.server.embedded:
         raise ConfigError(
             f"`penstock {role.value}` needs PENSTOCK_AMQP_URL and PENSTOCK_REDIS_URL: embedded "
             "runs in one process: use penstock serve."
         )
+    if options.alive_file is not None:
+        touch_or_refuse(options.alive_file)
     tls = None if role is Role.WORKER else tls_context(config.server)
     listener = None if role is Role.WORKER else listen(config)
     configure_logs(config.server.log_level)
@@ -70,7 +73,7 @@ def _loop_runner() -> Any:
 async def _run(
     role: Role,
     config: Config,
-    file: ConfigFile,
+    file: WatchedFile,
     options: Options,
     listener: socket.socket | None,
     tls: ssl.SSLContext | None,
@@ -90,6 +93,8 @@ async def _run(
         await doors.start()
     if worker is None:
         tasks.supervise("heartbeat", lambda: _beat(engine))
+    if (alive_file := options.alive_file) is not None:
+        tasks.supervise("alive file", lambda: keep_touching(alive_file))
     reloading = Reloading(
         file, config, lambda: _load(role, options), lambda new: _apply(new, worker, doors)
     )

@@ -1,26 +1,38 @@
-"""`penstock submit`: JSON lines in, results out in the same order, progress on standard error."""
+"""`penstock submit`: JSON lines in, results out in the same order, progress on standard error.
+
+Three stages, each in the order of the input and each bounded: requests are submitted, their ids
+wait in line, the results of the next few are read. However large a file is, the memory it takes
+is that of the requests and results under way and of some thousand ids.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterable
+import signal
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cli.client import Client, Refused, Unreachable, connect
+from cli.client import Access, Client, Refused, Unreachable, connect
+from cli.flow import arriving, in_order
+from cli.lines import Defaults, Line, counted, lines, opened
+from cli.outcome import FAILED, INTERRUPTED, OK, exit_code_of
+from cli.progress import Bar
+from cli.showing import print_json, say
 from schemas.errors import ConfigError
 
 _IN_FLIGHT = 64
+_IN_LINE = 4_096
 _WAIT_S = 30
-_WHOLE_REQUEST_KEYS = frozenset({"body", "endpoint"})
-_UNAVAILABLE = 503
-_TRIES = 6
+_PATIENCE_S = 60.0
+_LAST_ANSWERS_S = 5.0
+_OPEN = ("queued", "in_progress")
+_FULL = ("queue_full", "tenant_queue_full")
+_MAX_PREFIX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,127 +40,196 @@ class Submission:
     """What is submitted and how it is shown; `file` is ignored when there is a `prompt`."""
 
     file: str
-    model: str | None
     prompt: str | None
-    priority: str | None
+    defaults: Defaults
+    key_prefix: str
     wait: bool
     as_json: bool
 
-    def requests(self) -> list[dict[str, Any]]:
-        """Return the native requests. Raises ConfigError for a line that is none."""
+    def __post_init__(self) -> None:
+        if self.prompt is not None and self.defaults.model is None:
+            raise ConfigError("--prompt needs --model.")
+        prefix = self.key_prefix
+        if not (prefix.isascii() and prefix.isprintable()) or " " in prefix or not prefix:
+            raise ConfigError("--idempotency-prefix must be visible ASCII characters.")
+        if len(prefix) > _MAX_PREFIX:
+            raise ConfigError(f"--idempotency-prefix is longer than {_MAX_PREFIX} characters.")
+
+    def open(self) -> tuple[Iterator[Line], int | None]:
+        """Return the requests and how many they are, None if unknown. Raises ConfigError."""
         if self.prompt is not None:
-            lines = [_prompted(self.prompt, self.model)]
-        else:
-            lines = list(_lines(self.file))
-        return [_request(line, self.model, self.priority) for line in lines]
+            body = {"messages": [{"role": "user", "content": self.prompt}]}
+            return iter([Line(1, orjson.dumps(self.defaults.request(body)))]), 1
+        stream = opened(self.file)
+        total = counted(stream, self.file)
+        return lines(stream, self.file, self.defaults), total
 
 
-def run(url: str, submission: Submission) -> int:
-    """Submit everything and return the exit code: 0, 1 if any failed, 3 if unreachable."""
-    requests = submission.requests()
-    try:
-        return asyncio.run(
-            _submit_all(url, requests, wait=submission.wait, as_json=submission.as_json)
-        )
-    except Unreachable as error:
-        print(f"penstock: {error}", file=sys.stderr)
-        return 3
+def run(access: Access, submission: Submission) -> int:
+    """Submit everything and return the exit code: 0, 1 if any failed, 3 unreachable, 130."""
+    requests, total = submission.open()
+    return exit_code_of(_run(access, submission, requests, total))
 
 
-def _prompted(prompt: str, model: str | None) -> dict[str, Any]:
-    if model is None:
-        raise ConfigError("--prompt needs --model.")
-    return {"model": model, "messages": [{"role": "user", "content": prompt}]}
-
-
-def _lines(file: str) -> Iterable[dict[str, Any]]:
-    if file == "-":
-        text = sys.stdin.buffer.read()
-    else:
-        try:
-            text = Path(file).read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{file}: cannot be read: {error.strerror}.") from None
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            parsed = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise ConfigError(f"{file}:{number}: not valid JSON: {error}.") from None
-        if not isinstance(parsed, dict):
-            raise ConfigError(f"{file}:{number}: expected a JSON object.")
-        yield parsed
-
-
-def _request(line: dict[str, Any], model: str | None, priority: str | None) -> dict[str, Any]:
-    """Return the native request of a line: the line itself, or a bare body wrapped."""
-    request: dict[str, Any] = dict(line) if _WHOLE_REQUEST_KEYS & line.keys() else {"body": line}
-    body = request.get("body")
-    if model is not None and "model" not in request and isinstance(body, dict):
-        request["body"] = {"model": model, **body}
-    if priority is not None:
-        request.setdefault("priority", priority)
-    return request
-
-
-async def _submit_all(
-    url: str, requests: list[dict[str, Any]], *, wait: bool, as_json: bool
+async def _run(
+    access: Access, submission: Submission, requests: Iterator[Line], total: int | None
 ) -> int:
-    failed = 0
-    places = asyncio.Semaphore(_IN_FLIGHT)
-    async with connect(url) as client:
-        with _progress(len(requests)) as progress:
-            bar = progress.add_task("requests", total=len(requests))
-
-            async def one(request: dict[str, Any]) -> dict[str, Any]:
-                async with places:
-                    done = await _one(client, request, wait=wait)
-                progress.advance(bar)
-                return done
-
-            waiting = [asyncio.ensure_future(one(request)) for request in requests]
-            try:
-                for next_in_order in waiting:
-                    done = await next_in_order
-                    failed += _failed(done, wait=wait)
-                    _print(done, as_json=as_json)
-            finally:
-                for task in waiting:
-                    task.cancel()
-    return 1 if failed else 0
+    async with connect(access) as client:
+        with Bar(total) as bar:
+            course = _Course(client, submission, bar)
+            return await course.run(requests)
 
 
-async def _one(client: Client, request: dict[str, Any], *, wait: bool) -> dict[str, Any]:
-    try:
-        accepted = await _accepted(client, request)
-    except Refused as error:
-        return {"id": None, "status": "refused", "error": {"message": str(error)}}
-    while wait and accepted["status"] in ("queued", "in_progress"):
-        accepted = await client.read(accepted["id"], _WAIT_S)
-    return accepted
+class _Course:
+    """One run over the input: what was accepted, what has ended, when to stop."""
 
+    def __init__(self, client: Client, submission: Submission, bar: Bar) -> None:
+        self._client = client
+        self._submission = submission
+        self._bar = bar
+        self._began = time.monotonic()
+        self._stopping = asyncio.Event()
+        self._submitting: set[asyncio.Task[Any]] = set()
+        self._met_server = False
+        self._note = ""
+        self._accepted = self._unanswered = self._printed = self._ended = self._failed = 0
 
-async def _accepted(client: Client, request: dict[str, Any]) -> dict[str, Any]:
-    """Submit; a 503 means that nothing was accepted, so it is safe to ask again."""
-    for again in range(_TRIES):
+    async def run(self, requests: Iterator[Line]) -> int:
+        """Submit, wait, print; stop at the first Ctrl-C. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._stop)
+        work = asyncio.create_task(self._print_all(requests))
+        stopped = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if work.done():
+            if work.exception() is not None and self._accepted:
+                self._tell_stop()
+            await work
+            self._tell_end()
+            return FAILED if self._failed else OK
+        if self._submitting:
+            await asyncio.wait(self._submitting, timeout=_LAST_ANSWERS_S)
+            self._unanswered = len(self._submitting)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        self._tell_stop()
+        return INTERRUPTED
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        # A second Ctrl-C ends the process at once.
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+
+    async def _print_all(self, requests: Iterator[Line]) -> None:
+        async with (
+            aclosing(self._arriving(requests)) as arrived,
+            aclosing(in_order(arrived, self._submit, _IN_FLIGHT)) as accepted,
+            aclosing(in_order(accepted, _itself, _IN_LINE)) as in_line,
+            aclosing(in_order(in_line, self._result, _IN_FLIGHT)) as results,
+        ):
+            async for done in results:
+                self._ended += 1
+                ok = done["status"] == "completed" if self._submission.wait else done["id"]
+                self._failed += not ok
+                self._printed += done["id"] is not None
+                print_json(done if self._submission.as_json else _short(done), indented=False)
+                self._bar.show(self._ended, self._failed, self._note)
+
+    async def _arriving(self, requests: Iterator[Line]) -> AsyncGenerator[Line, None]:
+        async with aclosing(arriving(requests)) as arrived:
+            async for line in arrived:
+                if self._stopping.is_set():
+                    return
+                yield line
+
+    async def _submit(self, line: Line) -> dict[str, Any]:
+        """Return the request's object, or one with the status `refused`."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  because this runs as a task of in_order
+        self._submitting.add(task)
+        key = f"{self._submission.key_prefix}-{line.number}"
         try:
-            return await client.submit(request)
+            accepted = await self._patiently(lambda: self._client.submit(line.request, key))
         except Refused as error:
-            if error.status != _UNAVAILABLE or again == _TRIES - 1:
+            if error.status == 401:
                 raise
-        await asyncio.sleep(0.5 * 2**again)
-    raise AssertionError("the last try returns or raises")
+            return {
+                "id": None,
+                "status": "refused",
+                "error": {"code": error.code, "message": str(error)},
+            }
+        finally:
+            self._submitting.discard(task)
+        self._accepted += 1
+        return _slim(accepted) if self._submission.wait else accepted
+
+    async def _result(self, accepted: dict[str, Any]) -> dict[str, Any]:
+        request_id = accepted["id"]
+        if request_id is None or not self._submission.wait:
+            return accepted
+        found = accepted
+        while found["status"] in _OPEN or found is accepted:
+            found = await self._patiently(lambda: self._client.read(request_id, _WAIT_S))
+        return found
+
+    async def _patiently(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        """Repeat a call, which must be harmless to repeat, over what passes.
+
+        A full queue is waited for without end. A server that once answered may be away for
+        `_PATIENCE_S`, one that never did may not.
+        """
+        pause_s, gives_up_at = 0.25, time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                answer = await call()
+                self._met_server, self._note = True, ""
+                return answer
+            except Unreachable:
+                if not self._met_server or time.monotonic() > gives_up_at:
+                    raise
+                self._wait_for("the server")
+            except Refused as error:
+                full = error.code in _FULL
+                if not full and (error.status != 503 or time.monotonic() > gives_up_at):
+                    raise
+                self._wait_for("room in the queue" if full else "the server")
+                pause_s = max(pause_s, error.retry_after_s or 0)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, 5.0)
+
+    def _wait_for(self, what: str) -> None:
+        self._note = f"(waits for {what})"
+        self._bar.show(self._ended, self._failed, self._note)
+
+    def _tell_end(self) -> None:
+        if self._ended == 1:
+            return
+        took_s = time.monotonic() - self._began
+        what = "completed" if self._submission.wait else "accepted"
+        say(f"{self._ended - self._failed:,} {what}, {self._failed:,} failed in {took_s:.1f} s.")
+
+    def _tell_stop(self) -> None:
+        told = f"stopped: {self._accepted:,} accepted, {self._printed:,} of them printed."
+        if self._unanswered:
+            told += f" {self._unanswered:,} more were sent and not answered."
+        if self._accepted + self._unanswered > self._printed:
+            told += " What is not printed runs on; `penstock status` shows what waits."
+        if self._accepted or self._unanswered:
+            told += (
+                " To go on where this ended, give the same input and add --idempotency-prefix "
+                f"{self._submission.key_prefix}: nothing runs twice."
+            )
+        say(told)
 
 
-def _failed(done: dict[str, Any], *, wait: bool) -> bool:
-    return done["status"] != "completed" if wait else done["id"] is None
+async def _itself(item: dict[str, Any]) -> dict[str, Any]:
+    return item
 
 
-def _print(done: dict[str, Any], *, as_json: bool) -> None:
-    shown = done if as_json else _short(done)
-    sys.stdout.buffer.write(orjson.dumps(shown) + b"\n")
-    sys.stdout.buffer.flush()
+def _slim(accepted: dict[str, Any]) -> dict[str, Any]:
+    """Return what must be kept of a request that stands in line."""
+    return {"id": accepted["id"], "status": accepted["status"]}
 
 
 def _short(done: dict[str, Any]) -> dict[str, Any]:
@@ -169,16 +250,3 @@ def _chat_text(body: Any) -> str | None:
     except (KeyError, IndexError, TypeError):
         return None
     return content if isinstance(content, str) else None
-
-
-def _progress(total: int) -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal or total == 1,
-        transient=True,
-    )

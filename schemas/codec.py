@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 import msgpack
@@ -23,7 +24,16 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 _PREFIX = struct.Struct(">BI")
 _NAMES = tuple(field.name for field in fields(Envelope) if field.name not in ("body", "extra"))
 _REQUIRED = ("id", "tenant", "model", "endpoint", "priority", "accepted_at", "deadline")
-_DEFAULTS = {field.name: field.default for field in fields(Envelope) if field.name in _NAMES}
+_NEEDED = (*_REQUIRED, "body_hash")
+_values_of = attrgetter(*_NAMES)
+# What a field that is always written is compared with: nothing equals it.
+_ALWAYS = object()
+_LEFT_OUT = tuple(
+    _ALWAYS if field.name in _REQUIRED else field.default
+    for field in fields(Envelope)
+    if field.name in _NAMES
+)
+# Exact types, for a bool is an int too; msgpack makes no subclasses.
 _TYPES: dict[str, tuple[type, ...]] = {
     "accepted_at": (int, float),
     "deadline": (int, float),
@@ -52,11 +62,9 @@ class BadEnvelope(ValueError):
 
 def encode(envelope: Envelope) -> bytes:
     """Return the bytes of `envelope`; defaults are left out, unknown keys survive."""
-    header: dict[str, Any] = dict(envelope.extra)
-    for name in _NAMES:
-        value = getattr(envelope, name)
-        if name in _REQUIRED or value != _DEFAULTS.get(name):
-            header[name] = value
+    written = zip(_NAMES, _values_of(envelope), _LEFT_OUT, strict=True)
+    known = {name: value for name, value, left_out in written if value != left_out}
+    header = dict(envelope.extra) | known
     packed: bytes = msgpack.packb(header)
     return _PREFIX.pack(VERSION, len(packed)) + packed + envelope.body
 
@@ -111,20 +119,16 @@ def _refuse_ext(code: int, _data: bytes) -> Any:
 def _build(header: dict[str, Any], body: bytes) -> Envelope:
     known = {name: header.pop(name) for name in _NAMES if name in header}
     for name, value in known.items():
-        if not isinstance(value, _TYPES[name]) or _is_bool_by_mistake(name, value):
+        if type(value) not in _TYPES[name]:
             raise BadEnvelope(f"`{name}` has the wrong type")
-    missing = [name for name in (*_REQUIRED, "body_hash") if name not in known]
-    if missing:
-        raise BadEnvelope(f"`{missing[0]}` is missing")
+    for name in _NEEDED:
+        if name not in known:
+            raise BadEnvelope(f"`{name}` is missing")
     _check_values(known, len(body))
     known["priority"] = Priority(known["priority"])
     if known.get("model_span") is not None:
         known["model_span"] = tuple(known["model_span"])
     return Envelope(body=body, extra=header, **known)
-
-
-def _is_bool_by_mistake(name: str, value: Any) -> bool:
-    return isinstance(value, bool) and bool not in _TYPES[name]
 
 
 def _check_values(known: dict[str, Any], body_bytes: int) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from schemas.nearness import did_you_mean
 from schemas.routes import WILD, is_pattern
 
 MIB = 1024 * 1024
@@ -24,6 +29,9 @@ MAX_BODY_BYTES = 15 * MIB
 DEFAULT_TENANT = "default"
 KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 ENDPOINT = re.compile(r"/v1(/[a-z0-9][a-z0-9_-]*){1,4}")
+
+# The type of the errors that name a value which is well formed but does not fit the others.
+MISFIT = "misfit"
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -42,6 +50,19 @@ class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, values never change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and kind in (int, float, int | None):
+            raise ValueError("must be a number")
+        return value
+
+
+def _misfit(at: tuple[str | int, ...], what: str) -> InitErrorDetails:
+    """Return a mistake that only shows when the parts are seen together."""
+    return {"type": PydanticCustomError(MISFIT, "{what}", {"what": what}), "loc": at, "input": None}
 
 
 class ServerConfig(Section):
@@ -251,50 +272,52 @@ class Config(Section):
         return endpoints
 
     @model_validator(mode="after")
-    def _keys_are_distinct(self) -> Config:
-        seen: dict[str, str] = {}
-        for tenant, settings in self.tenants.items():
-            for key in settings.keys:
-                owner = seen.setdefault(key.hash, f"{tenant}/{key.name}")
-                if owner != f"{tenant}/{key.name}":
-                    raise ValueError(f"the keys {owner} and {tenant}/{key.name} are the same")
+    def _fits_together(self) -> Config:
+        misfits = [*self._repeated_keys(), *self._wrong_aliases(), *self._wrong_targets()]
+        if misfits:
+            raise ValidationError.from_exception_data("Config", misfits)
         return self
 
-    @model_validator(mode="after")
-    def _aliases_lead_to_models(self) -> Config:
+    def _repeated_keys(self) -> Iterator[InitErrorDetails]:
+        seen: dict[str, str] = {}
+        for tenant, settings in self.tenants.items():
+            for index, key in enumerate(settings.keys):
+                owner = seen.setdefault(key.hash, f"{tenant}/{key.name}")
+                if owner != f"{tenant}/{key.name}":
+                    yield _misfit(("tenants", tenant, "keys", index), f"is the same key as {owner}")
+
+    def _wrong_aliases(self) -> Iterator[InitErrorDetails]:
         for alias, model in self.aliases.items():
             if is_pattern(alias) or is_pattern(model):
-                raise ValueError(f"alias {alias!r} of {model!r}: an alias has no `*`")
-            if model in self.aliases:
-                raise ValueError(f"alias {alias!r} leads to {model!r}, which is an alias itself")
-            if self.models != "auto" and (alias in self.models or model not in self.models):
-                what = (
-                    "is a model itself" if alias in self.models else f"leads to {model!r}, no model"
+                yield _misfit(("aliases", alias), f"of {model!r}: an alias has no `*`")
+            elif model in self.aliases:
+                yield _misfit(("aliases", alias), f"leads to {model!r}, which is an alias itself")
+            elif self.models != "auto" and alias in self.models:
+                yield _misfit(("aliases", alias), "is the name of a model")
+            elif self.models != "auto" and model not in self.models:
+                near = did_you_mean(model, list(self.models))
+                yield _misfit(("aliases", alias), f"leads to {model!r}, which is no model{near}")
+
+    def _wrong_targets(self) -> Iterator[InitErrorDetails]:
+        if self.models == "auto":
+            return
+        for name, model in self.models.items():
+            at = ("models", name, "targets")
+            for index, target in enumerate(model.targets):
+                if is_pattern(target.model or "") and not is_pattern(name):
+                    what = f"{name!r} has no `*` that could be filled into {target.model!r}"
+                    yield _misfit((*at, index, "model"), what)
+                if target.backend in self.backends:
+                    continue
+                known = ", ".join(sorted(self.backends)) or "none"
+                near = did_you_mean(target.backend, list(self.backends)) or f" (known: {known})"
+                yield _misfit(
+                    (*at, index, "backend"), f"there is no backend {target.backend!r}{near}"
                 )
-                raise ValueError(f"alias {alias!r} {what}")
-        return self
+            if not any(target.weight > 0 for target in model.targets):
+                yield _misfit(at, "none has a weight above 0")
 
     @property
     def has_keys(self) -> bool:
         """Whether callers must show a key."""
         return self.server.admin_key is not None or any(t.keys for t in self.tenants.values())
-
-    @model_validator(mode="after")
-    def _targets_exist(self) -> Config:
-        if self.models == "auto":
-            return self
-        for name, model in self.models.items():
-            for target in model.targets:
-                if target.backend not in self.backends:
-                    known = ", ".join(sorted(self.backends)) or "none"
-                    raise ValueError(
-                        f"model {name!r} has a target on backend {target.backend!r}, "
-                        f"which is not configured (known: {known})"
-                    )
-                if is_pattern(target.model or "") and not is_pattern(name):
-                    raise ValueError(
-                        f"model {name!r} has no `*` that could be filled into {target.model!r}"
-                    )
-            if not any(target.weight > 0 for target in model.targets):
-                raise ValueError(f"model {name!r} has no target with a weight above 0")
-        return self

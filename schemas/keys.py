@@ -1,7 +1,4 @@
-"""API keys: how one is made, recognised, and kept as a hash only.
-
-A key is `psk_` and 43 base64url characters: 256 random bits, so a plain SHA-256 hides it.
-"""
+"""API keys: how one is made and recognised, and the hash that is kept in its place."""
 
 from __future__ import annotations
 
@@ -9,12 +6,13 @@ import hashlib
 import re
 import secrets
 
+_RANDOM_BYTES = 32
 _KEY = re.compile(r"psk_[A-Za-z0-9_-]{43}")
 
 
 def new_key() -> str:
-    """Return a fresh key."""
-    return f"psk_{secrets.token_urlsafe(32)}"
+    """Return a fresh key: `psk_` and 43 base64url characters, 256 random bits."""
+    return f"psk_{secrets.token_urlsafe(_RANDOM_BYTES)}"
 
 
 def is_key(text: str) -> bool:
@@ -23,5 +21,8 @@ def is_key(text: str) -> bool:
 
 
 def hash_of(key: str) -> str:
-    """Return what the configuration keeps of a key: `sha256:` and 64 hex digits."""
+    """Return what the configuration keeps: `sha256:` and 64 hex digits.
+
+    One round without a salt is enough for a key of 256 random bits; it is not for a password.
+    """
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"

@@ -11,7 +11,6 @@ from api.admission import Admission
 from api.exchange import Exchange, Reply, json_reply
 from broker.ports import Engine
 from schemas.errors import RequestError
-from schemas.ids import is_request_id
 from schemas.record import Record
 from schemas.request import request_object
 
@@ -54,7 +53,7 @@ class DeadLetterRoutes:
 
     async def purge(self, exchange: Exchange) -> Reply:
         """DELETE /admin/v1/dead-letters/{id}: its request stays as it was told."""
-        request_id = _letter_id(exchange)
+        request_id = exchange.request_id
         if not await self._engine.dead_letters.purge(request_id):
             raise RequestError("request_not_found")
         return json_reply({"id": request_id, "object": "dead_letter", "deleted": True})
@@ -73,17 +72,10 @@ class DeadLetterRoutes:
         return json_reply({"deleted": await self._engine.dead_letters.purge_foreign()})
 
     async def _record(self, exchange: Exchange) -> Record:
-        record = await self._engine.store.get(_letter_id(exchange))
+        record = await self._engine.store.get(exchange.request_id)
         if record is None:
             raise RequestError("request_not_found")
         return record
-
-
-def _letter_id(exchange: Exchange) -> str:
-    request_id = exchange.path_params["id"]
-    if not is_request_id(request_id):
-        raise RequestError("request_not_found")
-    return request_id
 
 
 def _letter(record: Record) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from api.reading import submitted
 from api.settings import Settings
 from broker.ports import Engine
 from schemas.errors import RequestError
-from schemas.ids import is_request_id
 from schemas.record import Record
 from schemas.request import request_object
 
@@ -63,7 +62,7 @@ class RequestRoutes:
 
     async def read(self, exchange: Exchange) -> Reply:
         """GET /v1/requests/{id}?wait=: always 200 with the current object."""
-        request_id = _request_id(exchange)
+        request_id = exchange.request_id
         wait_s = query.seconds(exchange, "wait", most=MAX_WAIT_S)
         if wait_s:
             found = await self._holding.record(request_id, wait_s, exchange.caller.tenant)
@@ -73,14 +72,14 @@ class RequestRoutes:
 
     async def response(self, exchange: Exchange) -> Reply:
         """GET /v1/requests/{id}/response: the backend's bytes, type and status."""
-        record = _own(await self._engine.store.get(_request_id(exchange)), exchange)
+        record = _own(await self._engine.store.get(exchange.request_id), exchange)
         if not record.terminal:
             raise RequestError("not_finished", f"The request is {record.status.value}.")
         return reply_of(record)
 
     async def cancel(self, exchange: Exchange) -> Reply:
         """POST /v1/requests/{id}/cancel: 200 with the object, also when it has ended before."""
-        record = _own(await self._engine.store.get(_request_id(exchange)), exchange)
+        record = _own(await self._engine.store.get(exchange.request_id), exchange)
         return await self._found(_own(await self._engine.store.cancel(record.id), exchange))
 
     async def _found(self, record: Record) -> Reply:
@@ -96,10 +95,3 @@ def _own(record: Record | None, exchange: Exchange) -> Record:
     if record is None or record.tenant != exchange.caller.tenant:
         raise RequestError("request_not_found")
     return record
-
-
-def _request_id(exchange: Exchange) -> str:
-    request_id = exchange.path_params["id"]
-    if not is_request_id(request_id):
-        raise RequestError("request_not_found")
-    return request_id

@@ -86,7 +86,7 @@ class AmqpQueue:
     ) -> Consumer:
         """Hand deliveries to `deliver`; see the port."""
         queue = self._topology.work_queue(model, priority)
-        reader = Reader(queue.name, deliver, self._tasks, self.counters)
+        reader = Reader(queue.name, deliver, self.counters)
         return self._keep(
             QueueConsumer(self._in, self._declarer, queue, prefetch, reader, self.counters)
         )

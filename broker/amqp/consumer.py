@@ -147,22 +147,19 @@ class AmqpDelivery:
 
     async def ack(self) -> None:
         """Forget the message."""
-        await self._receipt.ack()
+        self._receipt.ack()
 
     async def requeue(self) -> None:
         """Put the message back to its old place, for any worker."""
-        await self._receipt.requeue()
+        self._receipt.requeue()
 
 
 class Reader:
     """Turns messages into deliveries; what is not ours is set aside, for `penstock.dead`."""
 
-    def __init__(
-        self, queue: str, deliver: Callable[[Delivery], None], tasks: Tasks, counters: Counters
-    ) -> None:
+    def __init__(self, queue: str, deliver: Callable[[Delivery], None], counters: Counters) -> None:
         self._queue = queue
         self._deliver = deliver
-        self._tasks = tasks
         self._counters = counters
 
     def __call__(self, incoming: Incoming) -> None:
@@ -172,6 +169,6 @@ class Reader:
         except BadEnvelope as error:
             self._counters.foreign += 1
             _log.warning("amqp_foreign_message", queue=self._queue, reason=str(error))
-            self._tasks.spawn("set aside", incoming.receipt.set_aside())
+            incoming.receipt.set_aside()
             return
         self._deliver(AmqpDelivery(envelope, incoming.receipt))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import structlog
 
+from broker.amqp import frames
 from broker.amqp.counters import Counters
 from broker.amqp.subscription import Incoming
 from broker.lifecycle import Tasks, backoff
@@ -35,7 +37,7 @@ class DeadLetterReader:
 
     async def _file(self, incoming: Incoming) -> None:
         """Try until it is filed: giving it back would count towards its delivery limit."""
-        letter = read(incoming.body, incoming.headers)
+        letter = read(incoming.body, _headers(incoming.header))
         for pause in backoff(first_s=1.0, most_s=30.0):
             if not incoming.receipt.live:
                 return
@@ -45,7 +47,7 @@ class DeadLetterReader:
                 _log.exception("dead_letter_not_filed", reason=letter.reason)
                 await asyncio.sleep(pause)
             else:
-                await incoming.receipt.ack()
+                incoming.receipt.ack()
                 return
 
 
@@ -60,3 +62,11 @@ def read(body: bytes, headers: dict[str, Any]) -> DeadLetter:
         return DeadLetter(decode(body), reason, body)
     except BadEnvelope:
         return DeadLetter(None, reason, body)
+
+
+def _headers(header: bytes) -> dict[str, Any]:
+    try:
+        return dict(frames.read_properties(header).headers or {})
+    except (ValueError, IndexError, struct.error):
+        # A letter whose headers are beyond pamqp is kept all the same.
+        return {}

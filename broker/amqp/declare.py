@@ -23,6 +23,7 @@ GONE_QUEUE_S = 0.2
 # that, it starts the queue anew without a leader, and confirmed messages are gone. Until then a
 # new work queue is not bound, so that nobody can publish to it.
 NEW_QUEUE_S = 1.5
+WAY_OUT = "Drain and delete it, or give Penstock another namespace."
 _SHARED = "shared"
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>queue|exchange) '(?P<name>[^']+)'"
@@ -145,12 +146,16 @@ def _drift_told(name: str) -> Iterator[None]:
 
 def drift(answer: str, name: str) -> TopologyDrift:
     """Return the error for RabbitMQ's 406 `answer`: what differs, and the way out."""
+    return TopologyDrift(f"{difference(answer, name)} {WAY_OUT}")
+
+
+def difference(answer: str, name: str) -> str:
+    """Return what RabbitMQ's 406 `answer` says, as a sentence."""
     found = _INEQUIVALENT.search(answer)
-    way_out = "Drain and delete it, or give Penstock another namespace."
     if found is None:
-        return TopologyDrift(f"RabbitMQ refuses to declare {name}: {answer} {way_out}")
+        return f"RabbitMQ refuses to declare {name}: {answer}"
     detail = f" ({found['detail']})" if found["detail"] else ""
-    return TopologyDrift(
+    return (
         f"{found['kind'].capitalize()} {found['name']} exists with another `{found['argument']}` "
-        f"than Penstock declares{detail}. {way_out}"
+        f"than Penstock declares{detail}."
     )

@@ -5,21 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from uuid import uuid4
 
-from aio_pika.exceptions import (
-    ChannelInvalidStateError,
-    ChannelNotFoundEntity,
-    DeliveryError,
-    PublishError,
-)
-from aiormq import spec
 from aiormq.abc import AbstractChannel
 
+from broker.amqp.confirms import Outcome, Sent
 from broker.amqp.connection import Link
 from broker.amqp.counters import Counters
 from broker.amqp.declare import GONE_QUEUE_S, Declarer
-from broker.amqp.session import Session, close_channel, translated
+from broker.amqp.hot_channel import HotChannel
+from broker.amqp.session import Session, close_channel
 from broker.lifecycle import Tasks
 from broker.topology import QueueSpec
 from schemas.errors import QueueUnavailable
@@ -30,7 +24,6 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 # During the election of a queue's leader a channel can refuse every publish for good; a new one
 # works as soon as there is a leader.
 _NACK_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0)
-_REFUSALS = (DeliveryError, ChannelNotFoundEntity, ChannelInvalidStateError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +47,22 @@ class _Shared:
 
     session: Session
     channel: AbstractChannel
+    hot: HotChannel
     in_flight: int = 0
     retired: bool = False
 
     @property
     def usable(self) -> bool:
-        return not (self.retired or self.channel.is_closed or self.session.lost.done())
+        return not (self.retired or self.hot.closed or self.session.lost.done())
+
+
+@dataclass(slots=True, eq=False)
+class _Attempt:
+    """One time that a message was sent."""
+
+    shared: _Shared
+    sent: Sent
+    sent_at: float
 
 
 class Publisher:
@@ -73,6 +76,8 @@ class Publisher:
         self._shared: _Shared | None = None
         self._opening = asyncio.Lock()
         self._stopped = False
+        self._callers = 0
+        self._idle = asyncio.Event()
 
     async def publish(self, message: Outgoing) -> None:
         """Return once `message` is confirmed.
@@ -84,17 +89,43 @@ class Publisher:
             raise QueueUnavailable("The queue is stopped.")
         if len(message.body) > MAX_MESSAGE_BYTES:
             raise QueueUnavailable(f"{len(message.body)} bytes are more than RabbitMQ takes.")
-        await self._tasks.finish("publish", self._within_limit(message))
+        self._callers += 1
+        try:
+            await self._publish(message, asyncio.get_running_loop().time() + PUBLISH_LIMIT_S)
+        finally:
+            self._callers -= 1
+            if not self._callers:
+                self._idle.set()
 
     async def stop(self) -> None:
         """Let publishes in flight end within their limit; later ones are refused."""
         self._stopped = True
+        while self._callers:
+            self._idle.clear()
+            await self._idle.wait()
+        # What is left are those whose callers were cancelled.
         await self._tasks.stop(grace_s=PUBLISH_LIMIT_S)
 
-    async def _within_limit(self, message: Outgoing) -> None:
+    async def _publish(self, message: Outgoing, until: float) -> None:
+        """Send at once, in the caller's own task; only what is not so simple gets one of ours."""
+        attempt = self._attempt_at_once(message)
+        if attempt is not None:
+            try:
+                outcome = await attempt.sent.within(until)
+            except asyncio.CancelledError:
+                self._tasks.spawn("publish", self._within_limit(message, until, attempt))
+                raise
+            if outcome is Outcome.CONFIRMED:
+                self._conclude(attempt)
+                return
+        await self._tasks.finish("publish", self._within_limit(message, until, attempt))
+
+    async def _within_limit(
+        self, message: Outgoing, until: float, attempt: _Attempt | None
+    ) -> None:
         try:
-            async with asyncio.timeout(PUBLISH_LIMIT_S):
-                await self._until_confirmed(message)
+            async with asyncio.timeout_at(until):
+                await self._until_confirmed(message, until, attempt)
         except TimeoutError as error:
             self._counters.unconfirmed += 1
             reason = self._link.trouble or "it is connected"
@@ -104,72 +135,72 @@ class Publisher:
         except asyncio.CancelledError as error:
             # Ours are cancelled by nobody but `stop`; whoever waits must hear of it as a failure.
             raise QueueUnavailable("The queue was stopped before a confirm came.") from error
-        self._counters.confirmed += 1
 
-    async def _until_confirmed(self, message: Outgoing) -> None:
+    async def _until_confirmed(
+        self, message: Outgoing, until: float, attempt: _Attempt | None
+    ) -> None:
         pauses = iter(_NACK_PAUSES_S)
         declared = False
+        while True:
+            attempt = attempt or await self._attempt(message)
+            try:
+                outcome = await attempt.sent.within(until)
+            finally:
+                self._conclude(attempt)
+            match outcome:
+                case None:
+                    raise TimeoutError
+                case Outcome.CONFIRMED:
+                    return
+                case Outcome.RETURNED | Outcome.NO_EXCHANGE if not declared:
+                    self._counters.returned += 1
+                    await self._declare(message, attempt)
+                    declared = True
+                case Outcome.NACKED:
+                    self._counters.nacked += 1
+                    pause = next(pauses, None)
+                    if pause is None:
+                        raise QueueUnavailable("RabbitMQ refuses messages on every channel.")
+                    await asyncio.sleep(pause)
+                case Outcome.LOST:
+                    raise QueueUnavailable(f"RabbitMQ did not confirm: {attempt.shared.hot.reason}")
+                case _:
+                    raise QueueUnavailable(f"RabbitMQ has no way to {message.queue.name}.")
+            attempt = None
+
+    async def _attempt(self, message: Outgoing) -> _Attempt:
+        """Send as soon as there is a channel with room and a safe way."""
         while True:
             shared = await self._usable()
             if not message.direct:
                 # RabbitMQ holds what leaves a tier for nowhere, and looks again only much later.
                 await self._declarer.ensure(shared.session, message.queue)
                 await self._declarer.tiers_safe()
-            sent_at = time.monotonic()
-            refusal = await self._once(shared, message)
-            match refusal:
-                case None:
-                    return
-                case ChannelInvalidStateError():
-                    self._retire(shared)  # it was closed before anything was sent
-                case PublishError() | ChannelNotFoundEntity() if not declared:
-                    self._counters.returned += 1
-                    await self._declare(shared.session, message, sent_at, refusal)
-                    declared = True
-                case DeliveryError() if not isinstance(refusal, PublishError):
-                    self._counters.nacked += 1
-                    self._retire(shared)
-                    pause = next(pauses, None)
-                    if pause is None:
-                        raise QueueUnavailable(f"RabbitMQ refuses messages: {refusal}")
-                    await asyncio.sleep(pause)
-                case _:
-                    raise QueueUnavailable(f"RabbitMQ has no way to {message.queue.name}.")
+            await shared.hot.wire.room()
+            if shared.usable:
+                return _send(shared, message)
 
-    async def _once(self, shared: _Shared, message: Outgoing) -> Exception | None:
-        """Publish; return None once confirmed, or RabbitMQ's refusal."""
-        # aiormq matches returns by message_id, so each attempt has its own.
-        properties = spec.Basic.Properties(
-            content_type="application/msgpack",
-            delivery_mode=2,
-            message_id=uuid4().hex,
-            correlation_id=message.request_id,
-        )
-        shared.in_flight += 1
-        try:
-            with translated("RabbitMQ did not confirm", but=_REFUSALS):
-                await shared.channel.basic_publish(
-                    message.body,
-                    exchange=message.exchange,
-                    routing_key=message.queue.routing_key,
-                    properties=properties,
-                    mandatory=True,
-                )
-        except _REFUSALS as refusal:
-            return refusal
-        except asyncio.CancelledError:
+    def _attempt_at_once(self, message: Outgoing) -> _Attempt | None:
+        """Send if nothing has to be waited for."""
+        shared = self._shared
+        if shared is None or not shared.usable or shared.hot.wire.crowded or not message.direct:
+            return None
+        return _send(shared, message)
+
+    def _conclude(self, attempt: _Attempt) -> None:
+        """Count an attempt that nobody waits for any more."""
+        shared, outcome = attempt.shared, attempt.sent.outcome
+        shared.in_flight -= 1
+        if outcome is Outcome.CONFIRMED:
+            self._counters.confirmed += 1
+        elif outcome is None or outcome is Outcome.NACKED:
             # No confirm in time: the channel may be the one that never answers again.
-            self._retire(shared)
-            raise
-        finally:
-            shared.in_flight -= 1
-            self._close_if_done(shared)
-        return None
+            shared.retired = True
+        self._close_if_done(shared)
 
-    async def _declare(
-        self, session: Session, message: Outgoing, missed_at: float, refusal: Exception
-    ) -> None:
-        if isinstance(refusal, ChannelNotFoundEntity) or not message.direct:
+    async def _declare(self, message: Outgoing, attempt: _Attempt) -> None:
+        session, missed_at = attempt.shared.session, attempt.sent_at
+        if attempt.sent.outcome is Outcome.NO_EXCHANGE or not message.direct:
             await self._declarer.shared(session, missed_at)
         if message.direct:
             await asyncio.sleep(GONE_QUEUE_S)
@@ -183,14 +214,19 @@ class Publisher:
         async with self._opening:
             if self._shared is None or not self._shared.usable:
                 session = await self._link.session()
-                self._shared = _Shared(session, await session.open_channel(confirms=True))
+                self._shared = _Shared(session, *await session.open_hot(confirms=True))
             return self._shared
 
-    def _retire(self, shared: _Shared) -> None:
-        shared.retired = True
-        self._close_if_done(shared)
-
     def _close_if_done(self, shared: _Shared) -> None:
-        finished = shared.retired and not shared.in_flight and not shared.channel.is_closed
+        finished = shared.retired and not shared.in_flight and not shared.hot.closed
         if finished and not self._stopped:
             self._tasks.spawn("close a retired channel", close_channel(shared.channel))
+
+
+def _send(shared: _Shared, message: Outgoing) -> _Attempt:
+    sent_at = time.monotonic()
+    sent = shared.hot.publish(
+        message.exchange, message.queue.routing_key, message.request_id, message.body
+    )
+    shared.in_flight += 1
+    return _Attempt(shared, sent, sent_at)

@@ -17,6 +17,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed
 from aiormq.abc import AbstractChannel, AbstractConnection
 from yarl import URL
 
+from broker.amqp.hot_channel import HotChannel
 from broker.amqp.sockets import Sockets
 from broker.lifecycle import cancelled_from_outside
 from schemas.errors import EngineError, QueueUnavailable
@@ -84,6 +85,11 @@ class Session:
         version = self._transport.server_properties.get("version", "unknown")
         return version.decode() if isinstance(version, bytes) else str(version)
 
+    @property
+    def closed(self) -> bool:
+        """Whether RabbitMQ or we have closed it."""
+        return self._transport.is_closed
+
     async def open_channel(self, *, confirms: bool = False) -> AbstractChannel:
         """Open a channel; with `confirms` it is one to publish on."""
         with translated("RabbitMQ opened no channel"):
@@ -91,6 +97,12 @@ class Session:
                 return await self._transport.channel(
                     publisher_confirms=confirms, on_return_raises=confirms
                 )
+
+    async def open_hot(self, *, confirms: bool = False) -> tuple[AbstractChannel, HotChannel]:
+        """Open a channel and claim its messages; with `confirms` it is one to publish on."""
+        channel = await self.open_channel(confirms=confirms)
+        frame_max = self._transport.connection_tune.frame_max or 0
+        return channel, self._connection.sockets.tap.claim(channel.number, frame_max)
 
     async def blocked(self) -> bool:
         """Tell whether RabbitMQ has stopped reading from this connection (an alarm)."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
+from broker.amqp import frames
 from broker.amqp.counters import Counters
+from broker.amqp.hot_channel import HotChannel, Verdict
 from broker.amqp.session import RPC_LIMIT_S, Session, close_channel, translated
 from schemas.errors import EngineError
 
@@ -21,6 +22,7 @@ CHECK_EVERY_S = 4.0
 _STRIKES = 2
 # Quorum queues can lose acks that are followed at once by the channel's close.
 _LAST_ACKS_S = 0.1
+_REFUSED_S = 1.0
 _log = structlog.get_logger("penstock.amqp")
 
 
@@ -38,30 +40,25 @@ class Receipt:
         """Whether the message can still be settled; if not, it comes back by itself."""
         return self._subscription.owes(self._tag)
 
-    async def ack(self) -> None:
+    def ack(self) -> None:
         """Forget the message."""
-        channel = self._subscription.channel
-        await self._subscription.settle(self._tag, channel.basic_ack)
+        self._subscription.settle(self._tag, frames.ack)
 
-    async def requeue(self) -> None:
+    def requeue(self) -> None:
         """Put the message back to its place."""
-        channel = self._subscription.channel
-        await self._subscription.settle(self._tag, channel.basic_nack)
+        self._subscription.settle(self._tag, frames.requeue)
 
-    async def set_aside(self) -> None:
+    def set_aside(self) -> None:
         """Have RabbitMQ dead-letter the message."""
-        channel = self._subscription.channel
-        await self._subscription.settle(
-            self._tag, lambda tag, wait: channel.basic_reject(tag, requeue=False, wait=wait)
-        )
+        self._subscription.settle(self._tag, frames.reject)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Incoming:
-    """A message as it came."""
+    """A message as it came; its content header is read by those few who need it."""
 
     body: bytes
-    headers: dict[str, Any]
+    header: bytes
     receipt: Receipt
 
 
@@ -70,13 +67,13 @@ class Subscription:
 
     def __init__(
         self,
-        channel: AbstractChannel,
+        channels: tuple[AbstractChannel, HotChannel],
         queue: str,
         prefetch: int,
         receive: Callable[[Incoming], None],
         counters: Counters,
     ) -> None:
-        self.channel = channel
+        self.channel, self._hot = channels
         self._queue = queue
         self._prefetch = prefetch
         self._receive = receive
@@ -100,12 +97,10 @@ class Subscription:
         counters: Counters,
     ) -> Subscription:
         """Open a channel; nothing is delivered before `start`. Raises QueueUnavailable."""
-        channel = await session.open_channel()
-        self = cls(channel, queue, prefetch, receive, counters)
-        channel.closing.add_done_callback(
-            lambda closed: self._end(f"its channel was closed ({_cause(closed)})")
-        )
-        channel.on_consumer_cancel_callbacks.add(lambda _: self._end("RabbitMQ cancelled it"))
+        self = cls(await session.open_hot(), queue, prefetch, receive, counters)
+        self._hot.deliver = self._arrive
+        self._hot.on_closed = lambda reason: self._end(f"its channel was closed ({reason})")
+        self.channel.on_consumer_cancel_callbacks.add(lambda _: self._end("RabbitMQ cancelled it"))
         session.lost.add_done_callback(lambda _: self._end("the connection was lost"))
         return self
 
@@ -115,7 +110,7 @@ class Subscription:
             # The prefetch counts for consumers that start after it.
             await self.channel.basic_qos(prefetch_count=self._prefetch, timeout=RPC_LIMIT_S)
             started = await self.channel.basic_consume(
-                self._queue, self._arrive, timeout=RPC_LIMIT_S
+                self._queue, self._missed, timeout=RPC_LIMIT_S
             )
         self._tag = str(started.consumer_tag)
 
@@ -138,7 +133,6 @@ class Subscription:
         with suppress(EngineError), translated(f"cancelling the consumer of {self._queue}"):
             # Never nowait: deliveries already on their way would be dropped unsettled.
             await self.channel.basic_cancel(self._tag, timeout=RPC_LIMIT_S)
-            await asyncio.sleep(0)
         self._silenced = True
 
     async def settled(self) -> None:
@@ -152,56 +146,48 @@ class Subscription:
 
     def owes(self, tag: int) -> bool:
         """Tell whether the message with this tag waits for a verdict."""
-        return tag in self._unsettled and not self.channel.is_closed
+        return tag in self._unsettled and not self._hot.closed
 
-    async def settle(self, tag: int, verb: Callable[..., Any]) -> None:
+    def settle(self, tag: int, verdict: Verdict) -> None:
         """Send one verdict. A second one for the same tag would cost the whole channel."""
         if not self.owes(tag):
             self._counters.stale_settles += 1
             _log.debug("amqp_stale_settle", queue=self._queue, tag=tag)
             return
         self._unsettled.discard(tag)
-        try:
-            # A stalled connection's write queue can stay full for ever.
-            async with asyncio.timeout(RPC_LIMIT_S):
-                await verb(tag, wait=False)
-        except CONNECTION_EXCEPTIONS as error:
-            self._counters.stale_settles += 1
-            self._end(f"a verdict could not be sent ({error!r})")
-        except BaseException:
-            self._unsettled.add(tag)
-            raise
+        self._hot.settle(verdict, tag)
         if not self._unsettled:
             self._all_settled.set()
 
     async def close(self) -> None:
-        """Close the channel: what is not settled comes back by itself."""
-        self._silenced = True
-        if not self.channel.is_closed:
+        """Close the channel: what is not settled, or comes now, comes back by itself."""
+        # Put back one by one it would be delivered again at once, and count each time.
+        self._hot.deliver = None
+        if not self._hot.closed:
             await asyncio.sleep(_LAST_ACKS_S)
         await close_channel(self.channel)
         self._end("closed")
 
-    async def _arrive(self, message: DeliveredMessage) -> None:
-        """Hand over, nothing more: this task is cancelled with the channel."""
-        tag = message.delivery_tag
-        assert tag is not None  # noqa: S101  because only deliveries get here
+    def _arrive(self, tag: int, redelivered: bool, header: bytes, body: bytes) -> None:
+        """Hand over, nothing more, and never raise: the socket is read by who calls this."""
         self._delivered += 1
         self._counters.delivered += 1
-        self._counters.redelivered += bool(message.redelivered)
+        self._counters.redelivered += redelivered
         self._unsettled.add(tag)
         self._all_settled.clear()
-        headers = message.header.properties.headers or {}
         receipt = Receipt(self, tag)
         if self._silenced:
-            await receipt.requeue()
+            receipt.requeue()
             return
         try:
-            self._receive(Incoming(message.body, headers, receipt))
+            self._receive(Incoming(body, header, receipt))
         except Exception:  # noqa: BLE001  because one bad receiver must not leave a message stuck
             _log.exception("amqp_receiver_failed", queue=self._queue)
-            await asyncio.sleep(1)
-            await receipt.requeue()
+            asyncio.get_running_loop().call_later(_REFUSED_S, receipt.requeue)
+
+    async def _missed(self, _message: DeliveredMessage) -> None:
+        """Give up on the channel: aiormq is told of no delivery as long as it is claimed."""
+        self._end("a delivery went past the tap")
 
     async def _deaf(self) -> bool:
         """Ask RabbitMQ, on our own channel: if that fails, the channel is of no use either."""
@@ -215,7 +201,3 @@ class Subscription:
     def _end(self, reason: str) -> None:
         if not self._ended.done():
             self._ended.set_result(reason)
-
-
-def _cause(closed: asyncio.Future[Any]) -> str:
-    return "by us" if closed.cancelled() else str(closed.exception() or "by us")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from schemas.errors import ConfigError
 
+LOCK_NAME = "lock"
+
 
 class DataDirectory:
     """An exclusive lock on a directory; the system drops it with the process."""
@@ -20,7 +22,7 @@ class DataDirectory:
         """Make the directory and lock it. Raises ConfigError when that cannot be."""
         try:
             self._make()
-            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigError(
                 f"The data directory {self.path} cannot be used: {error.strerror or error}."

@@ -20,6 +20,10 @@ class Floor:
     bytes: int = 512 * MIB
     share: float = 0.05
 
+    def on(self, disk: os.statvfs_result) -> int:
+        """Return the floor of this disk, in bytes."""
+        return min(self.bytes, int(self.share * disk.f_blocks * disk.f_frsize))
+
 
 class FreeSpace:
     """What is free where the database lives, looked at once a second."""
@@ -44,5 +48,4 @@ class FreeSpace:
 
     def _look(self) -> int:
         disk = os.statvfs(self._path)
-        floor = min(self._floor.bytes, int(self._floor.share * disk.f_blocks * disk.f_frsize))
-        return floor - disk.f_bavail * disk.f_frsize
+        return self._floor.on(disk) - disk.f_bavail * disk.f_frsize

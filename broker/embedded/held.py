@@ -10,7 +10,7 @@ from schemas.lifecycle import TERMINAL
 from schemas.record import Record
 
 _JOINABLE = """
-SELECT id FROM requests
+SELECT id FROM requests INDEXED BY joinable
 WHERE body_hash = ? AND tenant = ? AND partition = ?
     AND next_check IS NOT NULL AND held_by IS NOT NULL
 ORDER BY accepted_at DESC, id DESC LIMIT 1

@@ -26,7 +26,7 @@ SELECT seq, accepted_at, id,
     AND {readable}
 FROM requests
 WHERE tenant = :tenant AND {shelf} AND (accepted_at, id) {beyond} (:at, :id)
-    AND accepted_at > :created_after AND accepted_at < :created_before
+    AND accepted_at {within} :end
 ORDER BY accepted_at {order}, id {order} LIMIT :most
 """
 
@@ -38,7 +38,10 @@ class Place(NamedTuple):
     id: str
 
 
-_FIRST, _LAST = Place(-math.inf, ""), Place(math.inf, "")
+# No id sorts before the first of these or behind the second.
+_FIRST_ID, _LAST_ID = "", "~"
+_FORWARD = {"beyond": ">", "within": "<", "order": "ASC"}
+_BACK = {"beyond": "<", "within": ">", "order": "DESC"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,8 @@ class Shelf:
         self, file: apsw.Connection, selection: Selection, tenant: str, place: Place, now: float
     ) -> tuple[list[int], Place | None]:
         """Return the numbers of the matching rows among the next ones beyond `place`."""
-        beyond, order = ("<", "DESC") if selection.newest_first else (">", "ASC")
-        query = _STEP.format(shelf=self.rows, readable=self.readable, beyond=beyond, order=order)
+        way = _BACK if selection.newest_first else _FORWARD
+        query = _STEP.format(shelf=self.rows, readable=self.readable, **way)
         rows: list[Any] = file.execute(query, _bindings(selection, tenant, place, now)).fetchall()
         reached = Place(*rows[-1][1:3]) if len(rows) == _MOST else None
         return [seq for seq, _, _, fits in rows if fits], reached
@@ -83,12 +86,12 @@ class Lists:
         self, selection: Selection, after: str | None, limit: int
     ) -> list[Record] | None:
         """Return a page; None if `after` is no request of the selection's tenant."""
-        start = _LAST if selection.newest_first else _FIRST
+        start = _outermost(selection)
         if after is not None:
             known = await self._database.read(_place_of, after, selection.tenant)
             if known is None:
                 return None
-            start = known
+            start = (min if selection.newest_first else max)(start, known)
         found: list[Record] = []
         for tenant in await self._database.read(_tenants, selection.tenant):
             found += await self._of_tenant(selection, tenant, start, limit)
@@ -119,23 +122,28 @@ class Lists:
 def _bindings(
     selection: Selection, tenant: str, place: Place, now: float
 ) -> dict[str, str | float | None]:
-    after, before, statuses = (
-        selection.created_after,
-        selection.created_before,
-        selection.statuses,
-    )
+    end = selection.created_after if selection.newest_first else selection.created_before
+    statuses = selection.statuses
     return {
         "tenant": tenant,
         "statuses": orjson.dumps(sorted(statuses)).decode() if statuses else None,
         "model": selection.model,
         "priority": selection.priority and selection.priority.value,
-        "created_after": -math.inf if after is None else after,
-        "created_before": math.inf if before is None else before,
+        "end": end if end is not None else -math.inf if selection.newest_first else math.inf,
         "at": place.accepted_at,
         "id": place.id,
         "now": now,
         "most": _MOST,
     }
+
+
+def _outermost(selection: Selection) -> Place:
+    """Return the place before the first that the selection's instants allow."""
+    if selection.newest_first:
+        before = selection.created_before
+        return Place(math.inf, _LAST_ID) if before is None else Place(before, _FIRST_ID)
+    after = selection.created_after
+    return Place(-math.inf, _FIRST_ID) if after is None else Place(after, _LAST_ID)
 
 
 def _place_of(file: apsw.Connection, request_id: str, tenant: str | None) -> Place | None:

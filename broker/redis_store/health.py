@@ -11,6 +11,8 @@ from schemas.errors import StoreUnavailable
 
 _ANSWER_S = 2.0
 
+Facts = dict[str, str]
+
 
 async def look_at(node: Node) -> list[str]:
     """Return warnings about `node`. Raises StoreUnavailable when it does not serve."""
@@ -24,19 +26,34 @@ async def look_at(node: Node) -> list[str]:
     for answer in answers:
         if isinstance(answer, ResponseError):
             raise StoreUnavailable(f"Redis at {node} refuses: {answer}")
-    return _warnings(node, (answers[1] + answers[2]).decode())
+    return _warnings(node, facts_of(answers[1] + answers[2]))
 
 
-def _warnings(node: Node, info: str) -> list[str]:
-    facts = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+def facts_of(info: bytes) -> Facts:
+    """Return the lines of an INFO answer by name."""
+    lines = info.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def eviction_policy(facts: Facts) -> str:
+    """Return what Redis does when its memory is full; `noeviction` keeps everything."""
+    return facts.get("maxmemory_policy", "noeviction")
+
+
+def keeps_a_log(facts: Facts) -> bool:
+    """Tell whether Redis writes what it is told to an append-only file."""
+    return facts.get("aof_enabled", "1") == "1"
+
+
+def _warnings(node: Node, facts: Facts) -> list[str]:
     found = []
-    policy = facts.get("maxmemory_policy", "noeviction")
+    policy = eviction_policy(facts)
     if policy != "noeviction":
         found.append(
             f"Redis at {node} may evict accepted requests: set maxmemory-policy noeviction "
             f"(it is {policy})."
         )
-    if facts.get("aof_enabled", "1") != "1":
+    if not keeps_a_log(facts):
         found.append(
             f"Redis at {node} keeps nothing over a restart: set appendonly yes, or results and "
             "states are lost with it."

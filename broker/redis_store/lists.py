@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from schemas.result import HEAD_BYTES
 
 _MOST = 500  # entries that one script looks at
 
-Place = tuple[bytes | str, bytes | str]
+Place = tuple[float, str]  # an entry's accepted_at and id
 # No id sorts before the first of these or behind the second.
 _FIRST_ID, _LAST_ID = "", "~"
 
@@ -67,11 +68,12 @@ class Lists:
     async def _select(
         self, sources: list[_Source], selection: Selection, after: str | None, limit: int
     ) -> list[Record] | None:
-        start: Place | None = _outermost(selection)
+        start = _outermost(selection)
         if after is not None:
-            start = await self._place_of(after, selection.tenant)
-        if start is None:
-            return None
+            known = await self._place_of(after, selection.tenant)
+            if known is None:
+                return None
+            start = (min if selection.newest_first else max)(start, known)
         most = 2 * limit // (len(sources) or 1) + 4
         streams = [_Stream(self, source, selection, start, most) for source in sources]
         return await _merged(streams, selection, limit)
@@ -86,7 +88,7 @@ class Lists:
         accepted_at, owner = await asked
         if accepted_at is None or tenant not in (None, owner.decode()):
             return None
-        return accepted_at, request_id
+        return float(accepted_at), request_id
 
     async def scan(
         self, source: _Source, selection: Selection, place: Place, most: int
@@ -99,8 +101,9 @@ class Lists:
             self._keys.result_prefix(source.tag),
             self._keys.dead_prefix(source.tag) if source.dead else "",
             "newest" if newest else "oldest",
-            *place,
-            repr(end if end is not None else float("-inf" if newest else "inf")),
+            repr(place[0]),
+            place[1],
+            repr(end if end is not None else -math.inf if newest else math.inf),
             most,
             _MOST,
             HEAD_BYTES,
@@ -112,7 +115,7 @@ class Lists:
         command = script("scan", [source.key], *args)
         matches, stopped = await self._batcher.submit(source.tag, *command)
         records = [listed_record(each.decode(), flat, head) for each, flat, head in matches]
-        return records, tuple(stopped) if stopped else None
+        return records, (float(stopped[0]), stopped[1].decode()) if stopped else None
 
 
 class _Stream:
@@ -162,6 +165,6 @@ def _outermost(selection: Selection) -> Place:
     """Return the place before the first that the selection's instants allow."""
     if selection.newest_first:
         before = selection.created_before
-        return ("inf", _LAST_ID) if before is None else (repr(before), _FIRST_ID)
+        return (math.inf, _LAST_ID) if before is None else (before, _FIRST_ID)
     after = selection.created_after
-    return ("-inf", _FIRST_ID) if after is None else (repr(after), _LAST_ID)
+    return (-math.inf, _FIRST_ID) if after is None else (after, _LAST_ID)

@@ -17,10 +17,16 @@ from tests.fakes.envelopes import make_envelope
 from tests.fakes.results import make_slot
 
 
-async def accepted(engine: Process, **changes: Any) -> Envelope:
+async def created(engine: Process, **changes: Any) -> Envelope:
     """Create a record, as a door does before it publishes."""
     envelope = make_envelope(**changes)
     assert await engine.store.create(envelope)
+    return envelope
+
+
+async def accepted(engine: Process, **changes: Any) -> Envelope:
+    """Create a record and note that its message is published."""
+    envelope = await created(engine, **changes)
     await engine.store.mark_published(envelope.id, envelope.generation)
     return envelope
 

@@ -10,7 +10,7 @@ from schemas.ids import new_request_id
 from schemas.lifecycle import Status
 from schemas.record import born
 from tests.conformance.stages import Process, Stage
-from tests.conformance.steps import accepted, record_of, running
+from tests.conformance.steps import accepted, created, record_of, running
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.results import make_slot
 
@@ -68,7 +68,7 @@ async def test_a_record_has_its_envelope_until_its_message_is_confirmed(
 
 
 async def test_taking_back_ends_a_waiting_request_as_not_accepted(engine: Process) -> None:
-    envelope = await accepted(engine)
+    envelope = await created(engine)
     assert await engine.store.take_back(envelope)
     record = await record_of(engine, envelope)
     assert record.status is Status.FAILED

@@ -106,6 +106,16 @@ async def test_instants_bound_the_list_exclusively(engine: Process, newest_first
     await shows(created_after=at[3], created_before=at[3])
 
 
+async def test_a_page_behind_a_place_outside_the_bounds_keeps_to_them(engine: Process) -> None:
+    made = await _made(engine, 4)
+    at = [each.accepted_at for each in made]
+    newest = Selection("acme", created_before=at[2])
+    oldest = Selection("acme", created_after=at[1], newest_first=False)
+    for selection, after, expected in ((newest, 3, [1, 0]), (oldest, 0, [2, 3])):
+        page = await engine.store.select(selection, made[after].id, 10)
+        assert [each.id for each in page or []] == [made[number].id for number in expected]
+
+
 async def test_all_tenants_are_one_list(engine: Process) -> None:
     now = time.time()
     made = [await accepted(engine, tenant=f"t{n % 3}", accepted_at=now + n) for n in range(9)]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from tests.conformance.stages import Process
-from tests.conformance.steps import accepted, record_of, running
+from tests.conformance.steps import accepted, created, record_of, running
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.results import make_result, make_slot
 
@@ -47,7 +47,7 @@ async def test_no_repeated_step_counts_twice(engine: Process) -> None:
 async def test_a_refused_request_does_not_count_but_the_one_in_its_place_does(
     engine: Process,
 ) -> None:
-    envelope = await accepted(engine)
+    envelope = await created(engine)
     assert await engine.store.take_back(envelope)
     assert await _count(engine) == 0
     assert await engine.store.take_back(make_envelope()), "its create is still on its way"

@@ -11,7 +11,7 @@ from schemas.envelope import Envelope
 from schemas.ids import partition_of
 from schemas.lifecycle import Status
 from tests.conformance.stages import Process, Stage
-from tests.conformance.steps import accepted, due, outbox, record_of, running
+from tests.conformance.steps import accepted, created, due, outbox, record_of, running
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.results import make_result, make_slot
 
@@ -41,7 +41,7 @@ async def test_nobody_looks_after_what_was_taken_back_unseen(engine: Process) ->
 
 async def test_it_stays_taken_back_until_its_deadline(stage: Stage) -> None:
     async with stage.open(_SHORT_S) as engine:
-        unseen, seen = make_envelope(), await accepted(engine)
+        unseen, seen = make_envelope(), await created(engine)
         for envelope in (unseen, seen):
             assert await engine.store.take_back(envelope)
         await asyncio.sleep(_SHORT_S + 0.1)
@@ -105,7 +105,7 @@ async def test_no_other_end_is_replaced(engine: Process) -> None:
 
 
 async def _refused_and_newer(engine: Process) -> tuple[Envelope, Envelope]:
-    first = await accepted(engine)
+    first = await created(engine)
     assert await engine.store.take_back(first)
     assert not await engine.store.create(first)
     return first, replace(first, generation=1, tenant="again")

@@ -1,4 +1,4 @@
-"""`penstock` within a block: a verb runs as it is, a server in the background to the block's end."""
+"""`penstock` within a block: a server runs in the background to the block's end."""
 
 from __future__ import annotations
 

@@ -109,6 +109,7 @@ def open_door(
     more_models: Mapping[str, Mapping[str, Any]] | None = None,
     timeout_s: float = 30.0,
     key: str | None = None,
+    growth_kib: int = GROWTH_KIB,
 ) -> Iterator[Door]:
     """Serve `models` once each without a retry; at the end nothing may have crashed or swollen."""
     served: dict[str, Mapping[str, Any]] = {
@@ -127,14 +128,14 @@ def open_door(
                 door.assert_well()
             before = _rss(stack)
             yield door
-            _assert_unharmed(door, before)
+            _assert_unharmed(door, before, growth_kib)
 
 
 def _rss(stack: Stack) -> dict[str, int]:
     return {name: process.memory_kib() for name, process in stack.processes.items()}
 
 
-def _assert_unharmed(door: Door, before: dict[str, int]) -> None:
+def _assert_unharmed(door: Door, before: dict[str, int], growth_kib: int) -> None:
     stack = door.stack
     assert not stack.died(), stack.logs()
     door.assert_well()
@@ -142,6 +143,6 @@ def _assert_unharmed(door: Door, before: dict[str, int]) -> None:
     assert door.ledger()["high_water"] <= CONCURRENCY
     grown = {name: kib - before[name] for name, kib in _rss(stack).items()}
     print(f"RSS growth in KiB: {grown}")
-    assert max(grown.values()) < GROWTH_KIB, grown
+    assert max(grown.values()) < growth_kib, grown
     broken = [name for name, process in stack.processes.items() if process.tracebacks()]
     assert not broken, stack.logs()

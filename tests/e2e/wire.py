@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -68,20 +69,56 @@ def ask(
 
 def ask_raw(url: str, head: str, parts: Iterable[bytes]) -> Told:
     """Send a head and then parts until the server has heard enough; return what it answered."""
-    host, port = urlsplit(url).hostname, urlsplit(url).port
-    with socket.create_connection((host, port), timeout=TIMEOUT_S) as wire:
-        wire.sendall(f"{head}\r\nHost: {host}\r\n\r\n".encode())
-        try:
-            for part in parts:
-                wire.sendall(part)
-        except ConnectionError:
-            pass  # a server may close while it is still being sent to; its answer is read below
-        response = http.client.HTTPResponse(wire)
-        try:
-            response.begin()
-            return _told(response)
-        finally:
-            response.close()
+    host = urlsplit(url).hostname
+    return ask_bytes(url, [f"{head}\r\nHost: {host}\r\n\r\n".encode(), *parts])
+
+
+def ask_bytes(url: str, parts: Iterable[bytes]) -> Told:
+    """Send exactly these bytes until the server has heard enough; return its first answer."""
+    with open_wire(url) as wire:
+        return ask_on(wire, parts)
+
+
+def ask_on(wire: socket.socket, parts: Iterable[bytes]) -> Told:
+    """Send exactly these bytes on an open connection; return the first answer to them."""
+    send_all(wire, parts)
+    response = http.client.HTTPResponse(wire)
+    try:
+        response.begin()
+        return _told(response)
+    finally:
+        response.close()
+
+
+def open_wire(url: str, timeout_s: float = TIMEOUT_S) -> socket.socket:
+    """Connect, and say nothing yet."""
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname, parts.port), timeout=timeout_s)
+
+
+def send_all(wire: socket.socket, parts: Iterable[bytes]) -> None:
+    """Send until the server closes; its answer is still to be read then."""
+    try:
+        for part in parts:
+            wire.sendall(part)
+    except ConnectionError:
+        pass
+
+
+def read_to_end(wire: socket.socket) -> bytes:
+    """Return everything until the server closes. Raises TimeoutError when it does not."""
+    told = b""
+    try:
+        while part := wire.recv(65_536):
+            told += part
+    except ConnectionError:
+        pass
+    return told
+
+
+def statuses(told: bytes) -> list[int]:
+    """Return the status of each answer in `told`."""
+    return [int(status) for status in re.findall(rb"HTTP/1.1 (\d{3}) ", told)]
 
 
 def chunked(size: int, chunk: bytes) -> Iterable[bytes]:

@@ -11,6 +11,8 @@ def answer(endpoint: str, model: str, nonce: str, asked: dict[str, Any]) -> dict
     """Return the body for a successful call of `endpoint`, e.g. `chat/completions`."""
     if endpoint == "embeddings":
         return _embedding(model, nonce, asked)
+    if endpoint == "completions":
+        return _completion(model, nonce)
     if endpoint == "rerank":
         return _ranking(model, nonce, asked)
     if endpoint == "audio/transcriptions":
@@ -63,6 +65,20 @@ def _chat(model: str, nonce: str, asked: dict[str, Any]) -> dict[str, Any]:
             "completion_tokens": 2,
             "total_tokens": len(prompt) // 4 + 2,
         },
+    }
+
+
+def _completion(model: str, nonce: str) -> dict[str, Any]:
+    return {
+        "id": f"cmpl-{nonce}",
+        "object": "text_completion",
+        "created": int(time.time()),
+        "model": model,
+        "system_fingerprint": nonce,
+        "choices": [
+            {"index": 0, "text": f"echo {nonce}", "logprobs": None, "finish_reason": "stop"}
+        ],
+        "usage": {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4},
     }
 
 

@@ -7,11 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from broker.amqp.adapter import AmqpQueue
 from broker.amqp.declare import NEW_QUEUE_S
+from broker.ports import Delivery
 from schemas.errors import QueueUnavailable
 from schemas.priority import Priority
 from tests.fakes.envelopes import make_envelope
@@ -147,10 +149,14 @@ async def test_an_alarm_stops_publishing_but_not_consuming(node: RabbitMQNode) -
         )
         try:
             began = time.monotonic()
-            late = [make_envelope() for _ in range(3)]
-            outcomes = await asyncio.gather(
+            late = [make_envelope(body=b"x" * 1_000_000) for _ in range(30)]
+            publishes = asyncio.gather(
                 *(queue.publish(envelope) for envelope in late), return_exceptions=True
             )
+            await asyncio.sleep(2)
+            # What the server does not take waits where it is, not in a buffer of the socket.
+            assert _unsent(queue) < 3_000_000
+            outcomes = await publishes
             assert time.monotonic() - began < 6
             assert all(isinstance(outcome, QueueUnavailable) for outcome in outcomes)
             assert "alarm" in (await queue.health() or "")
@@ -198,8 +204,54 @@ async def test_a_frozen_server_is_given_up_and_taken_back(node: RabbitMQNode) ->
         await inbox.ack_all()
 
 
+async def test_connections_closed_by_the_operator_cost_no_message(node: RabbitMQNode) -> None:
+    async with running(node.url, new_queue_s=NEW_QUEUE_S) as queue:
+        await queue.publish(make_envelope(priority=Priority.LOW))
+        got, confirmed = set[str](), set[str]()
+        acks = set[asyncio.Task[None]]()
+
+        def deliver(delivery: Delivery) -> None:
+            got.add(delivery.envelope.id)
+            task = asyncio.create_task(delivery.ack())
+            acks.add(task)
+            task.add_done_callback(acks.discard)
+
+        async def publish_until_confirmed(count: int) -> None:
+            for _ in range(count):
+                envelope = make_envelope()
+                while envelope.id not in confirmed:
+                    try:
+                        await queue.publish(envelope)
+                    except QueueUnavailable:
+                        await asyncio.sleep(0.05)
+                    else:
+                        confirmed.add(envelope.id)
+
+        async def more_than(count: int) -> bool:
+            return len(confirmed) > count
+
+        await queue.consume("m", Priority.NORMAL, 64, deliver)
+        publishers = asyncio.gather(*(publish_until_confirmed(150) for _ in range(32)))
+        for share in (1000, 3000):
+            await eventually(partial(more_than, share), every_s=0.01)
+            await asyncio.to_thread(node.place.control, "close_all_connections", "on purpose")
+        await publishers
+        await eventually(lambda: _true(confirmed <= got))
+    assert len(confirmed) == 32 * 150
+    assert queue.counters.connections_lost >= 2
+
+
 async def _true(holds: bool) -> bool:
     return holds
+
+
+def _unsent(queue: AmqpQueue) -> int:
+    """Bytes that the publishing connection holds for the socket."""
+    session = queue._out._session
+    assert session is not None
+    writer = session._connection.sockets._writer
+    assert writer is not None
+    return writer.transport.get_write_buffer_size()
 
 
 async def _unwell(queue: AmqpQueue) -> bool:

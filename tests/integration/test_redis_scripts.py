@@ -350,3 +350,16 @@ async def test_a_record_tells_all_it_was_born_with(redis_url: str) -> None:
             "generation",
         ):
             assert getattr(record, name) == getattr(envelope, name)
+
+
+async def test_what_a_repeated_submission_has_published_is_not_taken_back(
+    parts: RedisParts,
+) -> None:
+    """The repeated one has been told 202 by then; the first finds that it is accepted after all."""
+    envelope = make_envelope()
+    await parts.store.create(envelope)
+    await parts.store.mark_published(envelope.id, envelope.generation)
+    assert await parts.store.take_back(envelope) is False
+    record = await parts.store.get(envelope.id)
+    assert record is not None
+    assert record.status is Status.QUEUED

@@ -48,6 +48,12 @@ def test_the_wheel_is_typed_and_has_the_command_and_the_licence(wheel_names: lis
     assert any(name.endswith("licenses/LICENSE") for name in wheel_names)
 
 
+def test_the_wheel_has_every_script_and_migration(wheel_names: list[str]) -> None:
+    kept = [path for kind in ("lua", "sql") for path in REPOSITORY.glob(f"broker/**/*.{kind}")]
+    assert kept
+    assert {str(path.relative_to(REPOSITORY)) for path in kept} <= set(wheel_names)
+
+
 def test_no_other_distribution_claims_our_import_names() -> None:
     """PyPI has a `broker` and a `workers`, which would shadow ours without a word."""
     owners = packages_distributions()

@@ -19,7 +19,7 @@ from schemas.config import Config, ServerConfig
 from schemas.errors import DOOR_ERRORS, TERMINAL_CODES
 
 ROOT = Path(__file__).parents[2]
-DEFAULTS = next(ROOT.glob("penstock*.yaml"))
+DEFAULTS = ROOT / "penstock.defaults.yaml"
 
 
 def test_every_page_made_from_the_code_is_up_to_date() -> None:
@@ -78,7 +78,7 @@ def test_the_default_file_says_the_true_defaults() -> None:
 
 
 def test_the_examples_in_the_default_file_are_a_configuration() -> None:
-    text = DEFAULTS.read_text("utf-8").replace("sha256:…", "sha256:" + "0" * 64)
+    text = DEFAULTS.read_text("utf-8").replace("sha256:...", "sha256:" + "0" * 64)
     opened = re.sub(r"^(\w+): (?:\{\}|\[\]|auto)$", r"\1:", text, flags=re.MULTILINE)
     config = Config.model_validate(yaml.safe_load(re.sub("^#  ", "  ", opened, flags=re.MULTILINE)))
     assert config.backends

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from broker.config import load_config
 from broker.telemetry import REGISTRY
-from cli.reloading import ConfigFile, Reloading
+from cli.reloading import Reloading, WatchedFile
 from schemas.config import Config
 
 GOOD = "server: {drain_s: 1}\n"
@@ -35,16 +35,16 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def changed(file: ConfigFile) -> list[bool]:
+def changed(file: WatchedFile) -> list[bool]:
     return [file.has_changed() for _ in range(3)]
 
 
 def test_a_file_that_stays_has_not_changed(path: Path) -> None:
-    assert changed(ConfigFile(path)) == [False, False, False]
+    assert changed(WatchedFile(path)) == [False, False, False]
 
 
 def test_a_change_counts_once_it_has_settled(path: Path) -> None:
-    file = ConfigFile(path)
+    file = WatchedFile(path)
     path.write_text(BETTER)
     assert changed(file) == [False, True, True]
     file.taken = file.mark()
@@ -52,7 +52,7 @@ def test_a_change_counts_once_it_has_settled(path: Path) -> None:
 
 
 def test_a_file_that_is_still_written_is_left_alone(path: Path) -> None:
-    file = ConfigFile(path)
+    file = WatchedFile(path)
     for number in range(5):
         path.write_text(GOOD + "#" * number)
         assert not file.has_changed()
@@ -60,7 +60,7 @@ def test_a_file_that_is_still_written_is_left_alone(path: Path) -> None:
 
 
 def test_a_renamed_file_counts(path: Path) -> None:
-    file = ConfigFile(path)
+    file = WatchedFile(path)
     other = path.with_suffix(".new")
     other.write_text(GOOD)
     stat = path.stat()
@@ -75,7 +75,7 @@ def test_a_link_that_leads_elsewhere_counts(tmp_path: Path) -> None:
         (tmp_path / name / "penstock.yaml").write_text(GOOD)
     data = tmp_path / "data"
     data.symlink_to(tmp_path / "one")
-    file = ConfigFile(data / "penstock.yaml")
+    file = WatchedFile(data / "penstock.yaml")
     swapped = tmp_path / "swapped"
     swapped.symlink_to(tmp_path / "two")
     swapped.replace(data)
@@ -83,7 +83,7 @@ def test_a_link_that_leads_elsewhere_counts(tmp_path: Path) -> None:
 
 
 def test_a_file_that_becomes_readable_again_counts(path: Path) -> None:
-    file = ConfigFile(path)
+    file = WatchedFile(path)
     path.chmod(0o000)
     file.taken = file.mark()
     path.chmod(0o600)
@@ -91,7 +91,7 @@ def test_a_file_that_becomes_readable_again_counts(path: Path) -> None:
 
 
 def test_a_file_that_is_gone_and_back_counts_twice(path: Path) -> None:
-    file = ConfigFile(path)
+    file = WatchedFile(path)
     path.unlink()
     assert changed(file)[-1]
     file.taken = file.mark()
@@ -101,7 +101,7 @@ def test_a_file_that_is_gone_and_back_counts_twice(path: Path) -> None:
 
 def test_a_pipe_is_never_read_again(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    file = ConfigFile(tmp_path / "pipe")
+    file = WatchedFile(tmp_path / "pipe")
     assert file.path is None
     assert changed(file) == [False, False, False]
 
@@ -117,7 +117,7 @@ class Stage:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Reloading]:
-        file = ConfigFile(self.path)
+        file = WatchedFile(self.path)
         reloading = Reloading(file, self.load(), self.load, self.apply)
         reloading.start()
         try:

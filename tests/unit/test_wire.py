@@ -166,6 +166,17 @@ async def test_a_body_that_stops_is_refused_and_its_handler_sees_a_client_that_l
     assert seen == [None]
 
 
+async def test_a_handler_that_answers_after_a_refusal_is_not_heard() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await receive()
+        await _answer(send, b"too late")
+
+    async with _client(app) as (reader, writer, _):
+        writer.write(POST + b"Content-Length: 10\r\n\r\nabc")
+        assert _statuses(await _all(reader)) == [408]
+
+
 async def test_a_body_that_stops_after_its_answer_began_is_cut() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

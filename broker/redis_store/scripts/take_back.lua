@@ -7,12 +7,15 @@ if vacant(ARGV[7]) then
   -- A create still on its way must find it refused.
   birth(8)
 end
-local found = redis.call('HMGET', KEYS[1], 'status', 'attempt', 'code', 'generation')
+local found = redis.call('HMGET', KEYS[1], 'status', 'attempt', 'code', 'generation', 'published')
 if found[3] == 'not_accepted' then
   return 1
 end
 if found[1] ~= 'queued' or found[2] then
   return 0
+end
+if found[5] and tonumber(found[4] or 0) == tonumber(ARGV[7]) then
+  return 0 -- a repeated submission has published it since, and may have told so
 end
 if tonumber(found[4] or 0) > tonumber(ARGV[7]) then
   return 1 -- it was taken back before: only so can a newer one have taken its place unclaimed

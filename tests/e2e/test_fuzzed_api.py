@@ -1,0 +1,71 @@
+"""Schemathesis over the OpenAPI document: no input is answered with a 5xx that is ours.
+
+Every operation is asked with generated inputs, valid and not; the answer's status, type and shape
+must be ones that the document names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api.openapi.document import build_document
+from api.openapi.examples import MODEL
+from tests.e2e.door import Door, open_door
+from tests.e2e.wire import PROTOCOL_REFUSALS
+from tests.fakes.stack import Setup
+
+ADMIN = "an-admin-key-for-tests"
+ENDPOINTS = ["/v1/rerank"]
+EXAMPLES = 25
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+)
+schema = schemathesis.openapi.from_dict(build_document(ENDPOINTS))
+schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+# A client that goes away at once is not what is tried here.
+PATIENCE_S = 20
+
+
+@pytest.fixture(scope="module")
+def door(setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    whole = replace(
+        setup,
+        server={**setup.server, "admin_key": ADMIN, "default_timeout_s": 5},
+        more={"endpoints": ENDPOINTS, "aliases": {MODEL: "echo"}},
+    )
+    with open_door(tmp_path_factory.mktemp("fuzzed"), whole, ["echo"], key=ADMIN) as opened:
+        yield opened
+
+
+@schema.parametrize()
+@hypothesis.settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+def test_no_input_breaks_an_operation(door: Door, case: Any) -> None:
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    response = case.call(base_url=door.stack.url, headers=headers, timeout=PATIENCE_S)
+    refused = response.headers.get("content-type") == "application/json" and response.status_code
+    if refused in (400, 408, 414, 431) and response.json()["error"]["code"] in PROTOCOL_REFUSALS:
+        return  # what was generated is no HTTP
+    case.validate_response(response, checks=CHECKS)
+    assert response.status_code < 500, response.text
