@@ -12,7 +12,7 @@ endif
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 BIN := .venv/bin
 INSTALL = $(UV) pip install --python $(BIN)/python --require-hashes
-CODE = $(wildcard api broker cli schemas workers tests demo benchmarks)
+CODE = $(wildcard api broker cli schemas workers tests demo benchmarks reference)
 # A release younger than this is not taken into a lock: poisoned ones are mostly found within days.
 COOL_DOWN ?= 4 days
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -41,6 +41,11 @@ test: .venv/.dev .venv/.demo ## all tests, on the real RabbitMQ, Redis and model
 chaos: .venv/.dev ## only the tests that kill processes, one at a time
 	@$(BIN)/python -m tests.servers.provision
 	@$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+.PHONY: docs
+docs: .venv/.dev ## the documentation into build/docs, or ARGS=serve to read it while writing
+	@$(BIN)/python -m reference
+	@$(BIN)/mkdocs $(or $(ARGS),build --strict)
 
 .PHONY: bench
 bench: .venv/.dev ## beside the same pipeline written by hand, 20 minutes; in short: ARGS=--quick

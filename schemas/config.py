@@ -68,26 +68,78 @@ def _misfit(at: tuple[str | int, ...], what: str) -> InitErrorDetails:
 class ServerConfig(Section):
     """Where the server listens, where it keeps its data, what it stands on."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(8080, ge=1, le=65_535)
-    data_dir: str = "./penstock-data"
-    amqp_url: str | None = None
-    redis_url: str | None = None
-    namespace: str = Field("penstock", pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    max_body_bytes: int = Field(8 * MIB, ge=1024, le=MAX_BODY_BYTES)
-    default_timeout_s: float = Field(86_400, gt=0, le=MAX_DEADLINE_S)
-    retention_s: float = Field(86_400, ge=60, le=90 * 86_400)
-    drain_s: float = Field(25, ge=0, le=3_600)
-    max_queued: int = Field(1_000_000, ge=1, le=1_000_000_000)
-    admin_key: str | None = Field(None, min_length=16, repr=False)
-    cors_origins: list[str] = []
-    max_connections: int = Field(10_000, ge=1, le=1_000_000)
-    header_timeout_s: float = Field(10, gt=0, le=3_600)
-    body_timeout_s: float = Field(60, gt=0, le=3_600)
-    keep_alive_s: float = Field(75, gt=0, le=3_600)
-    tls_cert: str | None = None
-    tls_key: str | None = None
+    host: str = Field(
+        "127.0.0.1", description="address to listen on; one that others reach needs a key"
+    )
+    port: int = Field(8080, ge=1, le=65_535, description="port to listen on")
+    data_dir: str = Field(
+        "./penstock-data", description="the embedded engine keeps everything here"
+    )
+    amqp_url: str | None = Field(
+        None, description="RabbitMQ; goes with `redis_url`, without both it is embedded"
+    )
+    redis_url: str | None = Field(None, description="Redis or Valkey; goes with `amqp_url`")
+    namespace: str = Field(
+        "penstock",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$",
+        description="prefix of every queue and key",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least that is logged"
+    )
+    max_body_bytes: int = Field(
+        8 * MIB, ge=1024, le=MAX_BODY_BYTES, description="a larger request body is refused with 413"
+    )
+    default_timeout_s: float = Field(
+        86_400,
+        gt=0,
+        le=MAX_DEADLINE_S,
+        description="deadline of a request that names none; a held call has 600 s",
+    )
+    retention_s: float = Field(
+        86_400,
+        ge=60,
+        le=90 * 86_400,
+        description="how long a result can be read after the request has ended",
+    )
+    drain_s: float = Field(
+        25, ge=0, le=3_600, description="on SIGTERM: time for running requests to finish"
+    )
+    max_queued: int = Field(
+        1_000_000, ge=1, le=1_000_000_000, description="how many requests of one model may wait"
+    )
+    admin_key: str | None = Field(
+        None,
+        min_length=16,
+        repr=False,
+        description="opens /admin/v1, and every model as tenant `default`",
+    )
+    cors_origins: list[str] = Field([], description="origins whose web pages may call; `*` is any")
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="one more gets 503; also at most 3/4 of the files the process may open",
+    )
+    header_timeout_s: float = Field(
+        10,
+        gt=0,
+        le=3_600,
+        description="from connecting, or the first byte of a further request, to its headers' end",
+    )
+    body_timeout_s: float = Field(
+        60,
+        gt=0,
+        le=3_600,
+        description="for a body, and one second more for each KiB of it that has arrived",
+    )
+    keep_alive_s: float = Field(
+        75, gt=0, le=3_600, description="how long a connection may stay open between two requests"
+    )
+    tls_cert: str | None = Field(
+        None, description="PEM certificate with its chain: serve HTTPS; goes with `tls_key`"
+    )
+    tls_key: str | None = Field(None, description="PEM key of the certificate, without a password")
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> ServerConfig:
@@ -106,13 +158,23 @@ class ServerConfig(Section):
 class BackendConfig(Section):
     """A place that serves models: one URL is one replica."""
 
-    kind: Literal["openai"] = "openai"
-    urls: list[str] = Field(min_length=1)
-    api_key: str | None = Field(None, repr=False)
-    concurrency: int = Field(8, ge=1, le=100_000)
-    timeout_s: float = Field(300, gt=0, le=86_400)
-    connect_timeout_s: float = Field(5, gt=0, le=300)
-    max_answer_bytes: int = Field(8 * MIB, ge=1024, le=64 * MIB)
+    kind: Literal["openai"] = Field(
+        "openai", description="its protocol: vLLM, SGLang, TGI, llama.cpp, Ollama, most clouds"
+    )
+    urls: list[str] = Field(
+        min_length=1, description="base URLs up to and with /v1; each is one replica"
+    )
+    api_key: str | None = Field(
+        None, repr=False, description="sent to it as a bearer token; write `${NAME}`"
+    )
+    concurrency: int = Field(
+        8, ge=1, le=100_000, description="calls in flight, exact over all worker processes"
+    )
+    timeout_s: float = Field(300, gt=0, le=86_400, description="one attempt")
+    connect_timeout_s: float = Field(5, gt=0, le=300, description="to connect, within one attempt")
+    max_answer_bytes: int = Field(
+        8 * MIB, ge=1024, le=64 * MIB, description="a larger answer is cut and counts as invalid"
+    )
 
     @field_validator("urls")
     @classmethod
@@ -130,29 +192,37 @@ class TargetConfig(Section):
     the backend is asked for what the client asked for; an alias is replaced by its model.
     """
 
-    backend: Name
-    model: Pattern | None = None
-    weight: float = Field(1, ge=0, le=1e6)
+    backend: Name = Field(description="a name under `backends`")
+    model: Pattern | None = Field(
+        None, description="the model's name there; without one, the name that was asked for"
+    )
+    weight: float = Field(
+        1, ge=0, le=1e6, description="its share among the targets; 0 sends it nothing"
+    )
 
 
 class RetryConfig(Section):
     """How often a request is called, over all replicas and returns, before it is dead-lettered."""
 
-    max_attempts: int = Field(3, ge=1, le=100)
+    max_attempts: int = Field(
+        3, ge=1, le=100, description="calls of a request before it is dead-lettered"
+    )
 
 
 class ModelConfig(Section):
     """What clients ask for, and the targets that serve it."""
 
-    targets: list[TargetConfig] = Field(min_length=1)
-    retry: RetryConfig = RetryConfig()
+    targets: list[TargetConfig] = Field(min_length=1, description="the backends that serve it")
+    retry: RetryConfig = Field(RetryConfig(), description="what happens after a failed call")
 
 
 class KeyConfig(Section):
     """An API key as the file keeps it: its name and its hash, never itself."""
 
-    name: Name
-    hash: str = Field(repr=False)
+    name: Name = Field(description="tells the tenant's keys apart")
+    hash: str = Field(
+        repr=False, description="`sha256:` and 64 hex digits; `penstock keys new` makes one"
+    )
 
     @field_validator("hash")
     @classmethod
@@ -165,9 +235,11 @@ class KeyConfig(Section):
 class TenantConfig(Section):
     """Who may ask for what: keys, the models they open (`*` is any text), and a cap."""
 
-    keys: list[KeyConfig] = []
-    models: list[Pattern]
-    max_queued: int | None = Field(None, ge=1, le=1_000_000_000)
+    keys: list[KeyConfig] = Field([], description="its API keys; each opens the same")
+    models: list[Pattern] = Field(description="what its keys open; `*` is any text")
+    max_queued: int | None = Field(
+        None, ge=1, le=1_000_000_000, description="how many of its requests may wait"
+    )
 
 
 class Config(Section):
@@ -178,12 +250,18 @@ class Config(Section):
     that are passed through.
     """
 
-    server: ServerConfig = ServerConfig()
-    backends: dict[Name, BackendConfig] = {}
-    models: Literal["auto"] | dict[Pattern, ModelConfig] = "auto"
-    aliases: dict[Name, Name] = {}
-    endpoints: list[str] = []
-    tenants: dict[Name, TenantConfig] = {}
+    server: ServerConfig = Field(
+        ServerConfig(), description="where it listens, what it stands on, its limits"
+    )
+    backends: dict[Name, BackendConfig] = Field({}, description="places that serve models, by name")
+    models: Literal["auto"] | dict[Pattern, ModelConfig] = Field(
+        "auto", description="what clients ask for; `auto`: every model that the backends list"
+    )
+    aliases: dict[Name, Name] = Field({}, description="further names of models")
+    endpoints: list[str] = Field(
+        [], description="further paths of the backends that are passed through"
+    )
+    tenants: dict[Name, TenantConfig] = Field({}, description="who may ask for what")
 
     @field_validator("endpoints")
     @classmethod

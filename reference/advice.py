@@ -1,0 +1,79 @@
+"""What to do about each error, for whoever meets it."""
+
+from __future__ import annotations
+
+_RETRY = "Send it again after the seconds in Retry-After; SDKs do so by themselves."
+_LOOK = "Look at the backend's log; `GET /v1/requests/{id}` names the backend."
+
+DOOR_ADVICE: dict[str, str] = {
+    "bad_request": "Mend the client: the message says which rule of HTTP/1.1 it breaks.",
+    "invalid_json": "Mend the body: the message says where it stops being JSON.",
+    "invalid_body": "Mend the field that `param` names.",
+    "duplicate_key": "Send each top-level key once.",
+    "model_mismatch": "Name the model once, best in the body.",
+    "unsupported_endpoint": (
+        "Use one of the three OpenAI paths, or list the path under `endpoints`."
+    ),
+    "streaming_unsupported": "Leave `stream` out.",
+    "invalid_deadline": (
+        "Send either `deadline` (Unix seconds, in the future) or `timeout_s`, at most 7 days ahead."
+    ),
+    "invalid_api_key": "Send a key of this server; a revoked or mistyped one is unknown to it.",
+    "model_not_allowed": (
+        "Ask for a model that `GET /v1/models` shows with this key, or have the tenant's "
+        "`models` extended."
+    ),
+    "not_admin": "Use the admin key; clients need none of these paths.",
+    "request_not_found": (
+        "Check the id and the key: another tenant's request is not found either, nor one whose "
+        "result was dropped after `retention_s`."
+    ),
+    "model_not_found": "Ask for a model that `GET /v1/models` shows.",
+    "route_not_found": "Check the path.",
+    "method_not_allowed": "Check the method: the header `Allow` names those that the path takes.",
+    "request_timeout": "Send headers and body without long pauses; the limits are under `server`.",
+    "idempotency_conflict": "Use a new key for a new request.",
+    "not_finished": "Wait for the end with `?wait=` first.",
+    "request_cancelled": (
+        "Nothing: somebody cancelled it. Send a new request if it is still wanted."
+    ),
+    "body_too_large": "Send less, or raise `server.max_body_bytes`.",
+    "uri_too_long": "Send fewer or shorter parameters.",
+    "unsupported_media_type": "Send JSON in UTF-8, uncompressed, as `application/json`.",
+    "headers_too_large": "Send fewer or shorter headers; cookies are the usual cause.",
+    "queue_full": "Wait, or raise `max_queued`.",
+    "tenant_queue_full": (
+        "Wait for some of your own requests, or have the tenant's `max_queued` raised."
+    ),
+    "internal_error": (
+        "Report it with the log's lines at that time. Repeat it with an Idempotency-Key."
+    ),
+    "backend_failed": _LOOK,
+    "backend_invalid_response": _LOOK,
+    "queue_unavailable": _RETRY,
+    "store_unavailable": _RETRY,
+    "not_accepted": _RETRY,
+    "storage_full": (
+        "Free space on the disk of `server.data_dir`; Penstock accepts again by itself."
+    ),
+    "draining": _RETRY,
+    "too_many_connections": (
+        "Share connections (a client with a pool), or raise `server.max_connections`."
+    ),
+    "backend_timeout": "Raise the backend's `timeout_s`, or ask for less.",
+    "deadline_exceeded": "Give it more time (`x-penstock-timeout-s`), or add capacity.",
+}
+
+ENDING_ADVICE: dict[str, str] = {
+    "backend_failed": "Mend the request: `response` holds the backend's own words.",
+    "backend_invalid_response": _LOOK,
+    "backend_timeout": "Raise the backend's `timeout_s`, or ask for less; redrive it.",
+    "attempts_exhausted": "See that the backend is well, then redrive it.",
+    "cancelled": "Nothing: a client, or its disconnect, cancelled it.",
+    "expired": "Give it more time, or add capacity; redrive it.",
+    "poisoned": "It kills its worker: look at the worker's memory and log before a redrive.",
+    "dead_lettered": "Look for a policy or a delivery limit on Penstock's queues; redrive it.",
+    "not_accepted": "Nothing: the client was answered 503 and told to send it again.",
+    "copy_lost": "Find out who purged the queue, or how Redis lost its last writes; send it again.",
+    "model_removed": "Configure the model again, or ask for another one.",
+}

@@ -1,0 +1,103 @@
+"""The HTTP API's page: one section an operation, from the tables of the OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from shlex import quote
+from typing import Any
+
+from api.auth import Access
+from api.openapi.admin_operations import ADMIN
+from api.openapi.document import build_document
+from api.openapi.examples import MODEL, REQUEST_ID
+from api.openapi.operation import JSON, Answer, Operation
+from api.openapi.operations import CALLS, HEALTH, MODELS, REQUESTS
+from api.openapi.parameters import HEADERS, PARAMETERS
+from reference.markdown import block, code, head, noted, table
+
+URL = "http://127.0.0.1:8080"
+_INTRO = """
+The same as `/openapi.json` of a running server, to read. Every path below `/v1` also answers
+without it. Errors have one shape and one table: [errors](errors.md).
+
+A key is sent as `Authorization: Bearer psk_…`. While no key is configured none is asked for, and
+the server listens on loopback addresses only. Paths below `/admin/v1` need the admin key.
+"""
+_FURTHER = """
+### Further endpoints
+
+Each path listed under `endpoints` in the configuration is a call like those above, passed through
+to the backend with its body, JSON or multipart, and answered with the backend's bytes and type. See
+[models and routing](../guide/models.md#further-endpoints).
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    sections = [_tag(name, said) for name, said in _tags()]
+    requests, calls, *rest = sections
+    parts = [requests, calls + "\n" + _FURTHER, *rest]
+    return f"{head('HTTP API', 'api/openapi')}{_INTRO}\n" + "\n".join(parts)
+
+
+def _tags() -> list[tuple[str, str]]:
+    return [(each["name"], each["description"]) for each in build_document(())["tags"]]
+
+
+def _tag(name: str, said: str) -> str:
+    operations = [
+        each for each in (*REQUESTS, *CALLS, *MODELS, *ADMIN, *HEALTH) if each.tag == name
+    ]
+    sections = "\n".join("\n".join(_section(each)) for each in operations)
+    return f"## {name}\n\n{said}\n\n{sections}"
+
+
+def _section(operation: Operation) -> Iterator[str]:
+    yield f"### {operation.method.upper()} {operation.path}\n"
+    yield f"{operation.summary}.\n"
+    if operation.description:
+        yield f"{operation.description}\n"
+    yield block("sh", curl(operation)) + "\n"
+    if operation.parameters:
+        yield table(("parameter", "in", "what it is"), map(_parameter, operation.parameters)) + "\n"
+    for status, answer in operation.answers.items():
+        yield from _answer(status, answer)
+    if operation.errors:
+        yield f"Errors: {', '.join(map(code, operation.errors))}.\n"
+
+
+def curl(operation: Operation) -> str:
+    """Return a command that calls the operation with its example."""
+    path = operation.path.replace("{id}", REQUEST_ID).replace("{name}", MODEL)
+    query = "?wait=30" if "wait" in operation.parameters else ""
+    method = {"get": "", "post": "-X POST ", "delete": "-X DELETE "}[operation.method]
+    lines = [f"curl {'' if operation.body else method}'{URL}{path}{query}'"]
+    if operation.access is Access.ADMIN:
+        lines.append('-H "Authorization: Bearer $PENSTOCK_ADMIN_KEY"')
+    if operation.body is not None:
+        lines.append(f"-H 'Content-Type: {JSON}'")
+        lines.append(f"-d {quote(json.dumps(operation.example))}")
+    return " \\\n  ".join(lines)
+
+
+def _parameter(name: str) -> tuple[str, str, str]:
+    parameter = PARAMETERS[name]
+    notes = [f"{key} {value}" for key, value in parameter["schema"].items() if key == "default"]
+    notes += ["required"] if parameter.get("required") else []
+    return code(parameter["name"]), parameter["in"], noted(parameter["description"], notes)
+
+
+def _answer(status: int, answer: Answer) -> Iterator[str]:
+    yield f"Answers **{status}**: {_said(answer)}\n"
+    if answer.headers:
+        rows = [(code(name), str(HEADERS[name]["description"])) for name in answer.headers]
+        yield table(("header", "what it says"), rows) + "\n"
+    if answer.example is not None and status < 300:
+        yield block("json", json.dumps(answer.example, indent=2)) + "\n"
+
+
+def _said(answer: Answer) -> str:
+    schema: Any = answer.schema
+    named = f"`{schema}`" if isinstance(schema, str) else answer.kind
+    return named + "." if answer.said == "OK" else f"{named}. {answer.said}"

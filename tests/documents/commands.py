@@ -1,0 +1,97 @@
+"""Running a block of commands or of Python as its reader would."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.documents.blocks import Block
+from tests.documents.served import finish
+from tests.documents.stage import Stage
+
+_LIMIT_S = 90
+_PROMPT = "$ "
+# What a reader types once for all blocks of a page.
+_KEPT = re.compile(r"^(?:export \w+=|set -a ).*$", re.MULTILINE)
+_VARIES = (
+    (re.compile(r"req_[0-9a-f]{34}|req_…"), "req_…"),
+    (re.compile(r"psk_[\w-]{43}|psk_…"), "psk_…"),
+    (re.compile(r"sha256:(?:[0-9a-f]{64}|…)"), "sha256:…"),
+    (re.compile(r"http://127\.0\.0\.1:\d+"), "http://…"),
+    (re.compile(r"\becho [0-9a-f]{16}\b"), "…"),
+    (re.compile(r"\d+(?:\.\d+)?"), "0"),
+    (re.compile(r"[ ─━]+"), " "),
+)
+
+
+class Player:
+    """Plays the blocks of one page, one after the other, in one folder."""
+
+    def __init__(self, stage: Stage, folder: Path) -> None:
+        self.stage = stage
+        self.folder = folder
+        self._kept: list[str] = []
+
+    def run(self, block: Block) -> None:
+        """Run a block; what it starts is ended with it."""
+        try:
+            if block.language == "python":
+                self._python(block)
+            elif block.language == "console":
+                self._console(block)
+            else:
+                self._shell(block, self.stage.real(block))
+        finally:
+            finish(self.folder)
+
+    def _python(self, block: Block) -> None:
+        script = self.folder / ".block.py"
+        script.write_text(self.stage.real(block))
+        self._call([sys.executable, "-W", "error", script.name], block)
+
+    def _console(self, block: Block) -> None:
+        """Run each command and compare what it prints, but for what is never twice the same."""
+        session = self.stage.real(block)
+        for part in re.split(rf"^{re.escape(_PROMPT)}", session, flags=re.MULTILINE)[1:]:
+            command, said = _command_and_output(part)
+            printed = self._shell(block, command)
+            wanted = [re.escape(line).replace("…", ".*") for line in _steady(said)]
+            found = "\n".join(_steady(printed))
+            assert re.fullmatch("\n".join(wanted), found), f"{block.place}: {command}{printed}"
+
+    def _shell(self, block: Block, commands: str) -> str:
+        head = ["set -euo pipefail", "trap 'echo \"failed: $BASH_COMMAND\" >&2' ERR", *self._kept]
+        script = self.folder / ".block.sh"
+        script.write_text("\n".join([*head, commands]))
+        printed = self._call(["bash", script.name], block)
+        self._kept += _KEPT.findall(commands)
+        return printed
+
+    def _call(self, argv: list[str], block: Block) -> str:
+        done = subprocess.run(
+            argv,
+            cwd=self.folder,
+            env=self.stage.environment(block),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_S,
+            check=False,
+        )
+        told = f"{block.place}\n{block.text}\n{done.stdout}\n{done.stderr}"
+        assert (done.returncode == 0) != ("fails" in block.notes), told
+        return done.stdout + done.stderr if "fails" in block.notes else done.stdout
+
+
+def _command_and_output(part: str) -> tuple[str, str]:
+    lines = part.splitlines(keepends=True)
+    end = next(n for n, line in enumerate(lines, 1) if not line.endswith("\\\n"))
+    return "".join(lines[:end]), "".join(lines[end:])
+
+
+def _steady(text: str) -> list[str]:
+    for pattern, word in _VARIES:
+        text = pattern.sub(word, text)
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,0 +1,76 @@
+"""Checking blocks that are no commands: configurations, bodies, answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from api.openapi.document import build_document
+from broker.config import load_config
+from schemas.errors import DOOR_ERRORS
+from tests.documents.blocks import Block
+from tests.documents.stage import Server
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_CALLS = {
+    "messages": "/v1/chat/completions",
+    "prompt": "/v1/completions",
+    "input": "/v1/embeddings",
+    "documents": "/v1/rerank",
+}
+_BACKENDS_OWN = ("chat.completion", "text_completion", "embedding")
+
+
+def check(block: Block, text: str, server: Server, folder: Path) -> None:
+    """Assert that a block is usable; write it where a comment names a file."""
+    name = block.notes.get("file")
+    if name is not None:
+        (folder / name).write_text(text)
+    if block.language == "jsonl":
+        for line in text.splitlines():
+            _check_json(json.loads(line), server)
+    elif block.language == "json":
+        _check_json(json.loads(text), server)
+    elif name is None or name.startswith("penstock"):
+        path = folder / (name or ".block.yaml")
+        path.write_text(text)
+        # Long enough for an admin key.
+        load_config(path, dict.fromkeys(_VARIABLE.findall(text), "a-value-for-a-test"))
+    else:
+        assert isinstance(yaml.safe_load(text), dict), block.place
+
+
+def _check_json(content: dict[str, Any], server: Server) -> None:
+    if "body" in content:
+        assert server.ask("/v1/requests", content)[0] == 202
+    elif field := next((field for field in _CALLS if field in content), None):
+        assert server.ask(_CALLS[field], content)[0] == 200
+    elif isinstance(content.get("error"), dict) and "object" not in content:
+        error = content["error"]
+        assert error["type"] == DOOR_ERRORS[error["code"]].type
+        assert set(error) == {"message", "type", "param", "code"}
+    elif not _is_a_backends(content):
+        _check_answer(content)
+
+
+def _is_a_backends(content: dict[str, Any]) -> bool:
+    first = content["data"][0] if content.get("object") == "list" and content["data"] else content
+    return first.get("object") in _BACKENDS_OWN
+
+
+def _check_answer(content: dict[str, Any]) -> None:
+    document = build_document(())
+    components = document["components"]["schemas"]
+    fitting = [
+        name
+        for name, schema in components.items()
+        if jsonschema.Draft202012Validator(
+            {**schema, "components": document["components"]}
+        ).is_valid(content)
+    ]
+    assert fitting, f"no answer of the API has this shape: {content}"

@@ -1,0 +1,140 @@
+"""What the documents talk about, for real: a model server, a Penstock without keys and one with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from api.openapi.examples import REQUEST_ID
+from schemas.keys import hash_of, new_key
+from tests.documents.blocks import ROOT, Block
+from tests.fakes.stack import Setup, Stack, backend_process
+
+MODEL = "llama3.2"
+MODELS = (MODEL, "llama-3.1-8b", "nomic-embed-text", "bge-reranker")
+BROKEN = "broken"
+_BACKEND_URLS = (
+    "http://localhost:11434/v1",
+    "http://localhost:8000/v1",
+    "http://gpu-a1:8000/v1",
+    "http://gpu-a2:8000/v1",
+    "http://gpu-b:8000/v1",
+)
+_SERVER_URL = "http://127.0.0.1:8080"
+_ANY_ID = re.compile(rf"req_…|{REQUEST_ID}")
+_AMQP, _REDIS = "amqp://user:password@rabbitmq:5672/", "redis://redis:6379/0"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running Penstock and the keys that open it."""
+
+    url: str
+    admin_key: str | None = None
+    api_key: str | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Return what a user of it has exported."""
+        keys = {"PENSTOCK_ADMIN_KEY": self.admin_key, "PENSTOCK_API_KEY": self.api_key}
+        return {"PENSTOCK_URL": self.url, **{name: key for name, key in keys.items() if key}}
+
+    def ask(self, path: str, body: object = None) -> tuple[int, Any]:
+        """Send one request as JSON; return the status and the answer's content."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        if self.admin_key is not None:
+            headers["Authorization"] = f"Bearer {self.admin_key}"
+        asked = urllib.request.Request(self.url + path, data, headers)
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            return answer.status, json.loads(answer.read())
+
+    def an_ended_request(self, model: str = MODEL) -> str:
+        """Submit a request, wait for its end and return its id."""
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+        _, accepted = self.ask("/v1/requests", {"body": body})
+        request_id: str = accepted["id"]
+        _, found = self.ask(f"/v1/requests/{request_id}?wait=30")
+        assert found["finished_at"], found
+        return request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where the blocks of a page are played."""
+
+    backend_url: str
+    without_keys: Server
+    with_keys: Server
+    real_urls: Callable[[], tuple[str, str]]
+
+    def server(self, block: Block) -> Server:
+        """Return the server that a block means."""
+        return self.with_keys if block.with_keys else self.without_keys
+
+    def real(self, block: Block) -> str:
+        """Return the block's text with real addresses, keys and ids in the place of examples."""
+        server, text = self.server(block), block.text
+        for url in _BACKEND_URLS:
+            text = text.replace(url, self.backend_url)
+        text = text.replace(_SERVER_URL, server.url)
+        if _AMQP in text or _REDIS in text:
+            amqp_url, redis_url = self.real_urls()
+            text = text.replace(_AMQP, amqp_url).replace(_REDIS, redis_url)
+        if server.api_key is not None:
+            text = text.replace("psk_…", server.api_key)
+        if block.language in ("sh", "console", "python") and _ANY_ID.search(text):
+            dead = "dead-letters" in text
+            text = _ANY_ID.sub(server.an_ended_request(BROKEN if dead else MODEL), text)
+        return text
+
+    def environment(self, block: Block) -> dict[str, str]:
+        """Return the environment of a block's commands."""
+        kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+        commands = str(ROOT / "tests" / "documents" / "bin")
+        return {
+            **kept,
+            "PATH": f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "PENSTOCK_TEST_PYTHON": sys.executable,
+            **self.server(block).environment(),
+        }
+
+
+@contextmanager
+def open_stage(directory: Path, real_urls: Callable[[], tuple[str, str]]) -> Iterator[Stage]:
+    """Start the model server and both Penstocks."""
+    with backend_process(directory, models=",".join(MODELS)) as (url, _):
+        admin_key, api_key = new_key(), new_key()
+        plain = _setup(f"{url}/v1", {}, {})
+        keys = [{"name": "first", "hash": hash_of(api_key)}]
+        tenants = {"default": {"models": ["*"], "keys": keys}}
+        keyed = _setup(f"{url}/v1", {"tenants": tenants}, {"PENSTOCK_ADMIN_KEY": admin_key})
+        for name in ("plain", "keyed"):
+            (directory / name).mkdir()
+        with Stack(directory / "plain", plain) as open_, Stack(directory / "keyed", keyed) as shut:
+            yield Stage(
+                f"{url}/v1",
+                Server(open_.url),
+                Server(shut.url, admin_key, api_key),
+                real_urls,
+            )
+
+
+def _setup(url: str, more: Mapping[str, Any], env: Mapping[str, str]) -> Setup:
+    models: dict[str, Any] = {name: {"targets": [{"backend": "gpu-a"}]} for name in MODELS}
+    target = {"backend": "gpu-a", "model": "status-500"}
+    models[BROKEN] = {"targets": [target], "retry": {"max_attempts": 1}}
+    return Setup(
+        backends={"gpu-a": {"urls": [url]}},
+        models=models,
+        more={"endpoints": ["/v1/rerank"], "aliases": {"gpt-4o-mini": MODEL}, **more},
+        env=env,
+    )
