@@ -14,7 +14,7 @@ from tests.documents.stage import Stage
 _LIMIT_S = 90
 _PROMPT = "$ "
 # What a reader types once for all blocks of a page.
-_KEPT = re.compile(r"^(?:export \w+=|set -a ).*$", re.MULTILINE)
+_KEPT = re.compile(r"^export \w+=.*$", re.MULTILINE)
 _VARIES = (
     (re.compile(r"req_[0-9a-f]{34}|req_…"), "req_…"),
     (re.compile(r"psk_[\w-]{43}|psk_…"), "psk_…"),
