@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from tests.servers.ports import reserve
@@ -50,11 +50,10 @@ def wait_for(port: int, path: str) -> bool:
     until = time.monotonic() + _READY_S
     while time.monotonic() < until:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        with suppress(OSError, http.client.HTTPException):
+        with closing(connection), suppress(OSError, http.client.HTTPException):
             connection.request("GET", path)
             if connection.getresponse().status == 200:
                 return True
-        connection.close()
         time.sleep(0.05)
     return False
 
