@@ -10,7 +10,8 @@ from typer.main import get_command
 from cli.main import app
 from reference.markdown import block, head
 
-_COLUMNS = 80
+# What a terminal of 80 columns leaves.
+_COLUMNS = 78
 _INTRO = """
 `penstock --help`, and the same for every verb. Data is printed on standard output, everything else
 on standard error.

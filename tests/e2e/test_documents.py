@@ -25,6 +25,8 @@ def stage(
         yield opened
 
 
+# What the pages call requests.jsonl before they show one.
+REQUEST_LINE = '{"model": "llama3.2", "messages": [{"role": "user", "content": "Hello"}]}\n'
 PLAYED = [
     page
     for page in pages()
@@ -35,11 +37,14 @@ PLAYED = [
 @pytest.mark.parametrize("page", PLAYED)
 def test_what_a_page_shows_works(page: str, stage: Stage, tmp_path: Path) -> None:
     player = Player(stage, tmp_path)
+    (tmp_path / "requests.jsonl").write_text(REQUEST_LINE)
     played = 0
     for block in blocks_of(page):
         treatment = block.treatment()
         if treatment == "run":
             player.run(block)
+        elif "file" in block.notes and treatment.startswith("not run"):
+            (tmp_path / block.notes["file"]).write_text(block.text)
         elif treatment == "checked":
             check(block, stage.real(block), stage.server(block), tmp_path)
         played += treatment in ("run", "checked")
