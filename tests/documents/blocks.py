@@ -39,7 +39,7 @@ class Block:
     @property
     def with_keys(self) -> bool:
         """Whether it is meant for a server that asks for keys."""
-        return "with keys" in self.notes or bool(re.search(r"psk_|PENSTOCK_\w+_KEY", self.text))
+        return "with keys" in self.notes or bool(re.search(r"psk_|\$PENSTOCK_\w+_KEY", self.text))
 
     def treatment(self) -> str:
         """Return `run`, `checked`, `shown`, `not run: …`, or what is wrong with it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,9 @@ from tests.documents.blocks import Block
 from tests.documents.served import finish
 from tests.documents.stage import Stage
 
-_LIMIT_S = 90
+_LIMIT_S = 45
 _PROMPT = "$ "
+_TELL = "trap 'echo \"failed: $BASH_COMMAND\" >&2' ERR"
 # What a reader types once for all blocks of a page.
 _KEPT = re.compile(r"^export \w+=.*$", re.MULTILINE)
 _VARIES = (
@@ -62,27 +65,33 @@ class Player:
             assert re.fullmatch("\n".join(wanted), found), f"{block.place}: {command}{printed}"
 
     def _shell(self, block: Block, commands: str) -> str:
-        head = ["set -euo pipefail", "trap 'echo \"failed: $BASH_COMMAND\" >&2' ERR", *self._kept]
+        told = [] if "fails" in block.notes else [_TELL]
         script = self.folder / ".block.sh"
-        script.write_text("\n".join([*head, commands]))
+        script.write_text("\n".join(["set -euo pipefail", *told, *self._kept, commands]))
         printed = self._call(["bash", script.name], block)
         self._kept += _KEPT.findall(commands)
         return printed
 
     def _call(self, argv: list[str], block: Block) -> str:
-        done = subprocess.run(
+        with subprocess.Popen(
             argv,
             cwd=self.folder,
             env=self.stage.environment(block),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=_LIMIT_S,
-            check=False,
-        )
-        told = f"{block.place}\n{block.text}\n{done.stdout}\n{done.stderr}"
-        assert (done.returncode == 0) != ("fails" in block.notes), told
-        return done.stdout + done.stderr if "fails" in block.notes else done.stdout
+            start_new_session=True,
+        ) as process:
+            try:
+                out, error = process.communicate(timeout=_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                # With what it started: a command that hangs must not outlive the test.
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        told = f"{block.place}\n{block.text}\n{out}\n{error}"
+        assert (process.returncode == 0) != ("fails" in block.notes), told
+        return out + error if "fails" in block.notes else out
 
 
 def _command_and_output(part: str) -> tuple[str, str]:

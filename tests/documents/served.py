@@ -22,7 +22,8 @@ _READY_S = 30.0
 def main() -> int:
     """Run a verb in the place of this process, or start a server and return once it answers."""
     arguments = sys.argv[1:]
-    if not arguments or arguments[0] not in _SERVERS or "--help" in arguments:
+    # Only what shows a refusal names an address of its own.
+    if not arguments or arguments[0] not in _SERVERS or {"--help", "--host"} & {*arguments}:
         os.execv(sys.executable, [sys.executable, "-m", "cli.main", *arguments])
     port = 0 if arguments[0] == "worker" else reserve()
     # The last of several options counts; the documents' own port may be taken here.
@@ -49,11 +50,14 @@ def wait_for(port: int, path: str) -> bool:
     """Tell whether `path` answers 200 in time."""
     until = time.monotonic() + _READY_S
     while time.monotonic() < until:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        with closing(connection), suppress(OSError, http.client.HTTPException):
+        with (
+            suppress(OSError, http.client.HTTPException),
+            closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection,
+        ):
             connection.request("GET", path)
-            if connection.getresponse().status == 200:
-                return True
+            with connection.getresponse() as answer:
+                if answer.status == 200:
+                    return True
         time.sleep(0.05)
     return False
 
