@@ -20,7 +20,7 @@ from broker.lifecycle import Tasks
 from broker.ports import Engine
 from broker.telemetry import ACCEPTED
 from schemas.envelope import Envelope
-from schemas.errors import EngineError, RequestError
+from schemas.errors import EngineError, RequestError, StorageFull
 from schemas.ids import derived_request_id, new_request_id
 from schemas.lifecycle import Status
 from schemas.record import Record, born
@@ -142,6 +142,8 @@ class Admission:
         try:
             if not await self._engine.store.create(envelope):
                 return False
+        except StorageFull:
+            raise  # nothing was made, and the room that is left belongs to what runs
         except EngineError:
             # Whether the record exists is unknown; without a message it must not run later.
             self._tasks.spawn("take back", self._take_back_later(envelope))

@@ -18,12 +18,12 @@ from api.intake import Intake, Terms
 from broker.embedded.engine import EmbeddedEngine
 from broker.ports import Served
 from schemas.config import Config
-from schemas.errors import QueueUnavailable, RequestError
+from schemas.errors import QueueUnavailable, RequestError, StorageFull
 from schemas.ids import derived_request_id
 from schemas.lifecycle import Status
 from schemas.priority import Priority
 from tests.fakes.envelopes import make_envelope
-from tests.integration.embedded import running
+from tests.integration.embedded import rows, running
 
 CALLER = Caller()
 BODY = b'{"model": "m"}'
@@ -92,3 +92,14 @@ async def test_a_refusal_that_comes_in_between_is_never_told_as_a_result(
                 await admission.accept(intake(), CALLER)
         assert told.value.code == "not_accepted"
         assert not (await admission.accept(intake(), CALLER)).replayed
+
+
+async def test_a_full_disk_is_not_written_to_for_what_was_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with admitting(tmp_path) as (admission, engine):
+        monkeypatch.setattr(engine.store, "create", failing(StorageFull("full")))
+        with pytest.raises(StorageFull):
+            await admission.accept(intake(key=None), CALLER)
+        await admission.stop()
+        assert await rows(engine, "SELECT id FROM requests") == []
