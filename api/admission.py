@@ -20,7 +20,7 @@ from broker.lifecycle import Tasks
 from broker.ports import Engine
 from broker.telemetry import ACCEPTED
 from schemas.envelope import Envelope
-from schemas.errors import EngineError, RequestError
+from schemas.errors import EngineError, RequestError, StorageFull
 from schemas.ids import derived_request_id, new_request_id
 from schemas.lifecycle import Status
 from schemas.record import Record, born
@@ -75,12 +75,13 @@ class Admission:
         """Make a new request of a dead letter; the same one however often this is asked."""
         request_id = derived_request_id(self._namespace, "redrive", letter.id)
         found = await self._engine.store.get(request_id)
-        if found is not None:
-            return Admitted(found, replayed=True)
-        envelope = letter.redriven(request_id, time.time())
-        if not await self._tasks.finish("redrive", self._make_durable(envelope)):
-            return Admitted(born(envelope), replayed=True)
-        return Admitted(born(envelope))
+        if found is None or _was_refused(found):
+            envelope = letter.redriven(request_id, time.time(), _generation_after(found))
+            if await self._tasks.finish("redrive", self._make_durable(envelope)):
+                return Admitted(born(envelope))
+            # Where nothing is found now, it was redriven long ago: past its retention.
+            found = await self._engine.store.get(request_id) or born(envelope)
+        return Admitted(await self._repeat(found, held=False), replayed=True)
 
     async def stop(self) -> None:
         """Wait for what has begun."""
@@ -90,9 +91,10 @@ class Admission:
         request_id = derived_request_id(self._namespace, caller.tenant, key)
         found = await self._engine.store.get(request_id)
         if found is None or _was_refused(found):
-            generation = 0 if found is None else found.generation + 1
             try:
-                return await self._accept_new(intake, caller, model, request_id, generation)
+                return await self._accept_new(
+                    intake, caller, model, request_id, _generation_after(found)
+                )
             except _Taken:
                 found = await self._engine.store.get(request_id)
         if found is None:
@@ -115,13 +117,14 @@ class Admission:
     async def _repeat(self, found: Record, *, held: bool) -> Record:
         """Publish what its first submission has not published yet; hold it if it is held.
 
-        Raises RequestError `not_accepted` when that one has been taken back meanwhile.
+        Raises RequestError `not_accepted` when that one has been taken back meanwhile: a refusal is
+        never told as a result.
         """
         if not found.published and found.status is Status.QUEUED:
             await self._tasks.finish("publish again", self._publish_again(found.id))
             found = await self._engine.store.get(found.id) or found
-            if _was_refused(found):
-                raise RequestError("not_accepted")
+        if _was_refused(found):
+            raise RequestError("not_accepted")
         if held and not found.terminal:
             return await self._engine.store.hold(found.id, self._engine.owner) or found
         return found
@@ -139,6 +142,8 @@ class Admission:
         try:
             if not await self._engine.store.create(envelope):
                 return False
+        except StorageFull:
+            raise  # nothing was made, and the room that is left belongs to what runs
         except EngineError:
             # Whether the record exists is unknown; without a message it must not run later.
             self._tasks.spawn("take back", self._take_back_later(envelope))
@@ -180,6 +185,11 @@ class Admission:
 
 class _Taken(Exception):
     """Another submission has made the record first."""
+
+
+def _generation_after(refused: Record | None) -> int:
+    """Return the generation of a new submission: a late copy of a refused one must be older."""
+    return 0 if refused is None else refused.generation + 1
 
 
 def _was_refused(record: Record) -> bool:

@@ -131,7 +131,8 @@ class Store(Protocol):
     async def take_back(self, envelope: Envelope) -> bool:
         """End a `queued` record as failed (not_accepted). False if a worker already has it.
 
-        A missing record is written so ended: its create may still be on its way.
+        A missing record is written so ended: its create may still be on its way. One that another
+        submission has made, told by its accepted_at, stays as it is.
         """
 
     async def get(self, request_id: str) -> Record | None:

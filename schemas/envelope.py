@@ -60,7 +60,7 @@ class Envelope:
         """Return the copy that is put back because another live worker runs the request."""
         return replace(self, meetings=self.meetings + 1)
 
-    def redriven(self, request_id: str, now: float) -> Envelope:
+    def redriven(self, request_id: str, now: float, generation: int = 0) -> Envelope:
         """Return the new request that a redrive of this dead letter makes; it waits as long."""
         return replace(
             self,
@@ -68,7 +68,7 @@ class Envelope:
             accepted_at=now,
             deadline=now + (self.deadline - self.accepted_at),
             not_before=None,
-            generation=0,
+            generation=generation,
             meetings=0,
             held_by=None,
             redrive_of=self.id,

@@ -77,10 +77,12 @@ def cancel(
 def take_back(file: apsw.Connection, envelope: Envelope, retention_s: float, now: float) -> bool:
     """End a waiting request as refused, while no worker ever had it.
 
-    True also when it already is. A missing one is written as refused: whoever still wants to
-    create it must find that.
+    True also when it already is, or when a repeated submission has made the record instead. A
+    missing one is written as refused: whoever still wants to create it must find that.
     """
     row = births.occupant(file, envelope) or births.insert(file, envelope, now)
+    if row.accepted_at != envelope.accepted_at:
+        return True
     if row.status in TERMINAL:
         return births.is_refused(file, row)
     if row.status != Status.QUEUED or row.attempt > 0:

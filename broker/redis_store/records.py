@@ -50,7 +50,7 @@ class RedisStore:
 
     async def take_back(self, envelope: Envelope) -> bool:
         result = _ended(Status.FAILED, "not_accepted")
-        args = (*self.closing(result), envelope.generation)
+        args = (*self.closing(result), envelope.generation, repr(envelope.accepted_at))
         return bool(await self._bear("take_back", envelope, *args))
 
     async def get(self, request_id: str) -> Record | None:

@@ -86,6 +86,20 @@ async def test_what_took_its_place_is_not_taken_back_with_the_first(engine: Proc
     assert (await record_of(engine, newer)).status is Status.FAILED
 
 
+async def test_what_a_repeated_submission_has_made_is_not_taken_back_with_the_first(
+    engine: Process,
+) -> None:
+    """The create of the first failed, unknown how; the second has the id, and may have told so."""
+    first = make_envelope()
+    again = replace(first, accepted_at=first.accepted_at + 1)
+    assert await engine.store.create(again)
+    assert await engine.store.take_back(first), "it never came to be, and its door may say so"
+    assert (await record_of(engine, again)).status is Status.QUEUED
+    assert await engine.store.claim(again, make_slot()) == Run(1, 0)
+    assert await engine.store.take_back(first)
+    assert (await record_of(engine, again)).status is Status.IN_PROGRESS
+
+
 async def test_a_newer_create_still_on_its_way_is_taken_back_as_well(engine: Process) -> None:
     _, newer = await _refused_and_newer(engine)
     assert await engine.store.take_back(newer)

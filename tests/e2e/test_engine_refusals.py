@@ -107,7 +107,8 @@ async def test_a_held_call_that_was_taken_back_is_told_so(tmp_path: Path) -> Non
         held = asyncio.create_task(asyncio.to_thread(ask, url, "POST", path, body))
         store = api.holding._engine.store
         found = await _first(store)
-        assert await store.take_back(make_envelope(id=found.id))
+        submission = make_envelope(id=found.id, accepted_at=found.accepted_at)
+        assert await store.take_back(submission)
         told = await held
     told.assert_refused("not_accepted")
 

@@ -2,14 +2,18 @@
 -- include vacant
 -- include birth
 -- PROTOCOL 1: queued -> failed (not_accepted), while no worker ever had it. ARGV as close, then:
--- 7 generation, 8.. fields at birth. Answers 0 if a worker has or had it, else 1.
+-- 7 generation, 8 accepted_at, 9.. fields at birth. Answers 0 if a worker has or had it, else 1.
 if vacant(ARGV[7]) then
   -- A create still on its way must find it refused.
-  birth(8)
+  birth(9)
 end
-local found = redis.call('HMGET', KEYS[1], 'status', 'attempt', 'code', 'generation', 'published')
+local found = redis.call('HMGET', KEYS[1],
+  'status', 'attempt', 'code', 'generation', 'published', 'accepted_at')
 if found[3] == 'not_accepted' then
   return 1
+end
+if found[6] ~= ARGV[8] then
+  return 1 -- a repeated submission has made it, and may have told so; this one's never came to be
 end
 if found[1] ~= 'queued' or found[2] then
   return 0
