@@ -83,7 +83,8 @@ def _run(servers: Servers, system: System, wait_ms: int, requests: int) -> Run:
     after, drivers_after = cpu_s(system.parts), cpu_s(drivers)
     for told, wanted in ((warm_up, _WARM_UP), (outcome, requests)):
         if told.error is not None or told.completed != wanted:
-            raise Void(f"{system.name}: {told.completed} of {wanted} completed: {told.error}")
+            found = f"{told.completed} of {wanted} completed: {told.error}"
+            raise Void(f"{system.name}: {found}\n{system.logs()}")
     return Run(
         completed=outcome.completed,
         per_s=outcome.completed / outcome.seconds,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,12 @@ REAL, EMBEDDED, REFERENCE, FLOOR = "rabbitmq + redis", "embedded", "reference", 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One running system: where it listens, and the process ids of its parts."""
+    """One running system: where it listens, the process ids of its parts, and its logs' ends."""
 
     name: str
     port: int
     parts: dict[str, int]
+    logs: Callable[[], str]
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def _penstock(name: str, servers: Servers, waits_ms: list[int]) -> Iterator[Syst
         parts = {role.removesuffix("-0"): part.pid for role, part in stack.processes.items()}
         if not embedded:
             parts |= _shared(servers)
-        yield System(name, stack.ports[0], parts)
+        yield System(name, stack.ports[0], parts, stack.logs)
 
 
 @contextmanager
@@ -71,9 +72,11 @@ def _by_hand(name: str, servers: Servers, redis_database: int) -> Iterator[Syste
     )
     try:
         api.start()
-        worker.start()
+        # Two that declare one quorum queue at once can get INTERNAL_ERROR from RabbitMQ 3.10.
         wait_ready(port, api)
-        yield System(name, port, {"api": api.pid, "worker": worker.pid, **_shared(servers)})
+        worker.start()
+        parts = {"api": api.pid, "worker": worker.pid, **_shared(servers)}
+        yield System(name, port, parts, lambda: api.text() + worker.text())
     finally:
         worker.kill()
         api.kill()

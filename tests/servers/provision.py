@@ -19,7 +19,8 @@ from pathlib import Path
 from tests.servers import apt
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_TOOLS = _REPOSITORY / ".tools" / "servers"
+# A linked folder is one and the same for all that link to it.
+_TOOLS = (_REPOSITORY / ".tools" / "servers").resolve()
 _SYSTEM = Path("/")
 
 AMQP_VARIABLE = "PENSTOCK_TEST_AMQP_URL"
