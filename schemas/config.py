@@ -238,7 +238,7 @@ class TenantConfig(Section):
     keys: list[KeyConfig] = Field([], description="its API keys; each opens the same")
     models: list[Pattern] = Field(description="what its keys open; `*` is any text")
     max_queued: int | None = Field(
-        None, ge=1, le=1_000_000_000, description="how many of its requests may wait"
+        None, ge=1, le=1_000_000_000, description="its open requests; one more gets 429"
     )
 
 
