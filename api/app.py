@@ -98,7 +98,7 @@ def build_api(engine: Engine, config: Config) -> Api:
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
     return Api(
-        Cors(app, settings),
+        Cors(doors, settings),
         app,
         admission,
         holding,

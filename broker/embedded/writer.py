@@ -10,12 +10,13 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import apsw
 import structlog
 
+from broker.embedded.batches import next_batch
 from schemas.errors import StorageFull, StoreUnavailable
 
 T = TypeVar("T")
@@ -84,26 +85,12 @@ class Writer:
     def _work(self) -> None:
         going_on = True
         while going_on:
-            batch, going_on = self._next_batch()
+            batch, going_on = next_batch(self._waiting, MAX_BATCH)
             if batch:
                 self._write(batch)
                 self._tell(batch)
                 self._checkpoint()
         self._connection.close()
-
-    def _next_batch(self) -> tuple[list[_Task], bool]:
-        """Wait for one task and take whatever else has come by then."""
-        batch: list[_Task] = []
-        task = self._waiting.get()
-        while task is not None:
-            batch.append(task)
-            if len(batch) == MAX_BATCH:
-                return batch, True
-            try:
-                task = self._waiting.get_nowait()
-            except Empty:
-                return batch, True
-        return batch, False
 
     def _write(self, batch: list[_Task]) -> None:
         try:
@@ -132,6 +119,28 @@ class Writer:
                 self._write([task])
 
     def _transact(self, batch: list[_Task]) -> None:
+        if not self._commit_plainly(batch):
+            self._commit_by_steps(batch)
+
+    def _commit_plainly(self, batch: list[_Task]) -> bool:
+        """Run and commit all, without a savepoint for each; False, with nothing done, if one fails.
+
+        Each statement costs both threads a hand-over of the interpreter.
+        """
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for task in batch:
+                task.value, task.error = task.operation(self._connection), None
+        except _FILE_ERRORS:
+            raise
+        except Exception:  # noqa: BLE001  because it comes again, and is then the caller's to see
+            self._roll_back()
+            return False
+        self._connection.execute("COMMIT")
+        return True
+
+    def _commit_by_steps(self, batch: list[_Task]) -> None:
+        """Run all and commit those that do not fail."""
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
         for task in batch:
