@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,9 @@ class _Seen:
     asked_at: float = 0.0
 
 
+_Look = Callable[[str, _Seen], Coroutine[Any, Any, None]]
+
+
 class Backlog:
     """The depths of the queues, and the open requests of tenants that have a cap.
 
@@ -62,16 +65,10 @@ class Backlog:
 
     async def run(self) -> None:
         """Look once a second at everything that was asked about lately, until cancelled."""
-        pause_s = _REFRESH_S
-        while True:
-            await asyncio.sleep(pause_s)
-            began = time.monotonic()
-            try:
-                await self._look_again()
-            except EngineError as error:
-                _log.info("the backlog is not known", error=str(error))
-            # Many models make a round long; it must not become this process's whole work.
-            pause_s = max(_REFRESH_S, 3 * (time.monotonic() - began))
+        # Apart, so that a queue that does not answer leaves no tenant counted wrongly.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(self._models, self._look_at_model))
+            group.create_task(self._follow(self._tenants, self._look_at_tenant))
 
     async def admit(self, model: str, tenant: str) -> None:
         """Count one more request. Raises RequestError `queue_full` or `tenant_queue_full`."""
@@ -113,15 +110,21 @@ class Backlog:
         seen.asked_at = time.monotonic()
         return seen
 
-    async def _look_again(self) -> None:
-        oldest = time.monotonic() - _FORGET_S
-        for known in (self._models, self._tenants):
-            for name in [name for name, seen in known.items() if seen.asked_at < oldest]:
-                del known[name]
-        for name, seen in list(self._models.items()):
-            await self._look_at_model(name, seen)
-        for name, seen in list(self._tenants.items()):
-            await self._look_at_tenant(name, seen)
+    async def _follow(self, known: dict[str, _Seen], look: _Look) -> None:
+        pause_s = _REFRESH_S
+        while True:
+            await asyncio.sleep(pause_s)
+            began = time.monotonic()
+            for name, seen in list(known.items()):
+                if seen.asked_at < began - _FORGET_S:
+                    del known[name]
+                    continue
+                try:
+                    await look(name, seen)
+                except EngineError as error:
+                    _log.info("the backlog is not known", of=name, error=str(error))
+            # Many models make a round long; it must not become this process's whole work.
+            pause_s = max(_REFRESH_S, 3 * (time.monotonic() - began))
 
     async def _look_at_model(self, model: str, seen: _Seen) -> None:
         added = seen.added

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 import structlog
 
@@ -43,8 +44,20 @@ class Holding:
         self._releasing = asyncio.Event()
         # Calls by request: a retry joins the request that its first call still holds.
         self._held: Counter[str] = Counter()
+        # Calls that may be about to join, by tenant and body: the store can answer them first.
+        self._joining: Counter[tuple[str, bytes]] = Counter()
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @contextlib.contextmanager
+    def joining(self, tenant: str, body_hash: bytes) -> Iterator[None]:
+        """Keep open requests with this body from being cancelled: a call looks for one to join."""
+        key = (tenant, body_hash)
+        self._joining[key] += 1
+        try:
+            yield
+        finally:
+            self._joining -= Counter((key,))
 
     async def until_ended(self, exchange: Exchange, request: Record) -> Reply:
         """Return the backend's answer, or the error it ended with.
@@ -127,13 +140,18 @@ class Holding:
         """
         if request.on_disconnect == "finish":
             return None
-        if self._held[request.id] > 1 and not self._releasing.is_set():
+        if self._wanted(request) and not self._releasing.is_set():
             return None
         try:
             return await self._engine.store.cancel(request.id, self._engine.owner)
         except EngineError as error:
             _log.info("left to the keeper", request=request.id, error=str(error))
             return None
+
+    def _wanted(self, request: Record) -> bool:
+        """Tell whether another call here holds the request, or may be about to."""
+        joining = (request.tenant, request.body_hash or b"")
+        return self._held[request.id] > 1 or self._joining[joining] > 0
 
 
 def reply_of(record: Record) -> Reply:

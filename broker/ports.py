@@ -287,6 +287,9 @@ class DeadLetters(Protocol):
     ) -> list[Record] | None:
         """Return dead letters as `Store.select` returns records."""
 
+    async def get(self, request_id: str) -> Record | None:
+        """Return the record of a dead letter, also past its retention; None if there is none."""
+
     async def envelope(self, request_id: str) -> Envelope | None:
         """Return the kept envelope; None if there is none, or none that can be read."""
 

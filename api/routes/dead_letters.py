@@ -10,6 +10,7 @@ from api import query
 from api.admission import Admission
 from api.exchange import Exchange, Reply, json_reply
 from broker.ports import Engine
+from schemas.envelope import Envelope
 from schemas.errors import RequestError
 from schemas.record import Record
 from schemas.request import request_object
@@ -34,20 +35,18 @@ class DeadLetterRoutes:
 
     async def read(self, exchange: Exchange) -> Reply:
         """GET /admin/v1/dead-letters/{id}: with the body that the client sent."""
-        record = await self._record(exchange)
-        envelope = await self._engine.dead_letters.envelope(record.id)
-        if envelope is None:
+        request_id = exchange.request_id
+        record = await self._engine.dead_letters.get(request_id)
+        envelope = await self._envelope(request_id)
+        if record is None:
             raise RequestError("request_not_found")
         return json_reply({**_letter(record), "request": _readable(envelope.body)})
 
     async def redrive(self, exchange: Exchange) -> Reply:
         """POST /admin/v1/dead-letters/{id}/redrive: 202 with the new request."""
-        record = await self._record(exchange)
-        envelope = await self._engine.dead_letters.envelope(record.id)
-        if envelope is None:
-            raise RequestError("request_not_found")
-        admitted = await self._admission.redrive(envelope)
-        await self._engine.dead_letters.redriven(record.id, admitted.record.id)
+        request_id = exchange.request_id
+        admitted = await self._admission.redrive(await self._envelope(request_id))
+        await self._engine.dead_letters.redriven(request_id, admitted.record.id)
         headers = {"idempotent-replayed": "true"} if admitted.replayed else {}
         return json_reply(_letter(admitted.record), 202, headers)
 
@@ -71,11 +70,11 @@ class DeadLetterRoutes:
         """DELETE /admin/v1/dead-letters/foreign."""
         return json_reply({"deleted": await self._engine.dead_letters.purge_foreign()})
 
-    async def _record(self, exchange: Exchange) -> Record:
-        record = await self._engine.store.get(exchange.request_id)
-        if record is None:
+    async def _envelope(self, request_id: str) -> Envelope:
+        envelope = await self._engine.dead_letters.envelope(request_id)
+        if envelope is None:
             raise RequestError("request_not_found")
-        return record
+        return envelope
 
 
 def _letter(record: Record) -> dict[str, Any]:

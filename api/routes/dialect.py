@@ -10,7 +10,8 @@ from dataclasses import replace
 import orjson
 
 from api import preferences
-from api.admission import Admission
+from api.admission import Admission, Admitted
+from api.auth import Caller
 from api.exchange import Exchange, Handler, Reply
 from api.holding import Holding
 from api.intake import Intake
@@ -61,7 +62,7 @@ class DialectRoutes:
         return handle
 
     async def _answer(self, exchange: Exchange, intake: Intake) -> Reply:
-        admitted = await self._admission.accept(intake, exchange.caller)
+        admitted = await self._admit(intake, exchange.caller)
         if not intake.terms.held:
             headers = {"preference-applied": "respond-async"}
             return await self._requests.accepted(admitted, headers)
@@ -71,6 +72,12 @@ class DialectRoutes:
         if admitted.replayed:
             reply = replace(reply, headers={**reply.headers, "idempotent-replayed": "true"})
         return reply
+
+    async def _admit(self, intake: Intake, caller: Caller) -> Admitted:
+        if not intake.terms.held or not (intake.terms.repeated or intake.terms.key):
+            return await self._admission.accept(intake, caller)
+        with self._holding.joining(caller.tenant, intake.fingerprint):
+            return await self._admission.accept(intake, caller)
 
 
 def _with_tier(reply: Reply, used: Priority) -> Reply:

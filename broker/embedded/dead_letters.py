@@ -7,11 +7,12 @@ import apsw
 from broker.embedded.database import Database
 from broker.embedded.life import Life
 from broker.embedded.lists import DEAD_LETTERS, Lists
-from broker.embedded.rows import find
+from broker.embedded.rows import find, record_of
 from broker.ports import ForeignLetter, Selection
 from schemas.codec import BadEnvelope, decode
 from schemas.envelope import Envelope
 from schemas.record import Record
+from schemas.result import decode_result
 
 
 class EmbeddedDeadLetters:
@@ -26,6 +27,10 @@ class EmbeddedDeadLetters:
     ) -> list[Record] | None:
         """Return a page of dead letters."""
         return await self._lists.select(selection, after, limit)
+
+    async def get(self, request_id: str) -> Record | None:
+        """Return the record of a dead letter, also past its retention."""
+        return await self._database.read(_record, request_id)
 
     async def envelope(self, request_id: str) -> Envelope | None:
         """Return the kept envelope; None if there is none, or none that can be read."""
@@ -46,6 +51,14 @@ class EmbeddedDeadLetters:
     async def purge_foreign(self) -> int:
         """Drop every foreign message; return how many there were."""
         return await self._database.write(_purge_foreign)
+
+
+def _record(file: apsw.Connection, request_id: str) -> Record | None:
+    row = find(file, request_id)
+    if row is None or not row.dead:
+        return None
+    data: bytes | None = file.execute("SELECT data FROM results WHERE seq = ?", (row.seq,)).get
+    return record_of(row, decode_result(data) if data is not None else None)
 
 
 def _envelope(file: apsw.Connection, request_id: str) -> Envelope | None:

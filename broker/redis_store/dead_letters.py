@@ -8,6 +8,7 @@ import msgpack
 
 from broker.ports import DeadLetter, ForeignLetter, Selection
 from broker.redis_store.batch import Batcher
+from broker.redis_store.fields import record_of
 from broker.redis_store.keys import Keys
 from broker.redis_store.lists import Lists
 from broker.redis_store.records import RedisStore
@@ -33,6 +34,12 @@ class RedisDeadLetters:
         self, selection: Selection, after: str | None, limit: int
     ) -> list[Record] | None:
         return await self._lists.dead_letters(selection, after, limit)
+
+    async def get(self, request_id: str) -> Record | None:
+        if not is_request_id(request_id):
+            return None
+        found = await self._store.run("letter", request_id)
+        return record_of(request_id, *found) if found else None
 
     async def envelope(self, request_id: str) -> Envelope | None:
         if not is_request_id(request_id):

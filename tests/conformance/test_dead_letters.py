@@ -25,6 +25,7 @@ async def test_a_dead_letter_is_listed_with_its_envelope(engine: Process) -> Non
     envelope = await _dead(engine, tenant="acme")
     (record,) = await engine.dead_letters.select(_ALL, None, 10) or []
     assert record == await record_of(engine, envelope)
+    assert await engine.dead_letters.get(envelope.id) == record
     assert await engine.dead_letters.envelope(envelope.id) == envelope
 
 
@@ -33,6 +34,7 @@ async def test_what_ended_otherwise_is_none(engine: Process) -> None:
     await engine.store.finish(failed, make_result(Status.FAILED), 1)
     assert await engine.dead_letters.select(_ALL, None, 10) == []
     for request_id in (failed.id, waiting.id, new_request_id(), "", "x"):
+        assert await engine.dead_letters.get(request_id) is None
         assert await engine.dead_letters.envelope(request_id) is None
     for request_id in (failed.id, waiting.id, new_request_id()):
         assert not await engine.dead_letters.purge(request_id)
@@ -74,6 +76,7 @@ async def test_a_dead_letter_outlives_the_retention_of_its_result(stage: Stage) 
             "attempts_exhausted",
             "Tried 5 times.",
         )
+        assert await engine.dead_letters.get(envelope.id) == record
         assert await engine.dead_letters.envelope(envelope.id) == envelope
         late = await engine.store.finish(envelope, make_result(), 1)
         assert late == Finish(won=False, result=None), "nobody is told it any more"
@@ -108,6 +111,7 @@ async def test_a_purged_letter_is_gone_and_its_record_stays(engine: Process) -> 
     envelope, kept = await _dead(engine), await _dead(engine)
     before = await record_of(engine, envelope)
     assert await engine.dead_letters.purge(envelope.id)
+    assert await engine.dead_letters.get(envelope.id) is None
     assert not await engine.dead_letters.purge(envelope.id)
     assert await engine.dead_letters.envelope(envelope.id) is None
     assert not await engine.dead_letters.redriven(envelope.id, new_request_id())

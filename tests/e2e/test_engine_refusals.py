@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,15 @@ from broker.ports import Selection, Served, Store
 from cli.http_server import HttpServer
 from schemas.config import Config
 from schemas.errors import QueueUnavailable, RequestError, StorageFull, StoreUnavailable
+from schemas.lifecycle import Status
 from schemas.record import Record
 from tests.e2e.door import chat_body
 from tests.e2e.wire import Told, ask
 from tests.fakes.envelopes import make_envelope
+from tests.fakes.results import make_result
 
 BODY = b'{"body": {"model": "echo", "messages": []}}'
+ADMIN_KEY = "an-admin-key-of-this-test"
 CONFIG = Config.model_validate({})
 
 
@@ -111,6 +116,23 @@ async def test_a_held_call_that_was_taken_back_is_told_so(tmp_path: Path) -> Non
         assert await store.take_back(submission)
         told = await held
     told.assert_refused("not_accepted")
+
+
+async def test_a_dead_letter_is_read_and_redriven_past_its_retention(tmp_path: Path) -> None:
+    async with served(tmp_path, ("queue", "nothing", RequestError("draining"))) as (url, api):
+        api.apply(Config.model_validate({"server": {"admin_key": ADMIN_KEY}}))
+        engine = api.holding._engine
+        letter = make_envelope(model="echo", endpoint="/v1/chat/completions")
+        assert await engine.store.create(letter)
+        old = replace(make_result(Status.FAILED), finished_at=time.time() - 3_600)
+        assert (await engine.store.finish(letter, old, 0, keep_envelope=True)).won
+        assert await engine.store.get(letter.id) is None
+        path = f"/admin/v1/dead-letters/{letter.id}"
+        admin = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        shown = await asyncio.to_thread(ask, url, "GET", path, None, admin)
+        redriven = await asyncio.to_thread(ask, url, "POST", f"{path}/redrive", b"", admin)
+    assert (shown.status, shown.json["id"]) == (200, letter.id)
+    assert (redriven.status, redriven.json["redrive_of"]) == (202, letter.id)
 
 
 async def _first(store: Store) -> Record:
