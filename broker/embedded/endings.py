@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 
 from broker.embedded import births
-from broker.embedded.rows import Key, Row, erase, find, record_of, result_of
+from broker.embedded.rows import Key, Row, erase, find, find_with_result, record_of
 from broker.ports import Reservation
 from broker.scheduling.committing import commit_wins
 from schemas.envelope import Envelope
@@ -118,12 +118,13 @@ def end(file: apsw.Connection, record: Record, result: Result, retention_s: floa
 
 def read(file: apsw.Connection, request_id: str, now: float) -> Record | None:
     """Return the record as a reader may see it: a tombstone is nothing."""
-    row = find(file, request_id)
-    if row is None or (row.expires_at is not None and row.expires_at <= now):
+    found = find_with_result(file, request_id)
+    if found is None:
         return None
-    if row.status not in TERMINAL:
-        return record_of(row)
-    return record_of(row, result_of(file, row.seq, now))
+    row, result = found
+    if row.expires_at is not None and row.expires_at <= now:
+        return None
+    return record_of(row, result)
 
 
 def sweep(file: apsw.Connection, now: float) -> bool:

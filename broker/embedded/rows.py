@@ -82,6 +82,16 @@ def find(file: apsw.Connection, request_id: str) -> Row | None:
     return None if found is None else row_from(found)
 
 
+def find_with_result(file: apsw.Connection, request_id: str) -> tuple[Row, Result | None] | None:
+    """Return the row of a request and its stored result, tombstones included."""
+    query = "SELECT q.*, r.data FROM requests q LEFT JOIN results r ON r.seq = q.seq WHERE q.id = ?"
+    found = file.execute(query, (request_id,)).get
+    if found is None:
+        return None
+    *values, data = found
+    return row_from(values), None if data is None else decode_result(data)
+
+
 def result_of(file: apsw.Connection, seq: int, now: float) -> Result | None:
     """Return the stored result unless it is past its retention."""
     query = (

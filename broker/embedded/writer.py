@@ -132,6 +132,28 @@ class Writer:
                 self._write([task])
 
     def _transact(self, batch: list[_Task]) -> None:
+        if not self._commit_plainly(batch):
+            self._commit_by_steps(batch)
+
+    def _commit_plainly(self, batch: list[_Task]) -> bool:
+        """Run and commit all, without a savepoint for each; False, with nothing done, if one fails.
+
+        Each statement costs both threads a hand-over of the interpreter.
+        """
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for task in batch:
+                task.value, task.error = task.operation(self._connection), None
+        except _FILE_ERRORS:
+            raise
+        except Exception:  # noqa: BLE001  because it comes again, and is then the caller's to see
+            self._roll_back()
+            return False
+        self._connection.execute("COMMIT")
+        return True
+
+    def _commit_by_steps(self, batch: list[_Task]) -> None:
+        """Run all and commit those that do not fail."""
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
         for task in batch:
