@@ -10,12 +10,13 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import apsw
 import structlog
 
+from broker.embedded.batches import next_batch
 from schemas.errors import StorageFull, StoreUnavailable
 
 T = TypeVar("T")
@@ -84,26 +85,12 @@ class Writer:
     def _work(self) -> None:
         going_on = True
         while going_on:
-            batch, going_on = self._next_batch()
+            batch, going_on = next_batch(self._waiting, MAX_BATCH)
             if batch:
                 self._write(batch)
                 self._tell(batch)
                 self._checkpoint()
         self._connection.close()
-
-    def _next_batch(self) -> tuple[list[_Task], bool]:
-        """Wait for one task and take whatever else has come by then."""
-        batch: list[_Task] = []
-        task = self._waiting.get()
-        while task is not None:
-            batch.append(task)
-            if len(batch) == MAX_BATCH:
-                return batch, True
-            try:
-                task = self._waiting.get_nowait()
-            except Empty:
-                return batch, True
-        return batch, False
 
     def _write(self, batch: list[_Task]) -> None:
         try:

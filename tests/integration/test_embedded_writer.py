@@ -157,3 +157,22 @@ async def test_another_programs_lock_passes(
         backup.close()
         assert await engine.store.create(make_envelope())
         assert await engine.health() == {"store": None}
+
+
+async def test_a_bad_query_spoils_only_itself(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+
+        def bad(_file: apsw.Connection) -> None:
+            raise ValueError("bad")
+
+        envelopes = [make_envelope() for _ in range(20)]
+        await asyncio.gather(*map(engine.store.create, envelopes))
+        good = [engine.store.get(envelope.id) for envelope in envelopes]
+        wrong = rows(engine, "SELECT * FROM nowhere")
+        answers = await asyncio.gather(
+            *good[:10], engine._database.read(bad), wrong, *good[10:], return_exceptions=True
+        )
+        assert isinstance(answers[10], ValueError)
+        assert isinstance(answers[11], StoreUnavailable)
+        found = [getattr(answer, "id", answer) for answer in answers[:10] + answers[12:]]
+        assert found == [envelope.id for envelope in envelopes]
