@@ -29,6 +29,8 @@ _log = structlog.get_logger("penstock.admission")
 # The keeper publishes an unpublished record after 15 s: give up taking back before it does.
 _TAKE_BACK_S = 12.0
 _TAKE_BACK_PAUSE_S = 0.5
+# No tenant has this name, so no key of one can make the id of a redrive.
+_NO_TENANT = ""
 _FORGOTTEN = "The request of this Idempotency-Key is past its retention; use another key."
 
 
@@ -73,7 +75,7 @@ class Admission:
 
     async def redrive(self, letter: Envelope) -> Admitted:
         """Make a new request of a dead letter; the same one however often this is asked."""
-        request_id = derived_request_id(self._namespace, "redrive", letter.id)
+        request_id = derived_request_id(self._namespace, _NO_TENANT, letter.id)
         found = await self._engine.store.get(request_id)
         if found is None or _was_refused(found):
             envelope = letter.redriven(request_id, time.time(), _generation_after(found))
