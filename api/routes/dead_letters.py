@@ -16,6 +16,8 @@ from schemas.record import Record
 from schemas.request import request_object
 
 _FOREIGN_SHOWN = 1_000
+# It may well be a request that ended otherwise, or a dead letter that was purged.
+_UNKNOWN = "No dead letter has this id."
 
 
 class DeadLetterRoutes:
@@ -38,7 +40,7 @@ class DeadLetterRoutes:
         record = await self._record(exchange)
         envelope = await self._engine.dead_letters.envelope(record.id)
         if envelope is None:
-            raise RequestError("request_not_found")
+            raise RequestError("request_not_found", _UNKNOWN)
         return json_reply({**_letter(record), "request": _readable(envelope.body)})
 
     async def redrive(self, exchange: Exchange) -> Reply:
@@ -46,7 +48,7 @@ class DeadLetterRoutes:
         record = await self._record(exchange)
         envelope = await self._engine.dead_letters.envelope(record.id)
         if envelope is None:
-            raise RequestError("request_not_found")
+            raise RequestError("request_not_found", _UNKNOWN)
         admitted = await self._admission.redrive(envelope)
         await self._engine.dead_letters.redriven(record.id, admitted.record.id)
         headers = {"idempotent-replayed": "true"} if admitted.replayed else {}
@@ -56,7 +58,7 @@ class DeadLetterRoutes:
         """DELETE /admin/v1/dead-letters/{id}: its request stays as it was told."""
         request_id = _letter_id(exchange)
         if not await self._engine.dead_letters.purge(request_id):
-            raise RequestError("request_not_found")
+            raise RequestError("request_not_found", _UNKNOWN)
         return json_reply({"id": request_id, "object": "dead_letter", "deleted": True})
 
     async def list_foreign(self, _exchange: Exchange) -> Reply:
@@ -75,14 +77,14 @@ class DeadLetterRoutes:
     async def _record(self, exchange: Exchange) -> Record:
         record = await self._engine.store.get(_letter_id(exchange))
         if record is None:
-            raise RequestError("request_not_found")
+            raise RequestError("request_not_found", _UNKNOWN)
         return record
 
 
 def _letter_id(exchange: Exchange) -> str:
     request_id = exchange.path_params["id"]
     if not is_request_id(request_id):
-        raise RequestError("request_not_found")
+        raise RequestError("request_not_found", _UNKNOWN)
     return request_id
 
 
