@@ -93,5 +93,7 @@ class Catalog:
         names = [name for name in self.names if caller.opens(name)]
         if not names:
             return _NO_MODEL if not self.names else "No model is served for this key."
-        shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+        shown = ", ".join(names[:_NAMES_SHOWN])
+        if (more := len(names) - _NAMES_SHOWN) > 0:
+            shown += f" and {more} more"
         return f"The model {asked[:200]!r} is not served here. Served: {shown}."

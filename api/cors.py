@@ -17,6 +17,7 @@ _TOLD = (
     "preference-applied",
     "location",
     "retry-after",
+    "x-should-retry",
 )
 
 

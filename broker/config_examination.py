@@ -8,6 +8,7 @@ import stat
 from importlib.metadata import version
 from pathlib import Path
 
+from broker.config_warnings import FILE_NAME
 from broker.findings import Examined, Finding
 from broker.masking import secrets_of
 from schemas.config import Config
@@ -22,7 +23,13 @@ _LIBRARIES = ("penstock-broker", "aio-pika", "redis", "apsw", "aiohttp", "pydant
 def examine(config: Config, path: Path | None, models: int) -> list[Finding]:
     """Return what is to be said of a configuration that loaded; `models` is how many it serves."""
     examined = Examined(PART)
-    if path is None:
+    if path is None and Path(FILE_NAME).is_file():
+        examined.warn(
+            "file",
+            f"{FILE_NAME} in this directory is not read",
+            "name it: --config or PENSTOCK_CONFIG",
+        )
+    elif path is None:
         examined.note("file", "no file: defaults and the environment", "`penstock init` writes one")
     else:
         _file(examined, path, secrets_of(config))

@@ -13,6 +13,7 @@ from broker.config_secrets import Secret, secrets_of
 from schemas.nearness import did_you_mean
 
 MIN_SECRET_BYTES = 16
+FILE_NAME = "penstock.yaml"
 _PREFIX = "PENSTOCK_"
 # What the command line reads besides the variables that override the file.
 _OURS = {LISTEN, "PENSTOCK_CONFIG", "PENSTOCK_URL", "PENSTOCK_API_KEY", *ENVIRONMENT}
@@ -24,10 +25,20 @@ def warnings(loaded: Loaded, path: Path | None, environment: Mapping[str, str]) 
     """Return a sentence for each doubtful thing."""
     secrets = list(secrets_of(loaded.config))
     return [
+        *unread_file(path),
         *_unknown_variables(loaded, environment),
         *_readable_secrets(loaded, path, secrets),
         *(told for secret in secrets for told in _weak(secret, loaded)),
     ]
+
+
+def unread_file(path: Path | None) -> Iterator[str]:
+    """Tell of a penstock.yaml that nobody named: its keys and limits are believed to hold."""
+    if path is None and Path(FILE_NAME).is_file():
+        yield (
+            f"{FILE_NAME} in this directory is not read: name it on the command line or in "
+            "PENSTOCK_CONFIG."
+        )
 
 
 def _unknown_variables(loaded: Loaded, environment: Mapping[str, str]) -> Iterator[str]:

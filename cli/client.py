@@ -123,8 +123,7 @@ class Client:
         except ValueError:
             raise Unreachable(f"what answers at {self._base} is no Penstock") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            told = str(error) or type(error).__name__
-            raise Unreachable(f"no Penstock answers at {self._base}: {told}") from None
+            raise Unreachable(f"no Penstock answers at {self._base}: {_why(error)}") from None
         if not isinstance(answer, dict):
             raise Unreachable(f"what answers at {self._base} is no Penstock")
         if response.status < 300:
@@ -147,6 +146,17 @@ class Client:
             name, what = "PENSTOCK_ADMIN_KEY", "the server's admin key"
         sent = "the key that was sent does not open this" if self._has_key else "no key was sent"
         return f" ({sent}: set {name}, or --api-key, to {what})"
+
+
+def _why(error: Exception) -> str:
+    """Return what went wrong, without the address that aiohttp repeats and its own terms."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # The errno of a name that is not known is negative, and only its own text explains it.
+        number = error.errno or 0
+        return os.strerror(number) if number > 0 else str(error.os_error.strerror)
+    return str(error) or type(error).__name__
 
 
 def _parts(url: str) -> SplitResult | None:
@@ -196,11 +206,8 @@ async def fetch(url: str, headers: Mapping[str, str], timeout_s: float) -> Fetch
             date = response.headers.get("Date")
     except TimeoutError:
         raise Unreachable(f"no answer within {timeout_s:g} s") from None
-    except aiohttp.ClientConnectorError as error:
-        why = os.strerror(error.errno) if error.errno else str(error.os_error)
-        raise Unreachable(why) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise Unreachable(str(error) or type(error).__name__) from None
+        raise Unreachable(_why(error)) from None
     try:
         return Fetched(response.status, json.loads(body), date)
     except ValueError:

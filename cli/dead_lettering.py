@@ -62,7 +62,7 @@ def show_foreign(access: Access, limit: int, *, as_json: bool) -> int:
 
     async def work() -> None:
         async with connect(access) as client:
-            letters = await client.items(f"{_FOREIGN}?limit={limit}")
+            letters = (await client.items(_FOREIGN))[:limit]
         if as_json:
             print_json(letters)
         else:

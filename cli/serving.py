@@ -15,6 +15,7 @@ import structlog
 
 from api.app import Api, build_api
 from api.wire import Limits
+from broker.config_warnings import unread_file
 from broker.engine import open_engine
 from broker.lifecycle import Tasks
 from broker.ports import Engine
@@ -50,6 +51,8 @@ def run(role: Role, options: Options) -> None:
     tls = None if role is Role.WORKER else tls_context(config.server)
     listener = None if role is Role.WORKER else listen(config)
     configure_logs(config.server.log_level)
+    for told in unread_file(options.config_file):
+        _log.warning(told)
     return_large_blocks()
     _loop_runner()(_run(role, config, file, options, listener, tls))
 

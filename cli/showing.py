@@ -24,8 +24,8 @@ _ESCAPES = re.compile(
 _UNSAFE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
-# A file keeps what it is given, however long a line gets.
-_FILE_WIDTH = 100_000
+# A row is one line, which a narrow terminal wraps by itself: an id that is cut cannot be copied.
+_WIDTH = 100_000
 
 
 def plain(text: str) -> str:
@@ -63,7 +63,7 @@ def print_table(
         table.add_column(name, justify="right" if name in numbers else "left")
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
-    _console().print(table)
+    _print(table)
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
@@ -72,7 +72,7 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
     for name, value in fields:
         if value not in (None, ""):
             table.add_row(Text(name), Text(cell(value)))
-    _console().print(table)
+    _print(table)
 
 
 def instant(seconds: float | None) -> str:
@@ -85,6 +85,10 @@ def say(text: str) -> None:
     print(f"penstock: {plain(text)}", file=sys.stderr)
 
 
-def _console() -> Console:
-    width = None if sys.stdout.isatty() else _FILE_WIDTH
-    return Console(width=width, highlight=False)
+def _print(table: Table) -> None:
+    console = Console(width=_WIDTH, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    # The padding of the last column would wrap into blank lines.
+    for line in captured.get().splitlines():
+        print(line.rstrip())

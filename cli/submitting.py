@@ -61,6 +61,8 @@ class Submission:
             body = {"messages": [{"role": "user", "content": self.prompt}]}
             return iter([Line(1, orjson.dumps(self.defaults.request(body)))]), 1
         stream = opened(self.file)
+        if stream.isatty():
+            say("reads requests from the terminal, one JSON body a line; Ctrl-D ends them.")
         total = counted(stream, self.file)
         return lines(stream, self.file, self.defaults), total
 

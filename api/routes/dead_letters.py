@@ -16,6 +16,8 @@ from schemas.record import Record
 from schemas.request import request_object
 
 _FOREIGN_SHOWN = 1_000
+# It may well be a request that ended otherwise, or a dead letter that was purged.
+_UNKNOWN = "No dead letter has this id."
 
 
 class DeadLetterRoutes:
@@ -39,7 +41,7 @@ class DeadLetterRoutes:
         record = await self._engine.dead_letters.get(request_id)
         envelope = await self._envelope(request_id)
         if record is None:
-            raise RequestError("request_not_found")
+            raise RequestError("request_not_found", _UNKNOWN)
         return json_reply({**_letter(record), "request": _readable(envelope.body)})
 
     async def redrive(self, exchange: Exchange) -> Reply:
@@ -54,7 +56,7 @@ class DeadLetterRoutes:
         """DELETE /admin/v1/dead-letters/{id}: its request stays as it was told."""
         request_id = exchange.request_id
         if not await self._engine.dead_letters.purge(request_id):
-            raise RequestError("request_not_found")
+            raise RequestError("request_not_found", _UNKNOWN)
         return json_reply({"id": request_id, "object": "dead_letter", "deleted": True})
 
     async def list_foreign(self, _exchange: Exchange) -> Reply:
@@ -73,7 +75,7 @@ class DeadLetterRoutes:
     async def _envelope(self, request_id: str) -> Envelope:
         envelope = await self._engine.dead_letters.envelope(request_id)
         if envelope is None:
-            raise RequestError("request_not_found")
+            raise RequestError("request_not_found", _UNKNOWN)
         return envelope
 
 

@@ -72,6 +72,12 @@ def test_a_fault_ends_as_its_code(door: Door, model: str) -> None:
     door.assert_well()
 
 
+def test_an_unknown_model_is_told_what_there_is_in_one_sentence(door: Door) -> None:
+    told = door.chat("nobody").json["error"]["message"]
+    assert told.startswith("The model 'nobody' is not served here. Served: big-50mb, drip, ")
+    assert told.endswith(" and 13 more.")
+
+
 @pytest.mark.parametrize("status", [400, 404])
 def test_a_final_refusal_is_passed_on_byte_for_byte(door: Door, status: int) -> None:
     told = door.chat(f"status-{status}")

@@ -110,6 +110,10 @@ def test_an_unreachable_server_is_exit_3() -> None:
     away = penstock("status", "--url", f"http://127.0.0.1:{reserve()}")
     assert away.returncode == 3
     assert "no Penstock answers" in away.stderr
+    assert away.stderr.endswith(": Connection refused\n")
+    unknown = penstock("status", "--url", "http://name.invalid:1")
+    assert unknown.returncode == 3
+    assert "[Errno" not in unknown.stderr
 
 
 def test_status_shows_models_and_a_request(url: str) -> None:

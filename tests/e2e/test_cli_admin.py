@@ -107,6 +107,21 @@ def test_dead_letters_are_listed_over_pages_and_steer_no_terminal(env: dict[str,
     )
 
 
+def test_a_narrow_terminal_cuts_no_id(fake: FakeAdmin, env: dict[str, str]) -> None:
+    code, screen = on_terminal("dead-letters", "list", env={**env, "COLUMNS": "40"})
+    assert code == 0
+    assert [name for name in fake.letters if name not in screen] == []
+
+
+def test_as_many_foreign_messages_are_listed_as_are_asked_for(
+    fake: FakeAdmin, env: dict[str, str]
+) -> None:
+    fake.foreign *= 3
+    asked = ("dead-letters", "list", "--foreign", "--json", "--limit")
+    assert len(json.loads(penstock(*asked, "2", env=env).stdout)) == 2
+    assert len(json.loads(penstock(*asked, "9", env=env).stdout)) == 3
+
+
 def test_a_dead_letter_is_shown_with_what_was_sent(fake: FakeAdmin, env: dict[str, str]) -> None:
     request_id = next(iter(fake.letters))
     shown = penstock("dead-letters", "show", request_id, env=env)

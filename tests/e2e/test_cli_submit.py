@@ -194,3 +194,10 @@ def test_a_terminal_is_shown_the_bar_and_not_steered(env: dict[str, str], tmp_pa
     assert "0 failed" in screen
     assert "\x1b]0;owned" not in screen
     assert "\\u202e" in screen
+
+
+def test_a_terminal_is_told_that_its_lines_are_read(env: dict[str, str]) -> None:
+    code, screen = on_terminal("submit", "--model", "echo", typed='{"messages": []}\n\x04', env=env)
+    assert code == 0, screen
+    assert "one JSON body a line; Ctrl-D ends them" in screen
+    assert "completed" in screen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,7 @@ from broker.scheduling.retry import Failure
 from schemas.config import BackendConfig
 from schemas.result import Usage
 from tests.fakes.backend import Backend as FakeBackend
+from tests.servers.ports import reserve
 from workers.backends.openai import OpenAIBackend, open_session
 from workers.backends.port import Answer, Call, CallFailed
 
@@ -28,9 +30,19 @@ class Stage:
         self.fake = fake
         self._backend = backend
 
-    async def call(self, endpoint: str, body: object, kind: str = "application/json") -> Answer:
+    async def call(
+        self, endpoint: str, body: object, kind: str = "application/json", url: str = ""
+    ) -> Answer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self._backend.call(self.fake.url, Call("req_x", 1, endpoint, raw, kind, 5.0))
+        call = Call("req_x", 1, endpoint, raw, kind, 5.0)
+        return await self._backend.call(url or self.fake.url, call)
+
+    async def failure_at(self, url: str) -> str:
+        """Return the words of the failure to reach what is at `url`."""
+        with pytest.raises(CallFailed) as failed:
+            await self.call("/v1/chat/completions", {"model": "echo"}, url=url)
+        assert failed.value.failure is Failure.UNREACHABLE
+        return failed.value.message
 
 
 @pytest.fixture
@@ -82,3 +94,37 @@ async def test_a_refusal_keeps_its_bytes_at_every_endpoint(stage: Stage) -> None
         await stage.call("/v1/rerank", {"model": "status-422"})
     assert refused.value.answer is not None
     assert b"123456789012345678901234567890" in refused.value.answer.body
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://127.0.0.1:{port}/v1", "no connection: Connection refused"),
+        ("http://gpu.invalid:{port}/v1", "its name is not known to the resolver"),
+    ],
+)
+async def test_a_failure_tells_no_address(stage: Stage, url: str, told: str) -> None:
+    """Its words end up in the request, which a tenant reads."""
+    assert await stage.failure_at(url.format(port=reserve())) == told
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"", "the connection was closed before an answer"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "its answer is not HTTP that we understand"),
+    ],
+)
+async def test_what_hangs_up_or_speaks_no_http_is_told_without_its_address(
+    stage: Stage, said: bytes, told: str
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert await stage.failure_at(f"http://127.0.0.1:{port}/v1") == told

@@ -81,3 +81,11 @@ def test_what_kubernetes_injects_and_what_the_file_uses_is_not_told(path: Path) 
 
 def test_a_configuration_without_doubts_is_told_nothing(path: Path) -> None:
     assert warned(path, engines(f"penstock:{KEY}", "rabbit") + backend(KEY)) == ""
+
+
+def test_a_file_that_lies_there_unread_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    defaults = read_config(None, {}, {}, {})
+    assert warnings(defaults, None, {}) == []
+    path.write_text("")
+    assert "penstock.yaml in this directory is not read" in "".join(warnings(defaults, None, {}))

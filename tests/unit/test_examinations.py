@@ -183,3 +183,12 @@ def test_a_pattern_stands_for_what_the_backends_list() -> None:
     listed = frozenset({"llama-8b", "qwen"})
     assert served_models(config, listed) == ["llama-8b", "other"]
     assert served_models(a_config(), listed) == ["llama-8b", "qwen"]
+
+
+def test_a_file_that_lies_there_unread_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert one(looked_at(Config()), "file").verdict is Verdict.NOTE
+    (tmp_path / "penstock.yaml").write_text("")
+    assert one(looked_at(Config()), "file").verdict is Verdict.WARNING

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.showing import cell, json_text, plain
+from cli.showing import cell, json_text, plain, print_table
 
 STEERING = [*map(chr, range(32)), *map(chr, range(0x7F, 0xA0)), "\u202e", "\u2066", "\u200f"]
 
@@ -49,3 +49,11 @@ def test_json_keeps_every_character_and_steers_nothing(text: str) -> None:
     assert json.loads(shown) == {"said": text}
     assert not set(shown) & set(STEERING)
     shown.encode()
+
+
+def test_a_row_is_one_line_without_blanks_at_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "req_" + "0" * 200
+    print_table(("id", "message"), [(long, "short"), ("req_1", "a longer message")])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["id", long, "req_1"]
+    assert [line for line in lines if line != line.rstrip()] == []

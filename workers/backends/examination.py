@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 
 import aiohttp
@@ -118,15 +117,9 @@ def _tell_failure(examined: Examined, name: str, url: str, failed: CallFailed) -
 
 
 def _in_words(failed: CallFailed) -> str:
-    """Return what kept us from a connection, without the client library's names."""
+    """Return what kept us from a connection, for an operator: also what a certificate lacks."""
     match failed.__cause__:
         case aiohttp.ClientConnectorCertificateError() as error:
             why = getattr(error.certificate_error, "verify_message", str(error.certificate_error))
-            return f"its TLS certificate is not trusted: {why}"
-        case aiohttp.ClientConnectorSSLError():
-            return "it speaks no TLS that we understand (is it plain http://?)"
-        case aiohttp.ClientConnectorDNSError():
-            return "its name is not known to the resolver"
-        case aiohttp.ClientConnectorError() as error:
-            return f"no connection: {os.strerror(error.errno) if error.errno else error.os_error}"
+            return f"{failed.message}: {why}"
     return failed.message

@@ -12,6 +12,7 @@ from schemas.config import BackendConfig
 from schemas.request import ENDPOINTS
 from workers.backends.answers import parse_answer, read_capped, usage_in, usage_of
 from workers.backends.port import Answer, Call, CallFailed
+from workers.backends.unreachable import in_words
 
 Session = aiohttp.ClientSession
 
@@ -89,7 +90,7 @@ class OpenAIBackend:
         except aiohttp.ClientPayloadError as error:
             raise CallFailed(Failure.UNUSABLE, "the answer was cut short") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise CallFailed(Failure.UNREACHABLE, f"{type(error).__name__}: {error}") from error
+            raise CallFailed(Failure.UNREACHABLE, in_words(error)) from error
 
 
 def open_session() -> aiohttp.ClientSession:
