@@ -35,12 +35,14 @@ class Pools:
 
     async def apply(self, plans: Mapping[str, PoolPlan]) -> None:
         """Change, open and close pools until each of `plans` has one."""
-        known = self._pools.keys() & plans.keys()
+        known = [model for model in plans if model in self._pools]
         changed = [model for model in known if self._pools[model].plan != plans[model]]
         await asyncio.gather(*(self._pools[model].apply(plans[model]) for model in changed))
-        for model in plans.keys() - known:
-            await self._open(plans[model])
-        await asyncio.gather(*(self._close(model) for model in self._pools.keys() - plans.keys()))
+        for model in plans:
+            if model not in known:
+                await self._open(plans[model])
+        gone = [model for model in self._pools if model not in plans]
+        await asyncio.gather(*(self._close(model) for model in gone))
 
     async def stop_consuming(self) -> None:
         """Take nothing new and hand back what has not started."""
