@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -148,8 +149,10 @@ def _add_health_routes(doors: Doors, health: HealthRoutes) -> None:
 def _document(app: FastAPI, settings: Settings) -> None:
     """Make `app.openapi()` describe the hot routes as they are configured now."""
 
+    built = lru_cache(maxsize=1)(build_document)
+
     def openapi() -> dict[str, Any]:
-        return build_document(settings.further_endpoints)
+        return built(settings.further_endpoints)
 
     app.openapi = openapi  # type: ignore[method-assign]  # because FastAPI documents this override
 

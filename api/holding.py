@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import TypeVar
 
 import structlog
 
@@ -15,6 +16,8 @@ from broker.ports import Engine
 from schemas.errors import EngineError, RequestError
 from schemas.lifecycle import Status
 from schemas.record import Record
+
+K = TypeVar("K")
 
 _log = structlog.get_logger("penstock.holding")
 _WAIT_S = 30.0
@@ -57,7 +60,7 @@ class Holding:
         try:
             yield
         finally:
-            self._joining -= Counter((key,))
+            _take_one(self._joining, key)
 
     async def until_ended(self, exchange: Exchange, request: Record) -> Reply:
         """Return the backend's answer, or the error it ended with.
@@ -84,7 +87,7 @@ class Holding:
                 return reply_of(record)
             raise RequestError("draining", _RELEASED[request.on_disconnect])
         finally:
-            self._held -= Counter((request.id,))
+            _take_one(self._held, request.id)
             if not self._held:
                 self._idle.set()
             for task in watched:
@@ -152,6 +155,13 @@ class Holding:
         """Tell whether another call here holds the request, or may be about to."""
         joining = (request.tenant, request.body_hash or b"")
         return self._held[request.id] > 1 or self._joining[joining] > 0
+
+
+def _take_one(counts: Counter[K], key: K) -> None:
+    """Count one less; subtracting a Counter would look at every other key as well."""
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
 
 
 def reply_of(record: Record) -> Reply:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from typing import Any, Final, cast
 
 from api.exchange import Exchange
 from api.intake import Terms
-from api.query import named_priority
+from api.query import named_priority, number_in
 from schemas.config import MAX_DEADLINE_S, ServerConfig
 from schemas.envelope import OnDisconnect
 from schemas.errors import RequestError
@@ -115,7 +114,7 @@ def _timeout_s(exchange: Exchange) -> float | None:
     text = exchange.header(name)
     if text is None:
         return None
-    seconds = _number(text)
+    seconds = number_in(text)
     if seconds is None or not 0 < seconds <= MAX_DEADLINE_S:
         raise RequestError("invalid_deadline", f"{name} must be seconds above 0.", param=name)
     return seconds
@@ -123,7 +122,7 @@ def _timeout_s(exchange: Exchange) -> float | None:
 
 def _sdk_timeout_s(exchange: Exchange) -> float:
     """Return how long an OpenAI SDK says it will wait for this answer, else 600 s."""
-    seconds = _number(exchange.header("x-stainless-read-timeout") or "")
+    seconds = number_in(exchange.header("x-stainless-read-timeout") or "")
     if seconds is None or not 0 < seconds <= MAX_DEADLINE_S:
         return _HELD_TIMEOUT_S
     return seconds
@@ -142,11 +141,3 @@ def traceparent(exchange: Exchange) -> str | None:
     """Return the W3C trace context, if it is well formed; anything else is dropped."""
     text = exchange.header("traceparent") or ""
     return text if _TRACEPARENT.fullmatch(text) else None
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

@@ -49,6 +49,15 @@ def seconds(exchange: Exchange, name: str, most: float) -> float:
     return min(max(number, 0.0), most)
 
 
+def number_in(text: str) -> float | None:
+    """Return the finite number that `text` is, else None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def named_priority(name: str, text: str | None) -> Priority | None:
     """Return the priority that `text` names. Raises RequestError, which calls it `name`."""
     if text is None:
@@ -135,15 +144,7 @@ def _statuses(text: str | None) -> frozenset[Status]:
 def _instant(name: str, asked: dict[str, str]) -> float | None:
     if name not in asked:
         return None
-    number = _number(asked[name])
+    number = number_in(asked[name])
     if number is None or number < 0:
         raise RequestError("invalid_body", f"`{name}` must be Unix seconds.", param=name)
     return number
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
 import structlog
 
 from api.wire import Limits
+from broker.config_examination import is_loopback
 from cli.descriptors import most_connections, raise_descriptor_limit
 from schemas.config import Config
 from schemas.errors import ConfigError
@@ -50,11 +50,7 @@ def check_strangers(config: Config) -> None:
     host = config.server.host
     if config.has_keys:
         return
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if not loopback:
+    if not is_loopback(host):
         raise ConfigError(
             f"will not listen on {host} without a key: everybody there could use it. Set "
             "PENSTOCK_ADMIN_KEY, or give a tenant a key (penstock keys new)."

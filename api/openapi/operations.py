@@ -43,6 +43,14 @@ _OBJECT = {"type": "object", "additionalProperties": True}
 _OPENAI = "OpenAI's own shape; every byte reaches the backend as sent, but for the model's name."
 
 
+_ACCEPTED = Answer(
+    "RequestObject",
+    examples.QUEUED,
+    "Accepted, where `Prefer: respond-async` asks for that.",
+    ACCEPTED_HEADERS,
+)
+
+
 def _asking(fields: Sequence[str]) -> dict[str, Any]:
     return {
         "type": "object",
@@ -72,12 +80,7 @@ def held(
         summary,
         {
             200: Answer(_OBJECT, answered, "The backend's answer, as it came.", ANSWERED_HEADERS),
-            202: Answer(
-                "RequestObject",
-                examples.QUEUED,
-                "Accepted, where `Prefer: respond-async` asks for that.",
-                ACCEPTED_HEADERS,
-            ),
+            202: _ACCEPTED,
         },
         (*BODY_ERRORS, *_ACCEPTING, *_ENDED),
         CALL,
@@ -245,12 +248,7 @@ def passed_through(endpoint: str) -> Operation:
         f"Pass a call through to the backend's {endpoint.removeprefix('/v1')}",
         {
             200: Answer({}, None, "The backend's answer, as it came.", ANSWERED_HEADERS, "*/*"),
-            202: Answer(
-                "RequestObject",
-                examples.QUEUED,
-                "Accepted, where `Prefer: respond-async` asks for that.",
-                ACCEPTED_HEADERS,
-            ),
+            202: _ACCEPTED,
         },
         (*BODY_ERRORS, *_ACCEPTING, *_ENDED),
         CALL,
