@@ -7,12 +7,11 @@ import apsw
 from broker.embedded.database import Database
 from broker.embedded.life import Life
 from broker.embedded.lists import DEAD_LETTERS, Lists
-from broker.embedded.rows import find, record_of
+from broker.embedded.rows import find, find_with_result, record_of
 from broker.ports import ForeignLetter, Selection
 from schemas.codec import BadEnvelope, decode
 from schemas.envelope import Envelope
 from schemas.record import Record
-from schemas.result import decode_result
 
 
 class EmbeddedDeadLetters:
@@ -54,11 +53,10 @@ class EmbeddedDeadLetters:
 
 
 def _record(file: apsw.Connection, request_id: str) -> Record | None:
-    row = find(file, request_id)
-    if row is None or not row.dead:
+    found = find_with_result(file, request_id)
+    if found is None or not found[0].dead:
         return None
-    data: bytes | None = file.execute("SELECT data FROM results WHERE seq = ?", (row.seq,)).get
-    return record_of(row, decode_result(data) if data is not None else None)
+    return record_of(*found)
 
 
 def _envelope(file: apsw.Connection, request_id: str) -> Envelope | None:
