@@ -12,6 +12,7 @@ from api.auth import Caller
 from schemas.body import Span
 from schemas.envelope import Envelope, OnDisconnect
 from schemas.priority import Priority
+from schemas.tokens import input_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class Terms:
 class Intake:
     """`path` and `sent` are what the client sent; `body` is what the backend gets.
 
-    `model` is the name as asked for; its bytes in `body` lie at `model_span`.
+    `model` is the name as asked for; its bytes in `body` lie at `model_span`. `max_tokens` is the
+    most output that it asks for, None where it does not say.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Intake:
     endpoint: str
     terms: Terms
     content_type: str = "application/json"
+    max_tokens: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -74,6 +77,8 @@ class Intake:
             body_hash=self.fingerprint,
             content_type=self.content_type,
             model_span=self.model_span,
+            input_tokens=input_tokens(self.body),
+            max_tokens=self.max_tokens,
             on_disconnect=self.terms.on_disconnect,
             held_by=holder,
             traceparent=self.terms.traceparent,

@@ -17,6 +17,7 @@ from schemas.config import MAX_DEADLINE_S, ServerConfig
 from schemas.errors import RequestError
 from schemas.priority import Priority
 from schemas.request import SubmitRequest
+from schemas.tokens import most_output
 
 _MAX_MODEL_CHARACTERS = 200
 
@@ -53,6 +54,7 @@ def submitted(
             key=preferences.idempotency_key(exchange),
             traceparent=preferences.traceparent(exchange),
         ),
+        max_tokens=most_output(submit.endpoint, inner.members),
         metadata=submit.metadata,
     )
 
@@ -71,6 +73,7 @@ def called(raw: bytes, endpoint: str, exchange: Exchange, server: ServerConfig) 
         model_span=body.spans["model"],
         endpoint=endpoint,
         terms=preferences.terms_of_call(exchange, server, body.members.get("service_tier")),
+        max_tokens=most_output(endpoint, body.members),
     )
 
 

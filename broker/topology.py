@@ -11,9 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from schemas.ids import slug
-from schemas.priority import Priority
-
-Lane = Literal["open", "flood"]
+from schemas.priority import Lane, Priority
 
 # Every nack counts as a delivery on 3.10 to 4.2: this is a fuse, never our poison counter.
 DELIVERY_LIMIT = 10_000
@@ -69,11 +67,11 @@ class Topology:
         }
         self.dead_queue = QueueSpec(self.dead.name, self.dead.name, "", MappingProxyType(limited))
 
-    def routing_key(self, model: str, priority: Priority, lane: Lane = "open") -> str:
+    def routing_key(self, model: str, priority: Priority, lane: Lane = Lane.OPEN) -> str:
         """Return the key that leads to the queue of (model, priority, lane)."""
-        return f"{slug(model)}.{priority.value}.{lane}"
+        return f"{slug(model)}.{priority.value}.{lane.value}"
 
-    def work_queue(self, model: str, priority: Priority, lane: Lane = "open") -> QueueSpec:
+    def work_queue(self, model: str, priority: Priority, lane: Lane = Lane.OPEN) -> QueueSpec:
         """Return the queue where the requests of (model, priority, lane) wait."""
         key = self.routing_key(model, priority, lane)
         arguments = _kept_at_least_once(self.dead.name)

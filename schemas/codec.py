@@ -16,7 +16,7 @@ import msgpack
 
 from schemas.envelope import Envelope
 from schemas.ids import is_request_id
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 
 VERSION = 1
 MAX_HEADER_BYTES = 64 * 1024
@@ -41,6 +41,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "body_hash": (bytes,),
     "generation": (int,),
     "meetings": (int,),
+    "lane": (str,),
+    "input_tokens": (int,),
+    "max_tokens": (int, type(None)),
     "line": (int, type(None)),
     "stream": (bool,),
     "restart": (bool,),
@@ -126,6 +129,8 @@ def _build(header: dict[str, Any], body: bytes) -> Envelope:
             raise BadEnvelope(f"`{name}` is missing")
     _check_values(known, len(body))
     known["priority"] = Priority(known["priority"])
+    if "lane" in known:
+        known["lane"] = Lane(known["lane"])
     if known.get("model_span") is not None:
         known["model_span"] = tuple(known["model_span"])
     return Envelope(body=body, extra=header, **known)
@@ -141,6 +146,10 @@ def _check_values(known: dict[str, Any], body_bytes: int) -> None:
         raise BadEnvelope("an instant is out of range")
     if known.get("generation", 0) < 0 or known.get("meetings", 0) < 0:
         raise BadEnvelope("a counter is negative")
+    if known.get("lane", "open") not in Lane._value2member_map_:
+        raise BadEnvelope("`lane` is not one of ours")
+    if known.get("input_tokens", 0) < 0 or (known.get("max_tokens") or 0) < 0:
+        raise BadEnvelope("a count of tokens is negative")
     if known.get("on_disconnect", "cancel") not in ("cancel", "finish"):
         raise BadEnvelope("`on_disconnect` is neither cancel nor finish")
     span = known.get("model_span")

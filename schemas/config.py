@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from schemas.limits import AdaptiveConcurrency, Limits, Rates, SchedulingConfig
 from schemas.nearness import did_you_mean
 from schemas.routes import WILD, is_pattern
+from schemas.section import Section
 
 MIB = 1024 * 1024
 MAX_DEADLINE_S = 7 * 86_400
@@ -44,20 +37,6 @@ def _one_wildcard(name: str) -> str:
 
 # A name in which one `*` may stand for any text.
 Pattern = Annotated[Name, AfterValidator(_one_wildcard)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are errors, values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        kind = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(value, bool) and kind in (int, float, int | None):
-            raise ValueError("must be a number")
-        return value
 
 
 def _misfit(at: tuple[str | int, ...], what: str) -> InitErrorDetails:
@@ -155,7 +134,7 @@ class ServerConfig(Section):
         return self.amqp_url is None
 
 
-class BackendConfig(Section):
+class BackendConfig(Rates):
     """A place that serves models: one URL is one replica."""
 
     kind: Literal["openai"] = Field(
@@ -167,8 +146,10 @@ class BackendConfig(Section):
     api_key: str | None = Field(
         None, repr=False, description="sent to it as a bearer token; write `${NAME}`"
     )
-    concurrency: int = Field(
-        8, ge=1, le=100_000, description="calls in flight, exact over all worker processes"
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] | AdaptiveConcurrency = Field(
+        8,
+        description="calls in flight, exact over all worker processes; or `{min: 4, max: 256}`, "
+        "found out for each replica",
     )
     timeout_s: float = Field(300, gt=0, le=86_400, description="one attempt")
     connect_timeout_s: float = Field(5, gt=0, le=300, description="to connect, within one attempt")
@@ -183,6 +164,13 @@ class BackendConfig(Section):
             if not url.startswith(("http://", "https://")):
                 raise ValueError(f"{url!r} is not an http:// or https:// URL")
         return [url.rstrip("/") for url in urls]
+
+    @property
+    def slots(self) -> int:
+        """The most calls in flight, over all replicas."""
+        if isinstance(self.concurrency, AdaptiveConcurrency):
+            return self.concurrency.max * len(self.urls)
+        return self.concurrency
 
 
 class TargetConfig(Section):
@@ -209,14 +197,14 @@ class RetryConfig(Section):
     )
 
 
-class ModelConfig(Section):
+class ModelConfig(Limits):
     """What clients ask for, and the targets that serve it."""
 
     targets: list[TargetConfig] = Field(min_length=1, description="the backends that serve it")
     retry: RetryConfig = Field(RetryConfig(), description="what happens after a failed call")
 
 
-class KeyConfig(Section):
+class KeyConfig(Limits):
     """An API key as the file keeps it: its name and its hash, never itself."""
 
     name: Name = Field(description="tells the tenant's keys apart")
@@ -232,13 +220,16 @@ class KeyConfig(Section):
         return text
 
 
-class TenantConfig(Section):
-    """Who may ask for what: keys, the models they open (`*` is any text), and a cap."""
+class TenantConfig(Limits):
+    """Who may ask for what: keys, the models they open (`*` is any text), and limits."""
 
     keys: list[KeyConfig] = Field([], description="its API keys; each opens the same")
     models: list[Pattern] = Field(description="what its keys open; `*` is any text")
     max_queued: int | None = Field(
         None, ge=1, le=1_000_000_000, description="its open requests; one more gets 429"
+    )
+    weight: float = Field(
+        1, gt=0, le=1_000, description="its turns among the tenants that wait; 2 is twice as many"
     )
 
 
@@ -262,6 +253,9 @@ class Config(Section):
         [], description="further paths of the backends that are passed through"
     )
     tenants: dict[Name, TenantConfig] = Field({}, description="who may ask for what")
+    scheduling: SchedulingConfig = Field(
+        SchedulingConfig(), description="what priorities below `high` are owed"
+    )
 
     @field_validator("endpoints")
     @classmethod

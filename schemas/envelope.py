@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 
 OnDisconnect = Literal["cancel", "finish"]
 
@@ -19,8 +19,9 @@ class Envelope:
     sent; `model_span` is the byte range of the name asked for in it, which the worker replaces by
     the target's: a JSON string with its quotes, or the raw bytes of a form's part (`content_type`
     multipart/form-data). `generation` counts the copies of the message: only the newest may be
-    acted on. `meetings` counts how often a copy met a live foreign owner. `extra` carries keys of
-    newer versions unread.
+    acted on. `lane` is where it waits. `input_tokens` is an estimate; `max_tokens` the most output
+    it asks for, None where it does not say. `meetings` counts how often a copy met a live foreign
+    owner. `extra` carries keys of newer versions unread.
     """
 
     id: str
@@ -38,6 +39,9 @@ class Envelope:
     not_before: float | None = None
     generation: int = 0
     meetings: int = 0
+    lane: Lane = Lane.OPEN
+    input_tokens: int = 0
+    max_tokens: int | None = None
     held_by: str | None = None
     on_disconnect: OnDisconnect = "cancel"
     stream: bool = False

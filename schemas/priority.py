@@ -14,5 +14,12 @@ class Priority(StrEnum):
     BATCH = "batch"
 
 
+class Lane(StrEnum):
+    """Where a request waits inside its model and priority: a flood meets only other floods."""
+
+    OPEN = "open"
+    FLOOD = "flood"
+
+
 PRIORITIES: tuple[Priority, ...] = tuple(Priority)
 RANK: dict[Priority, int] = {priority: rank for rank, priority in enumerate(PRIORITIES)}

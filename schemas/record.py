@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope, OnDisconnect
 from schemas.lifecycle import TERMINAL, Status
 from schemas.priority import Priority
@@ -19,8 +20,9 @@ class Record:
     newest message; `poison` counts owners that died while running it; `owner` is
     `instance:epoch` of the process that runs it, `held_by` that of the api process whose held call
     waits for it. `body_hash` is None where an older version made the record. `redriven_as` names
-    the request that a dead letter was sent again as. `result` is set when the status is terminal
-    and its retention has not passed.
+    the request that a dead letter was sent again as. `parked_for` names the limit whose turn it
+    waits for until `not_before`; `history` are its finished attempts. `result` is set when the
+    status is terminal and its retention has not passed.
     """
 
     id: str
@@ -45,6 +47,8 @@ class Record:
     body_hash: bytes | None = None
     redrive_of: str | None = None
     redriven_as: str | None = None
+    parked_for: str | None = None
+    history: tuple[Attempt, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     result: Result | None = None
 

@@ -53,4 +53,4 @@ def plan_of(config: Config, model: str, targets: Sequence[Target], retry: RetryC
 
 
 def _slots(config: Config, targets: Sequence[Target]) -> dict[str, int]:
-    return {target.backend: config.backends[target.backend].concurrency for target in targets}
+    return {target.backend: config.backends[target.backend].slots for target in targets}

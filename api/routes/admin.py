@@ -75,7 +75,7 @@ class AdminRoutes:
             "object": "backend",
             "kind": backend.kind,
             "urls": backend.urls,
-            "concurrency": backend.concurrency,
+            "concurrency": backend.slots,
             "held": await self._engine.limits.held(name),
             "models": serving,
         }

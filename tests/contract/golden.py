@@ -9,5 +9,7 @@ GOLDEN = tuple(sorted(path.stem for path in _FOLDER.glob("*.hex")))
 
 
 def golden_envelope(name: str) -> bytes:
-    """Return the bytes of one of them: `minimal` has only what it must, `full` every key."""
+    """Return the bytes of one of them: `minimal` has only what it must, `full` every
+    key before there were lanes, `laned` those as well.
+    """
     return bytes.fromhex((_FOLDER / f"{name}.hex").read_text("ascii"))

@@ -11,7 +11,7 @@ import pytest
 
 from schemas.codec import decode, encode
 from schemas.envelope import Envelope
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from tests.contract.golden import GOLDEN, golden_envelope
 
 _BODY = b'{"model": "echo", "messages": []}'
@@ -48,7 +48,9 @@ _FULL = replace(
     traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     metadata={"job": "nightly", "ü": "ß"},
 )
-_EXPECTED = {"minimal": _MINIMAL, "full": _FULL}
+_LANED = replace(_FULL, lane=Lane.FLOOD, input_tokens=9, max_tokens=64)
+_NEWEST = _LANED
+_EXPECTED = {"minimal": _MINIMAL, "full": _FULL, "laned": _LANED}
 
 
 def test_every_kept_envelope_is_looked_at() -> None:
@@ -66,9 +68,9 @@ def test_this_version_writes_what_the_earlier_one_can_read(name: str) -> None:
     assert encode(_EXPECTED[name]) == golden_envelope(name)
 
 
-def test_the_full_one_has_every_key_of_its_version() -> None:
+def test_the_newest_has_every_key() -> None:
     plain = {field.name: field.default for field in fields(Envelope)}
-    same = {name for name in plain if getattr(_FULL, name) == plain[name]}
+    same = {name for name in plain if getattr(_NEWEST, name) == plain[name]}
     assert same == set(), "these have their default"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from broker.topology import TIERS, Topology, tier_for
-from schemas.priority import PRIORITIES, Priority
+from schemas.priority import PRIORITIES, Lane, Priority
 
 TOPOLOGY = Topology("ns")
 AT_LEAST_ONCE = {
@@ -21,7 +21,7 @@ def test_a_work_queue_is_named_by_model_priority_and_lane() -> None:
     assert (queue.name, queue.exchange) == ("ns.q.llama-3.high.open", "ns.work")
     assert queue.routing_key == "llama-3.high.open"
     assert queue.arguments == {**AT_LEAST_ONCE, "x-dead-letter-exchange": "ns.dead"}
-    assert TOPOLOGY.work_queue("llama-3", Priority.HIGH, "flood").name.endswith(".flood")
+    assert TOPOLOGY.work_queue("llama-3", Priority.HIGH, Lane.FLOOD).name.endswith(".flood")
 
 
 def test_a_retry_tier_returns_to_the_work_exchange_with_the_original_key() -> None:
@@ -55,7 +55,7 @@ def test_what_is_pointed_at_comes_first() -> None:
 def test_every_model_has_a_name_that_rabbitmq_and_its_client_take(
     model: str, priority: Priority
 ) -> None:
-    queue = Topology("n" * 40).work_queue(model, priority, "flood")
+    queue = Topology("n" * 40).work_queue(model, priority, Lane.FLOOD)
     assert len(queue.name.encode()) <= 255
     assert queue.routing_key.count(".") == 2
     assert queue.name.replace(".", "").replace("-", "").replace("_", "").isalnum()

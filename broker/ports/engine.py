@@ -1,0 +1,49 @@
+"""One way to stand on real parts."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from broker.ports.dead_letters import DeadLetters
+from broker.ports.limits import Limits
+from broker.ports.members import Members
+from broker.ports.messages import Queue
+from broker.ports.store import Store
+from broker.ports.upkeep import Upkeep
+
+
+class Engine(Protocol):
+    """One way to stand on real parts: the ports and their common life."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def owner(self) -> str: ...
+
+    @property
+    def queue(self) -> Queue: ...
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def upkeep(self) -> Upkeep: ...
+
+    @property
+    def dead_letters(self) -> DeadLetters: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def members(self) -> Members: ...
+
+    async def start(self) -> None:
+        """Connect, and keep connecting in the background where a part is away."""
+
+    async def stop(self) -> None:
+        """Close everything; safe to call twice, or without `start`."""
+
+    async def health(self) -> dict[str, str | None]:
+        """Return each part's name with None when it is well, else a sentence."""

@@ -1,0 +1,40 @@
+"""The living processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model as the workers serve it now.
+
+    `running` counts requests in their hands, `unstarted` deliveries that wait in their windows.
+    `rate` is starts per second of late; `heads` is, by priority, when the request started last
+    had been accepted (Unix s).
+    """
+
+    model: str
+    slots: int
+    running: int = 0
+    unstarted: int = 0
+    rate: float = 0.0
+    heads: Mapping[str, float] = field(default_factory=dict)
+
+
+class Members(Protocol):
+    """The living processes and the models they serve."""
+
+    async def beat(self, role: str, serves: Sequence[Served]) -> None:
+        """Say that this process is alive for 8 s more, and what it serves."""
+
+    async def last_beat(self, owner: str) -> float | None:
+        """Return the seconds since `owner` was last heard of; None when it is dead."""
+
+    async def served(self) -> list[Served]:
+        """Return each served model once; the most slots any worker says, the rest summed."""
+
+    async def leave(self) -> None:
+        """Say that this process ends; its requests may be taken over at once."""

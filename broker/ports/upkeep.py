@@ -1,0 +1,59 @@
+"""What the keeper reads and moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from broker.ports.limits import Reservation
+from broker.ports.messages import DeadLetter
+from schemas.envelope import Envelope
+from schemas.lifecycle import Status
+from schemas.record import Record
+from schemas.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """One ended request, for the readers that act on it once more or later."""
+
+    request_id: str
+    status: Status
+    reservation: Reservation | None
+
+
+class Upkeep(Protocol):
+    """What the keeper reads and moves (PROTOCOL 6), partition by partition."""
+
+    async def hold(self, partition: int) -> bool:
+        """Take or extend this process's lease on the partition."""
+
+    async def due(self, partition: int, limit: int) -> list[Record]:
+        """Return open records whose next check has come, most overdue first."""
+
+    async def check_again(self, request_id: str, at: float) -> None:
+        """Set the next check of an open record."""
+
+    async def unpublished(self, request_id: str) -> Envelope | None:
+        """Return the envelope of a record whose message was never confirmed."""
+
+    async def release(self, request_id: str, dead_owner: str) -> bool:
+        """Move `in_progress` of `dead_owner` back to `queued`, poison + 1 if witnessed."""
+
+    async def end(self, record: Record, result: Result) -> bool:
+        """End an open record without its envelope: expired, cancelled, copy_lost.
+
+        Only if its status, owner, attempt and holder are still those of `record`.
+        """
+
+    async def outbox(self, partition: int, limit: int) -> list[tuple[str, OutboxEntry]]:
+        """Return entries after the settler's cursor, oldest first, each with its own cursor."""
+
+    async def outbox_done(self, partition: int, cursor: str) -> None:
+        """Move the settler's cursor and trim behind it."""
+
+    async def file_dead_letter(self, letter: DeadLetter) -> None:
+        """Keep a foreign message for an operator to look at; the newest 1,000 are kept."""
+
+    async def sweep(self) -> None:
+        """Drop what is past its retention, where the store does not do so by itself."""

@@ -1,0 +1,66 @@
+"""The part of the configuration that says how much may run, and who goes next."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from schemas.section import Section
+
+_DAY_S = 86_400
+
+
+class Rates(Section):
+    """How much may be started in a minute: a bucket that holds one minute's worth and refills."""
+
+    rpm: int | None = Field(
+        None, ge=1, le=1_000_000_000, description="requests a minute; those beyond it wait"
+    )
+    tpm: int | None = Field(
+        None, ge=1, le=1_000_000_000_000, description="tokens a minute, input and output"
+    )
+
+
+class Limits(Rates):
+    """Rates, and how many requests may run at once."""
+
+    max_parallel_requests: int | None = Field(
+        None, ge=1, le=100_000, description="requests that run at once; those beyond it wait"
+    )
+
+
+class AdaptiveConcurrency(Section):
+    """Calls in flight on one replica, found out between two bounds."""
+
+    min: int = Field(1, ge=1, le=100_000, description="never fewer calls in flight on a replica")
+    max: int = Field(ge=1, le=100_000, description="never more calls in flight on a replica")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> AdaptiveConcurrency:
+        if self.min > self.max:
+            raise ValueError("min must not be above max")
+        return self
+
+
+class ClassConfig(Section):
+    """What a priority below `high` is owed."""
+
+    share: float = Field(
+        ge=0, le=0.5, description="of all starts, once its oldest waits longer than the target"
+    )
+    target_wait_s: float = Field(
+        ge=0, le=7 * _DAY_S, description="a longer wait gives it its share, whatever else waits"
+    )
+
+
+class SchedulingConfig(Section):
+    """Who goes next: `high` first, but for the shares of the others."""
+
+    normal: ClassConfig = Field(
+        ClassConfig(share=0.125, target_wait_s=30), description="the share of `normal`"
+    )
+    low: ClassConfig = Field(
+        ClassConfig(share=0.0625, target_wait_s=600), description="the share of `low`"
+    )
+    batch: ClassConfig = Field(
+        ClassConfig(share=0.03125, target_wait_s=_DAY_S), description="the share of `batch`"
+    )
