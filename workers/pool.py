@@ -195,6 +195,10 @@ class Pool:
         envelope = waiting.delivery.envelope
         self._throughput.started(envelope.priority, envelope.accepted_at)
         run = self._executor.execute(
-            waiting.delivery, reservation, waiting.target, self.plan.max_attempts
+            waiting.delivery,
+            reservation,
+            waiting.target,
+            self.plan.max_attempts,
+            lambda _envelope, _usage, _service_s: None,
         )
         self._runs.spawn("execute", run)

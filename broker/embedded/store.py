@@ -18,6 +18,7 @@ from broker.embedded.rows import Key, Placed, find, result_of
 from broker.embedded.waiters import Waiters
 from broker.ports import Reservation, Selection
 from broker.scheduling.claiming import Claimant
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.record import Record
@@ -124,14 +125,25 @@ class EmbeddedStore:
             lambda file: runs.take_over(file, envelope, claimant, dead_owner, now, retention_s)
         )
 
-    async def next_attempt(self, request_id: str, attempt: int, reservation: Reservation) -> bool:
+    async def next_attempt(
+        self,
+        request_id: str,
+        attempt: int,
+        reservation: Reservation,
+        made: Attempt | None = None,  # noqa: ARG002  because the history is not kept yet
+    ) -> bool:
         """Write attempt + 1 before its call."""
         now, claimant = self._life.clock(), self._claimant(reservation)
         return await self._database.write(
             lambda file: runs.next_attempt(file, request_id, attempt, claimant, now)
         )
 
-    async def requeue(self, envelope: Envelope, attempt: int) -> bool:
+    async def requeue(
+        self,
+        envelope: Envelope,
+        attempt: int,
+        made: Attempt | None = None,  # noqa: ARG002  because the history is not kept yet
+    ) -> bool:
         """Move `in_progress` back to `queued`; the window is told where it waits."""
         now, owner = self._life.clock(), self._life.owner
         done, _ = await self._database.write(
@@ -148,6 +160,7 @@ class EmbeddedStore:
         reservation: Reservation | None = None,
         *,
         keep_envelope: bool = False,
+        made: Attempt | None = None,  # noqa: ARG002  because the history is not kept yet
     ) -> Finish:
         """The one commit point."""
         now = self._life.clock()

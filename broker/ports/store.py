@@ -8,6 +8,7 @@ from typing import Protocol
 
 from broker.claims import Claim, Finish
 from broker.ports.limits import Reservation
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.priority import Priority
@@ -89,10 +90,19 @@ class Store(Protocol):
     ) -> Claim:
         """Take it from `dead_owner`: attempt + 1, poison + 1 if witnessed; else as `claim`."""
 
-    async def next_attempt(self, request_id: str, attempt: int, reservation: Reservation) -> bool:
-        """Write attempt + 1 before its call. False if the request is no longer ours."""
+    async def next_attempt(
+        self,
+        request_id: str,
+        attempt: int,
+        reservation: Reservation,
+        made: Attempt | None = None,
+    ) -> bool:
+        """Write attempt + 1 before its call. False if the request is no longer ours.
 
-    async def requeue(self, envelope: Envelope, attempt: int) -> bool:
+        Here as below, `made` is the attempt that has ended; it joins the record's history.
+        """
+
+    async def requeue(self, envelope: Envelope, attempt: int, made: Attempt | None = None) -> bool:
         """Move `in_progress` back to `queued` with the generation and not_before of `envelope`.
 
         Only for this process and this attempt, and only after that copy is confirmed.
@@ -106,6 +116,7 @@ class Store(Protocol):
         reservation: Reservation | None = None,
         *,
         keep_envelope: bool = False,
+        made: Attempt | None = None,
     ) -> Finish:
         """The one commit point: terminal status, result, outbox entry and wake-up.
 

@@ -17,6 +17,7 @@ from broker.redis_store.lists import Lists
 from broker.redis_store.scripts import script
 from broker.redis_store.waits import Waits
 from broker.scheduling.claiming import forgotten_from
+from schemas.attempts import Attempt
 from schemas.codec import encode
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES, StoreUnavailable
@@ -111,11 +112,22 @@ class RedisStore:
     ) -> Claim:
         return await self._claim(envelope, reservation, dead_owner)
 
-    async def next_attempt(self, request_id: str, attempt: int, reservation: Reservation) -> bool:
+    async def next_attempt(
+        self,
+        request_id: str,
+        attempt: int,
+        reservation: Reservation,
+        made: Attempt | None = None,  # noqa: ARG002  because the history is not kept yet
+    ) -> bool:
         args = (self._owner, attempt, reservation.backend, reservation.id)
         return bool(await self.run("next_attempt", request_id, *args))
 
-    async def requeue(self, envelope: Envelope, attempt: int) -> bool:
+    async def requeue(
+        self,
+        envelope: Envelope,
+        attempt: int,
+        made: Attempt | None = None,  # noqa: ARG002  because the history is not kept yet
+    ) -> bool:
         args = (self._owner, attempt, envelope.generation, repr(envelope.not_before or 0))
         return bool(await self.run("requeue", envelope.id, *args))
 
@@ -127,6 +139,7 @@ class RedisStore:
         reservation: Reservation | None = None,
         *,
         keep_envelope: bool = False,
+        made: Attempt | None = None,  # noqa: ARG002  because the history is not kept yet
     ) -> Finish:
         args = [
             *self.closing(result),

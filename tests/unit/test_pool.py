@@ -65,7 +65,7 @@ class Stage:
     def let_sleep(self, *_: object) -> None: ...
 
     async def execute(
-        self, delivery: Delivery, _reservation: Reservation, target: Target, _attempts: int
+        self, delivery: Delivery, _reservation: Reservation, target: Target, *_rest: object
     ) -> None:
         self.started.append(delivery.envelope.id)
         self.targets.append(target)
