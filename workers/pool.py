@@ -14,7 +14,7 @@ import structlog
 from broker.claims import Early
 from broker.lifecycle import Tasks
 from broker.ports import Consumer, Delivery, Engine, Reservation, Served
-from schemas.priority import PRIORITIES
+from schemas.priority import PRIORITIES, Lane
 from workers.executor import Executor
 from workers.lines import Lines, Waiting
 from workers.plan import PoolPlan
@@ -54,7 +54,7 @@ class Pool:
         self._stopping = False
 
     async def start(self) -> None:
-        """Consume every priority and start what comes."""
+        """Consume every priority, both lanes, and start what comes."""
         self._watch_slots()
         await self._consume()
         self._loop.supervise("start the best", self._start_the_best)
@@ -110,11 +110,12 @@ class Pool:
 
     async def _consume(self) -> None:
         for priority in PRIORITIES:
-            self._consumers.append(
-                await self._engine.queue.consume(
-                    self.plan.model, priority, self.plan.window, self._deliver
+            for lane in Lane:
+                self._consumers.append(
+                    await self._engine.queue.consume(
+                        self.plan.model, priority, lane, self.plan.window, self._deliver
+                    )
                 )
-            )
 
     async def _consume_anew(self) -> None:
         """Consume with the window of the plan; the new consumers begin before the old ones end."""
