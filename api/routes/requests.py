@@ -15,7 +15,7 @@ from api.settings import Settings
 from broker.ports import Engine
 from schemas.errors import RequestError
 from schemas.record import Record
-from schemas.request import request_object
+from schemas.request import request_object, whole_request
 
 MAX_WAIT_S = 60.0
 
@@ -87,7 +87,7 @@ class RequestRoutes:
 
     async def _object(self, record: Record) -> dict[str, Any]:
         expected = await self._backlog.outlook(record)
-        return request_object(record, expected.position, expected.eta_s, expected.waiting_for)
+        return whole_request(record, expected.position, expected.eta_s, expected.waiting_for)
 
 
 def _own(record: Record | None, exchange: Exchange) -> Record:
