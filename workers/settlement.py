@@ -67,7 +67,7 @@ class Settlement:
             dead_letter=outcome.dead_letter,
             made=run.made,
         )
-        await self._free(run)
+        await self._end(run)
         await _settle_all(run.settle(), finish)
 
     async def retry(self, run: InFlight, delay_s: float) -> None:
@@ -75,7 +75,7 @@ class Settlement:
 
         The call has ended: its slot does not wait for RabbitMQ to take the copy.
         """
-        await self._free(run)
+        await self._end(run)
         copy = run.envelope.next_generation(not_before=time.time() + delay_s)
         queue, store = self._engine.queue, self._engine.store
         await persistently(lambda: queue.publish_later(copy, delay_s), "publish the retry")
@@ -88,7 +88,7 @@ class Settlement:
             await self._engine.store.requeue(run.envelope, run.attempt, run.made)
         except EngineError as error:
             _log.warning("left to the keeper", request=run.envelope.id, error=str(error))
-        await self._free(run)
+        await self._end(run)
         await requeue_all(run.settle())
 
     async def drop_finished(self, delivery: Delivery) -> None:
@@ -146,7 +146,7 @@ class Settlement:
             FINISHED.labels(envelope.model, result.status).inc()
         return finish
 
-    async def _free(self, run: InFlight) -> None:
+    async def _end(self, run: InFlight) -> None:
         """Give the slot of a run back; `run.called` and `run.tokens` say what it has used."""
         await self._slots.free([run.reservation])
 
