@@ -9,23 +9,35 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from broker.ports import Delivery
+from broker.scheduling.estimate import Estimator
 from broker.scheduling.order import Order
+from broker.scheduling.shares import due_of, shares_of
+from schemas.limits import SchedulingConfig
 from schemas.priority import PRIORITIES, Priority
 from workers.plan import PoolPlan
 from workers.routing.targets import Target, choose_target
 
+_SHARES = shares_of(SchedulingConfig())
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A delivery and the target that was chosen for it."""
+    """A delivery and the target that was chosen for it; `cost` in tokens, `due` in Unix seconds."""
 
     delivery: Delivery
     target: Target
+    cost: float
+    due: float
 
     @property
     def priority(self) -> Priority:
         """Its class."""
         return self.delivery.envelope.priority
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+        return self.delivery.envelope.tenant
 
     @property
     def accepted_at(self) -> float:
@@ -39,27 +51,40 @@ class Lines:
     def __init__(self, plan: PoolPlan) -> None:
         self._plan = plan
         self._lines = _lines(plan)
+        self._estimator = Estimator()
 
     def __len__(self) -> int:
         return sum(map(len, self._lines.values()))
 
     def add(self, delivery: Delivery) -> None:
         """Take a delivery into the line of its target's backend."""
-        target = choose_target(self._plan.targets, delivery.envelope.id)
-        self._lines[target.backend].add(Waiting(delivery, target))
+        envelope = delivery.envelope
+        target = choose_target(self._plan.targets, envelope.id)
+        cost = self._estimator.cost(envelope.input_tokens, envelope.max_tokens)
+        due = due_of(
+            envelope.priority,
+            envelope.accepted_at,
+            envelope.deadline,
+            self._estimator.service_s,
+            _SHARES,
+        )
+        self._lines[target.backend].add(Waiting(delivery, target, cost, due))
 
-    def take(self, backend: str, count: int) -> list[Waiting]:
+    def take(self, backend: str, count: int, now: float) -> list[Waiting]:
         """Remove and return the next `count` for `backend`, best first; none for one unknown."""
         line = self._lines.get(backend)
-        return line.take(count) if line is not None else []
+        return line.take(count, now) if line is not None else []
 
-    def put_back(self, taken: Iterable[Waiting]) -> None:
+    def put_back(self, backend: str, taken: Iterable[Waiting]) -> None:
         """Take back what could not start; the plan may have changed meanwhile."""
+        staying: list[Waiting] = []
         for waiting in taken:
             if waiting.target in self._plan.targets:
-                self._lines[waiting.target.backend].add(waiting)
+                staying.append(waiting)
             else:
                 self.add(waiting.delivery)
+        if backend in self._lines:
+            self._lines[backend].put_back(staying)
 
     def change(self, plan: PoolPlan) -> list[Delivery]:
         """Choose a target by `plan` for all that wait; return what its window does not hold."""
@@ -81,4 +106,4 @@ class Lines:
 
 
 def _lines(plan: PoolPlan) -> dict[str, Order[Waiting]]:
-    return {backend: Order() for backend in plan.slots}
+    return {backend: Order(_SHARES, lambda _tenant: 1.0) for backend in plan.slots}

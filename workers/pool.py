@@ -157,7 +157,7 @@ class Pool:
         """Start a batch of the best on each backend; tell whether one had no slot for all."""
         short = False
         for backend in tuple(self.plan.slots):
-            batch = self._without_early(self._lines.take(backend, _BATCH))
+            batch = self._without_early(self._lines.take(backend, _BATCH, time.time()))
             self._being_started = len(batch)
             try:
                 left = await self._start_on(backend, batch)
@@ -166,7 +166,7 @@ class Pool:
                 raise
             finally:
                 self._being_started = 0
-                self._lines.put_back(left)
+                self._lines.put_back(backend, left)
             short = short or bool(left)
         return short
 
