@@ -107,12 +107,16 @@ class Turns(Generic[W]):
         return entry
 
     def put_back(self, entry: Entry[W]) -> None:
-        """Take back one that did not start."""
-        self.refund(entry)
-        self._insert(self._tenant(entry.waiting.tenant), entry)
+        """Take back one that did not start: its tenant gets back what it paid."""
+        tenant = self._tenants.get(entry.waiting.tenant)
+        if tenant is None:
+            tenant = self._tenant(entry.waiting.tenant)
+        else:
+            tenant.served -= entry.charge
+        self._insert(tenant, entry)
 
     def refund(self, entry: Entry[W]) -> None:
-        """Give its tenant back what it paid for one that was taken."""
+        """Give its tenant back what it paid for one that will not start here."""
         self._pay(entry.waiting.tenant, -entry.charge)
 
     def correct(self, name: str, tokens: float) -> None:

@@ -23,7 +23,7 @@ class Waiting(fair.Waiting, Protocol):
 W = TypeVar("W", bound=Waiting)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Start(Generic[W]):
     """One of the last take, and the classes that were late at that moment."""
 
@@ -63,9 +63,9 @@ class Order(Generic[W]):
             priority = self._choose(late)
             if priority is None:
                 break
-            start = _Start(self._classes[priority].take(), late)
+            entry = self._classes[priority].take()
             self._credits.start(priority, late)
-            self._taken[id(start.entry.waiting)] = start
+            self._taken[id(entry.waiting)] = _Start(entry, late)
         return [start.entry.waiting for start in self._taken.values()]
 
     def put_back(self, taken: Sequence[W]) -> None:
@@ -127,15 +127,19 @@ class Order(Generic[W]):
 
     def _late(self, now: float) -> tuple[Priority, ...]:
         return tuple(
-            priority
-            for priority, target_wait_s in self._targets.items()
-            if (oldest := self._classes[priority].oldest()) is not None
-            and now - oldest > target_wait_s
+            [
+                priority
+                for priority, target_wait_s in self._targets.items()
+                if (oldest := self._classes[priority].oldest()) is not None
+                and now - oldest > target_wait_s
+            ]
         )
 
     def _choose(self, late: tuple[Priority, ...]) -> Priority | None:
         """Return the class that goes next: one that is late and owed a start, else the highest."""
-        owed = self._credits.first(late)
-        if owed is not None:
+        if late and (owed := self._credits.first(late)) is not None:
             return owed
-        return next((priority for priority, line in self._classes.items() if line), None)
+        for priority, line in self._classes.items():
+            if line:
+                return priority
+        return None

@@ -67,6 +67,8 @@ class Credits:
 
     def start(self, started: Priority, late: Collection[Priority]) -> None:
         """Count one start: each late class earns its share of it, the one that started pays."""
+        if not late and not any(self._owed.values()):
+            return
         for priority, share in self._shares.items():
             earned = self._owed[priority] + share if priority in late else 0.0
             paid = 1.0 if priority is started else 0.0
