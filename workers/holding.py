@@ -119,7 +119,7 @@ def _beyond(dropped: Sequence[Waiting], keep_bytes: int, lines: Lines) -> list[D
     for waiting in sorted(dropped, key=lambda each: each.accepted_at):
         keep_bytes -= len(waiting.delivery.envelope.body)
         if keep_bytes >= 0:
-            lines.add_again(waiting)
+            lines.add(waiting)
         else:
             surplus.append(waiting.delivery)
     return surplus

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from broker.ports import Delivery, Want
 from broker.scheduling.estimate import Estimator
-from broker.scheduling.order import Order, due_of
+from broker.scheduling.order import Order
+from broker.scheduling.shares import due_of
 from broker.scheduling.windows import Held
 from schemas.priority import Lane, Priority
 from workers.plan import PoolPlan
@@ -29,12 +30,13 @@ class Waiting:
     priority: Priority = field(init=False)
     tenant: str = field(init=False)
     accepted_at: float = field(init=False)
+    body_bytes: int = field(init=False)
     want: Want | None = None
 
     def __post_init__(self) -> None:
         envelope = self.delivery.envelope
         self.priority, self.tenant = envelope.priority, envelope.tenant
-        self.accepted_at = envelope.accepted_at
+        self.accepted_at, self.body_bytes = envelope.accepted_at, len(envelope.body)
 
 
 class Lines:
@@ -43,6 +45,7 @@ class Lines:
     def __init__(self, plan: PoolPlan) -> None:
         self._plan = plan
         self._lines = _lines(plan)
+        self._bytes: Counter[Priority] = Counter()
         self.estimator = Estimator()
 
     def __len__(self) -> int:
@@ -50,31 +53,27 @@ class Lines:
 
     def held(self) -> dict[Priority, Held]:
         """Return what waits of each class."""
-        counts, sizes = Counter[Priority](), Counter[Priority]()
-        for line in self._lines.values():
-            for waiting in line:
-                counts[waiting.priority] += 1
-                sizes[waiting.priority] += len(waiting.delivery.envelope.body)
-        return {priority: Held(counts[priority], sizes[priority]) for priority in Priority}
+        return {
+            priority: Held(
+                sum(line.waiting(priority) for line in self._lines.values()), self._bytes[priority]
+            )
+            for priority in Priority
+        }
 
     def oldest(self, priority: Priority) -> float | None:
         """Return when the oldest of a class was accepted, in Unix seconds."""
         found = [line.oldest(priority) for line in self._lines.values()]
         return min((at for at in found if at is not None), default=None)
 
-    def add(self, delivery: Delivery, avoid: Sequence[str] = ()) -> Waiting:
-        """Take a delivery into the line of its target's backend, one of `avoid` only if it must."""
-        waiting = self.seen(delivery, avoid)
-        self._lines[waiting.target.backend].add(waiting)
-        return waiting
-
     def seen(self, delivery: Delivery, avoid: Sequence[str] = ()) -> Waiting:
-        """Return a delivery with its target and what its turn is charged, in no line yet."""
-        envelope, shares = delivery.envelope, self._plan.rules.shares
+        """Return a delivery with its target and what its turn is charged, in no line yet.
+
+        Its target is on one of the backends to `avoid` only if there is no other.
+        """
+        envelope, estimator = delivery.envelope, self.estimator
         targets = [target for target in self._plan.targets if target.backend not in avoid]
         if not any(target.weight > 0 for target in targets):
             targets = list(self._plan.targets)
-        estimator = self.estimator
         return Waiting(
             delivery,
             choose_target(targets, envelope.id),
@@ -84,16 +83,16 @@ class Lines:
                 envelope.accepted_at,
                 envelope.deadline,
                 estimator.service_s,
-                shares,
+                self._plan.rules.shares,
             ),
         )
 
-    def add_again(self, waiting: Waiting) -> None:
-        """Take back one that was parked; the plan may have changed meanwhile."""
-        if waiting.target in self._plan.targets:
-            self._lines[waiting.target.backend].add(waiting)
-        else:
-            self.add(waiting.delivery)
+    def add(self, waiting: Waiting) -> None:
+        """Take one into the line of its backend; the plan may have changed since it was seen."""
+        if waiting.target not in self._plan.targets:
+            waiting = self.seen(waiting.delivery)
+        self._bytes[waiting.priority] += waiting.body_bytes
+        self._lines[waiting.target.backend].add(waiting)
 
     def length(self, backend: str) -> int:
         """Return how many wait for `backend`."""
@@ -101,19 +100,28 @@ class Lines:
         return 0 if line is None else len(line)
 
     def take(self, backend: str, count: int, now: float) -> list[Waiting]:
-        """Remove and return the next `count` for `backend`, best first; none for one unknown."""
+        """Remove and return the next `count` for `backend`, best first; none for one unknown.
+
+        `put_back` follows, with those that did not start, or with none.
+        """
         line = self._lines.get(backend)
-        return line.take(count, now) if line is not None else []
+        return self._out(line.take(count, now)) if line is not None else []
+
+    def leave(self, backend: str, taken: Sequence[Waiting]) -> None:
+        """Let those go that are parked or ended: their tenants are charged nothing."""
+        if (line := self._lines.get(backend)) is not None:
+            line.leave(taken)
 
     def put_back(self, backend: str, taken: Sequence[Waiting]) -> None:
-        """Take back what could not start, as though it had never been taken."""
-        if (line := self._lines.get(backend)) is not None and all(
-            waiting.target in self._plan.targets for waiting in taken
-        ):
-            line.put_back(taken)
+        """Take back what did not start, as though it had never been taken."""
+        line = self._lines.get(backend)
+        if line is None or any(waiting.target not in self._plan.targets for waiting in taken):
+            for waiting in taken:
+                self.add(waiting)
             return
         for waiting in taken:
-            self.add(waiting.delivery)
+            self._bytes[waiting.priority] += waiting.body_bytes
+        line.put_back(taken)
 
     def correct(self, waiting: Waiting, tokens: float) -> None:
         """Charge the tenant's turns `tokens` more than was estimated."""
@@ -122,34 +130,36 @@ class Lines:
 
     def change(self, plan: PoolPlan) -> list[Delivery]:
         """Choose a target by `plan` for all that wait; return what its window does not hold."""
-        waiting = sorted(self.empty(), key=lambda delivery: delivery.envelope.accepted_at)
+        waiting = sorted(self.empty(), key=lambda each: each.accepted_at)
         self._plan, self._lines = plan, _lines(plan)
-        room: dict[Priority, int] = dict.fromkeys(Priority, len(Lane) * plan.window)
+        room = dict.fromkeys(Priority, len(Lane) * plan.window)
         surplus: list[Delivery] = []
-        for delivery in waiting:
-            if room[delivery.envelope.priority]:
-                room[delivery.envelope.priority] -= 1
-                self.add(delivery)
+        for each in waiting:
+            if room[each.priority]:
+                room[each.priority] -= 1
+                self.add(self.seen(each.delivery))
             else:
-                surplus.append(delivery)
+                surplus.append(each.delivery)
         return surplus
 
     def drop(self, priority: Priority) -> list[Waiting]:
-        """Remove and return all of one class, the oldest of each line first."""
-        return [waiting for line in self._lines.values() for waiting in line.drop(priority)]
+        """Remove and return all of one class."""
+        return self._out(each for line in self._lines.values() for each in line.drop(priority))
 
-    def leave(self, backend: str) -> list[Delivery]:
+    def vacate(self, backend: str) -> list[Waiting]:
         """Remove and return all that wait for `backend`."""
         line = self._lines.get(backend)
-        return _deliveries(line.empty()) if line is not None else []
+        return self._out(line.empty()) if line is not None else []
 
-    def empty(self) -> list[Delivery]:
+    def empty(self) -> list[Waiting]:
         """Remove and return all."""
-        return [each for line in self._lines.values() for each in _deliveries(line.empty())]
+        return [each for backend in self._lines for each in self.vacate(backend)]
 
-
-def _deliveries(waiting: Iterable[Waiting]) -> list[Delivery]:
-    return [each.delivery for each in waiting]
+    def _out(self, removed: Iterable[Waiting]) -> list[Waiting]:
+        gone = list(removed)
+        for waiting in gone:
+            self._bytes[waiting.priority] -= waiting.body_bytes
+        return gone
 
 
 def _lines(plan: PoolPlan) -> dict[str, Order[Waiting]]:

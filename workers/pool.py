@@ -45,8 +45,8 @@ from workers.upstreams import Upstreams
 # A lost wake-up costs at most this.
 _POLL_S = 0.25
 _EARLY_S = 0.05
-# What waits for a paused backend beyond a quarter of the window comes back so much later.
-_PAUSED_S = 30.0
+# What waits for a stopped backend beyond a quarter of the window comes back so much later.
+_STOPPED_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,8 @@ class Pool:
         await self._loop.join()
         self._ignore(self.plan)
         self._parts.board.let_sleep(self._switch)
-        await requeue_all([*self._lines.empty(), *_deliveries(self._parked.empty())])
+        left = [*self._lines.empty(), *self._parked.empty()]
+        await requeue_all([waiting.delivery for waiting in left])
 
     async def finished(self) -> None:
         """Return when every started delivery is settled."""
@@ -158,7 +159,7 @@ class Pool:
         elif not_before is not None and not_before > time.time() + _EARLY_S:
             self._keep_early(delivery, not_before)
         else:
-            self._lines.add(delivery, self._drained())
+            self._lines.add(self._lines.seen(delivery, self._drained()))
         self._wake.set()
 
     def _hand_back(self, deliveries: Sequence[Delivery]) -> None:
@@ -172,7 +173,7 @@ class Pool:
             await self._holding.tend(self._lines, self.plan.rules, paused=paused)
             self._follow_switches()
             for waiting in self._parked.due(time.time()):
-                self._lines.add_again(waiting)
+                self._lines.add(waiting)
             if not await self._start_some():
                 await self._until_woken()
 
@@ -209,7 +210,7 @@ class Pool:
         self._being_started = len(batch)
         try:
             answers = await self._parts.slots.reserve([self._want(waiting) for waiting in batch])
-            left = self._act(batch, answers)
+            left = self._act(backend, batch, answers)
         finally:
             self._being_started = 0
             self._lines.put_back(backend, left)
@@ -218,22 +219,26 @@ class Pool:
         pace.closed_until = _closed_until(answers)
         return not left
 
-    def _act(self, batch: Sequence[Waiting], answers: Sequence[Answer]) -> list[Waiting]:
+    def _act(
+        self, backend: str, batch: Sequence[Waiting], answers: Sequence[Answer]
+    ) -> list[Waiting]:
         """Start, park and end what the limits say; return what waits on."""
         left: list[Waiting] = []
+        gone: list[Waiting] = []
         for waiting, answer in zip(batch, answers, strict=True):
             match answer:
                 case Granted(reservation):
                     self._start(waiting, reservation)
                 case StartAt(at, what):
-                    self._lines.correct(waiting, -waiting.cost)
+                    gone.append(waiting)
                     self._park(waiting, at, what)
                 case TooLate(at, what):
-                    self._lines.correct(waiting, -waiting.cost)
+                    gone.append(waiting)
                     end = self._parts.settlement.end_too_late(waiting.delivery, at, what)
                     self._runs.spawn("end, too late", end)
                 case Wait():
                     left.append(waiting)
+        self._lines.leave(backend, gone)
         return left
 
     def _want(self, waiting: Waiting) -> Want:
@@ -298,28 +303,27 @@ class Pool:
 
     def _follow_switches(self) -> None:
         """Move what waits for a drained backend; let no stopped one fill the window."""
-        stopped = [backend for backend in self.plan.slots if not self._runs_on(backend)]
         if self._switched:
             self._switched = False
             for backend in self._drained():
-                for delivery in self._lines.leave(backend):
-                    self._lines.add(delivery, self._drained())
-        for backend in stopped:
+                for waiting in self._lines.vacate(backend):
+                    self._lines.add(self._lines.seen(waiting.delivery, self._drained()))
+        for backend in self.plan.slots:
             surplus = self._lines.length(backend) - self._quarter
-            if surplus > 0:
-                state = self._parts.board.backend_state(backend).value
-                for waiting in self._lines.take(backend, surplus, time.time()):
-                    self._lines.correct(waiting, -waiting.cost)
-                    self._park(waiting, time.time() + _PAUSED_S, f"backend {backend}, {state}")
+            if surplus > 0 and not self._runs_on(backend):
+                self._send_away(backend, surplus)
+
+    def _send_away(self, backend: str, surplus: int) -> None:
+        """Let what waits for a stopped backend come again later."""
+        state = self._parts.board.backend_state(backend)
+        away = self._lines.take(backend, surplus, time.time())
+        self._lines.leave(backend, away)
+        self._lines.put_back(backend, ())
+        for waiting in away:
+            self._park(waiting, time.time() + _STOPPED_S, f"backend {backend}, which is {state}")
 
 
 def _closed_until(answers: Sequence[Answer]) -> float:
     """Return until when a limit that all share lets nothing start; 0 if none does."""
     waits = [answer.until for answer in answers if isinstance(answer, Wait)]
     return max((until for until in waits if until is not None), default=0.0)
-
-
-def _deliveries(waiting: Sequence[Waiting]) -> list[Delivery]:
-    return [each.delivery for each in waiting]
-
-

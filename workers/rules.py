@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from broker.scheduling.order import ClassShare, shares_of
+from broker.scheduling.shares import ClassShare, shares_of
 from schemas.config import Config
 from schemas.priority import Priority
 from workers.asking import Asking

@@ -396,5 +396,5 @@ async def test_a_paused_backend_keeps_its_requests_but_not_the_window() -> None:
     assert {target.backend for target in stage.targets} == {"b"}
     assert stage.pool.serves.unstarted == quarter
     assert len(stage.started) + quarter + len(stage.parked) == 60
-    assert {what for _, what in stage.parked} == {"backend a, paused"}
+    assert {what for _, what in stage.parked} == {"backend a, which is paused"}
     await stage.pool.stop()
