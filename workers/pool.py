@@ -13,7 +13,8 @@ import structlog
 
 from broker.claims import Early
 from broker.lifecycle import Tasks
-from broker.ports import Consumer, Delivery, Engine, Reservation, Served
+from broker.ports import Consumer, Delivery, Engine, Reservation, Served, State
+from broker.switchboard import SwitchBoard
 from schemas.priority import PRIORITIES
 from workers.executor import Executor
 from workers.lines import Lines, Waiting
@@ -38,13 +39,15 @@ class Pool:
         executor: Executor,
         settlement: Settlement,
         slots: Slots,
+        switches: SwitchBoard,
     ) -> None:
         self.plan = plan
+        self._switches = switches
         self._engine = engine
         self._executor = executor
         self._settlement = settlement
         self._slots = slots
-        self._lines = Lines(plan)
+        self._lines = Lines(plan.without(self._draining(plan)))
         self._throughput = Throughput()
         self._being_started = 0
         self._wake = asyncio.Event()
@@ -56,6 +59,7 @@ class Pool:
     async def start(self) -> None:
         """Consume every priority and start what comes."""
         self._watch_slots()
+        self._switches.on_change(self._follow_switches)
         await self._consume()
         self._loop.supervise("start the best", self._start_the_best)
 
@@ -65,8 +69,7 @@ class Pool:
         What waits is given new targets; what a smaller window does not hold is handed back.
         """
         before, self.plan = self.plan, plan
-        for delivery in self._lines.change(plan):
-            self._runs.spawn("hand back", delivery.requeue())
+        self._choose_anew()
         self._ignore_slots(before)
         self._watch_slots()
         self._wake.set()
@@ -93,6 +96,7 @@ class Pool:
         self._wake.set()
         await self._loop.join()
         self._ignore_slots(self.plan)
+        self._switches.forget(self._follow_switches)
         await requeue_all(self._lines.empty())
 
     async def finished(self) -> None:
@@ -107,6 +111,18 @@ class Pool:
     @property
     def _unstarted(self) -> int:
         return self._being_started + len(self._lines)
+
+    def _follow_switches(self) -> None:
+        self._choose_anew()
+        self._wake.set()
+
+    def _choose_anew(self) -> None:
+        """Give what waits its targets by the plan and the switches as they are now."""
+        for delivery in self._lines.change(self.plan.without(self._draining(self.plan))):
+            self._runs.spawn("hand back", delivery.requeue())
+
+    def _draining(self, plan: PoolPlan) -> set[str]:
+        return {b for b in plan.slots if self._switches.backend_state(b) is State.DRAINING}
 
     async def _consume(self) -> None:
         for priority in PRIORITIES:
@@ -154,9 +170,10 @@ class Pool:
             return
 
     async def _start_some(self) -> bool:
-        """Start a batch of the best on each backend; tell whether one had no slot for all."""
+        """Start a batch of the best on each open backend; tell whether to wait before the next."""
         short = False
-        for backend in tuple(self.plan.slots):
+        started = 0
+        for backend in self._open_backends():
             batch = self._without_early(self._lines.take(backend, _BATCH))
             self._being_started = len(batch)
             try:
@@ -168,7 +185,15 @@ class Pool:
                 self._being_started = 0
                 self._lines.put_back(left)
             short = short or bool(left)
-        return short
+            started += len(batch) - len(left)
+        return short or not started
+
+    def _open_backends(self) -> list[str]:
+        """Return the backends that may start something for this model now."""
+        if not self._switches.model_runs(self.plan.model):
+            return []
+        running = State.RUNNING
+        return [b for b in self.plan.slots if self._switches.backend_state(b) is running]
 
     def _without_early(self, batch: Sequence[Waiting]) -> list[Waiting]:
         """Send back to a tier what came before its time, so that it costs no slot."""

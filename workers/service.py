@@ -9,6 +9,7 @@ import structlog
 
 from broker.lifecycle import Cancel, Tasks
 from broker.ports import Consumer, DeadLetter, Engine
+from broker.switchboard import SwitchBoard
 from schemas.config import Config
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
@@ -44,6 +45,7 @@ class WorkerService:
         )
         self._keeper = Keeper(engine)
         engine.store.on_ended(self._inflight.abort)
+        self._switches = SwitchBoard(engine.switches)
         self._pools = Pools(self._make_pool)
         self._pulse = Pulse(engine, self._inflight, self._slots, self._pools.serves)
         self._discovery = Discovery()
@@ -54,6 +56,7 @@ class WorkerService:
 
     async def start(self) -> None:
         """Start everything; backends or engine parts that are away are waited for."""
+        self._tasks.supervise("switches", self._switches.run)
         await self.apply(self._config)
         self._tasks.supervise("pulse", self._pulse.run)
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
@@ -148,7 +151,9 @@ class WorkerService:
         return {**{plan.model: plan for plan in left if plan is not None}, **found}
 
     def _make_pool(self, plan: PoolPlan) -> Pool:
-        return Pool(plan, self._engine, self._executor, self._settlement, self._slots)
+        return Pool(
+            plan, self._engine, self._executor, self._settlement, self._slots, self._switches
+        )
 
     async def _receive_dead(self, letter: DeadLetter) -> None:
         """End a request whose message RabbitMQ set aside; file what is not ours (PROTOCOL 5)."""

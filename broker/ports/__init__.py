@@ -12,6 +12,7 @@ from broker.ports.limits import Limits, Reservation
 from broker.ports.members import Members, Served
 from broker.ports.messages import Consumer, DeadLetter, Delivery, Queue, QueueDepth
 from broker.ports.store import Selection, Store
+from broker.ports.switches import State, Switched, Switches
 from broker.ports.upkeep import OutboxEntry, Upkeep
 
 __all__ = [
@@ -29,6 +30,9 @@ __all__ = [
     "Reservation",
     "Selection",
     "Served",
+    "State",
     "Store",
+    "Switched",
+    "Switches",
     "Upkeep",
 ]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
 
-from broker.ports import Delivery, Engine, Reservation
+from broker.ports import Delivery, Engine, Reservation, State, Switched, Switches
+from broker.switchboard import SwitchBoard
 from schemas.envelope import Envelope
 from schemas.priority import Priority
 from tests.fakes.envelopes import make_envelope
@@ -31,14 +32,30 @@ class Stage:
         self.limits: dict[str, int] = {}
         self.deliver: dict[Priority, Callable[[Delivery], None]] = {}
         self.windows: list[int] = []
+        self.states: dict[tuple[Switched, str], State] = {}
         engine = cast(Engine, SimpleNamespace(queue=self))
+        self.switches = SwitchBoard(cast(Switches, self))
         self.pool = Pool(
             PoolPlan("m", targets, slots, max_attempts=3),
             engine,
             cast(Executor, self),
             cast(Settlement, None),
             cast(Slots, self),
+            self.switches,
         )
+
+    async def start(self) -> None:
+        await self.switches.refresh()
+        await self.pool.start()
+
+    async def switch(self, kind: Switched, name: str, state: State) -> None:
+        self.states[kind, name] = state
+        await self.switches.refresh()
+
+    async def all(self) -> dict[tuple[Switched, str], State]:
+        return dict(self.states)
+
+    def on_change(self, *_: object) -> None: ...
 
     async def consume(
         self, _model: str, priority: Priority, prefetch: int, deliver: Callable[[Delivery], None]
@@ -99,7 +116,7 @@ async def settled(turns: int = 50) -> None:
 
 async def test_more_than_a_batch_starts_without_a_pause() -> None:
     stage = Stage(Target("b", "m"), slots={"b": 100})
-    await stage.pool.start()
+    await stage.start()
     stage.add(90)
     await settled()
     assert len(stage.started) == 90
@@ -108,7 +125,7 @@ async def test_more_than_a_batch_starts_without_a_pause() -> None:
 
 async def test_high_starts_first_and_the_rest_is_handed_back() -> None:
     stage = Stage(Target("b", "m"), slots={"b": 2})
-    await stage.pool.start()
+    await stage.start()
     low = stage.add(3, Priority.LOW)
     high = stage.add(1, Priority.HIGH)
     await settled()
@@ -121,7 +138,7 @@ async def test_high_starts_first_and_the_rest_is_handed_back() -> None:
 
 async def test_a_full_backend_hides_no_free_one() -> None:
     stage = Stage(Target("full", "m"), Target("free", "m"), slots={"full": 0, "free": 40})
-    await stage.pool.start()
+    await stage.start()
     stage.add(100)
     await settled()
     assert len(stage.started) > 30
@@ -131,7 +148,7 @@ async def test_a_full_backend_hides_no_free_one() -> None:
 async def test_a_failure_between_the_window_and_the_slot_loses_nothing() -> None:
     stage = Stage(Target("b", "m"), slots={"b": 10})
     stage.failures.append(RuntimeError("a bug"))
-    await stage.pool.start()
+    await stage.start()
     stage.add(5)
     async with asyncio.timeout(5):
         while len(stage.started) < 5:  # noqa: ASYNC110  because the supervisor pauses for a moment
@@ -141,7 +158,7 @@ async def test_a_failure_between_the_window_and_the_slot_loses_nothing() -> None
 
 async def test_what_comes_while_it_stops_is_handed_back() -> None:
     stage = Stage(Target("b", "m"), slots={"b": 1})
-    await stage.pool.start()
+    await stage.start()
     await stage.pool.stop_consuming()
     (late,) = stage.add(1)
     await settled()
@@ -155,7 +172,7 @@ def plan(*targets: Target, slots: dict[str, int]) -> PoolPlan:
 
 async def test_what_waits_is_given_the_new_targets() -> None:
     stage = Stage(Target("old", "m"), slots={"old": 0})
-    await stage.pool.start()
+    await stage.start()
     waiting = stage.add(5)
     await settled()
     stage.free["new"] = 5
@@ -169,7 +186,7 @@ async def test_what_waits_is_given_the_new_targets() -> None:
 
 async def test_the_plan_may_change_while_a_slot_is_asked_for() -> None:
     stage = Stage(Target("old", "m"), slots={"old": 0})
-    await stage.pool.start()
+    await stage.start()
     stage.add(5)
     stage.free["new"] = 5
     for turn in range(20):
@@ -184,7 +201,7 @@ async def test_the_plan_may_change_while_a_slot_is_asked_for() -> None:
 
 async def test_a_lower_concurrency_is_asked_for_at_once() -> None:
     stage = Stage(Target("b", "m"), slots={"b": 8})
-    await stage.pool.start()
+    await stage.start()
     stage.add(8)
     await settled()
     await stage.pool.apply(plan(Target("b", "m"), slots={"b": 2}))
@@ -197,7 +214,7 @@ async def test_a_lower_concurrency_is_asked_for_at_once() -> None:
 
 async def test_a_smaller_window_hands_the_youngest_back() -> None:
     stage = Stage(Target("b", "m"), slots={"b": 0})
-    await stage.pool.start()
+    await stage.start()
     normal = stage.add(6)
     high = stage.add(2, Priority.HIGH)
     await settled()
@@ -212,8 +229,75 @@ async def test_a_smaller_window_hands_the_youngest_back() -> None:
 
 async def test_an_equal_window_keeps_its_consumers() -> None:
     stage = Stage(Target("a", "m"), slots={"a": 4})
-    await stage.pool.start()
+    await stage.start()
     consumed = dict(stage.deliver)
     await stage.pool.apply(plan(Target("b", "m"), slots={"b": 4}))
     assert stage.deliver == consumed
+    await stage.pool.stop()
+
+
+async def test_a_paused_model_starts_nothing_until_it_is_resumed() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 4})
+    await stage.switch("model", "m", State.PAUSED)
+    await stage.start()
+    waiting = stage.add(2)
+    await settled()
+    assert stage.started == []
+    await stage.switch("model", "m", State.RUNNING)
+    await settled()
+    assert stage.started == [envelope.id for envelope in waiting]
+    await stage.pool.stop()
+
+
+async def test_a_draining_model_starts_what_waits() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 4})
+    await stage.switch("model", "m", State.DRAINING)
+    await stage.start()
+    stage.add(2)
+    await settled()
+    assert len(stage.started) == 2
+    await stage.pool.stop()
+
+
+async def test_a_paused_backend_keeps_those_that_were_chosen_for_it() -> None:
+    stage = Stage(Target("a", "m"), Target("b", "m"), slots={"a": 100, "b": 100})
+    await stage.switch("backend", "a", State.PAUSED)
+    await stage.start()
+    stage.add(40)
+    await settled()
+    assert {target.backend for target in stage.targets} == {"b"}
+    assert 0 < len(stage.started) < 40
+    await stage.switch("backend", "a", State.RUNNING)
+    await settled()
+    assert len(stage.started) == 40
+    await stage.pool.stop()
+
+
+async def test_what_waits_for_a_draining_backend_goes_elsewhere() -> None:
+    stage = Stage(Target("a", "m"), Target("b", "m"), slots={"a": 0, "b": 100})
+    await stage.start()
+    stage.add(40)
+    await settled()
+    assert 0 < len(stage.started) < 40
+    await stage.switch("backend", "a", State.DRAINING)
+    await settled()
+    assert len(stage.started) == 40
+    stage.add(10)
+    await settled()
+    assert {target.backend for target in stage.targets} == {"b"}
+    assert len(stage.started) == 50
+    await stage.pool.stop()
+
+
+async def test_the_only_backend_of_a_model_keeps_what_waits_while_it_drains() -> None:
+    stage = Stage(Target("a", "m"), Target("idle", "m", 0), slots={"a": 4, "idle": 4})
+    await stage.switch("backend", "a", State.DRAINING)
+    await stage.start()
+    stage.add(3)
+    await settled()
+    assert stage.started == []
+    assert stage.pool.serves.unstarted == 3
+    await stage.switch("backend", "a", State.RUNNING)
+    await settled()
+    assert len(stage.started) == 3
     await stage.pool.stop()
