@@ -65,18 +65,12 @@ class Lines:
         found = [line.oldest(priority) for line in self._lines.values()]
         return min((at for at in found if at is not None), default=None)
 
-    def seen(self, delivery: Delivery, avoid: Sequence[str] = ()) -> Waiting:
-        """Return a delivery with its target and what its turn is charged, in no line yet.
-
-        Its target is on one of the backends to `avoid` only if there is no other.
-        """
+    def seen(self, delivery: Delivery) -> Waiting:
+        """Return a delivery with its target and what its turn is charged, in no line yet."""
         envelope, estimator = delivery.envelope, self.estimator
-        targets = [target for target in self._plan.targets if target.backend not in avoid]
-        if not any(target.weight > 0 for target in targets):
-            targets = list(self._plan.targets)
         return Waiting(
             delivery,
-            choose_target(targets, envelope.id),
+            choose_target(self._plan.targets, envelope.id),
             estimator.cost(envelope.input_tokens, envelope.max_tokens),
             due_of(
                 envelope.priority,

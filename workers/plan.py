@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from schemas.config import Config, RetryConfig
@@ -27,6 +27,11 @@ class PoolPlan:
     def window(self) -> int:
         """How many deliveries of a lane a pool holds, running and not: see ADR 1."""
         return sum(self.slots.values()) + _BEYOND_SLOTS
+
+    def without(self, backends: Collection[str]) -> PoolPlan:
+        """Return the plan with other targets than those, or itself where there are none."""
+        left = tuple(target for target in self.targets if target.backend not in backends)
+        return replace(self, targets=left) if any(target.weight for target in left) else self
 
 
 def configured(config: Config) -> dict[str, PoolPlan]:

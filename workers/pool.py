@@ -27,6 +27,7 @@ from broker.ports import (
     Wait,
     Want,
 )
+from broker.switchboard import SwitchBoard
 from schemas.envelope import Envelope
 from schemas.priority import Priority
 from schemas.result import Usage
@@ -38,7 +39,6 @@ from workers.parked import LONGEST_S, Parked
 from workers.plan import PoolPlan
 from workers.settlement import Settlement, requeue_all
 from workers.slots import Slots
-from workers.switches import SwitchBoard
 from workers.throughput import Throughput
 from workers.upstreams import Upstreams
 
@@ -67,7 +67,7 @@ class Pool:
     def __init__(self, plan: PoolPlan, parts: Parts) -> None:
         self.plan = plan
         self._parts = parts
-        self._lines = Lines(plan)
+        self._lines = Lines(plan.without(_drained(plan, parts.board)))
         self._parked = Parked()
         self._asked = Asked()
         self._throughput = Throughput()
@@ -76,13 +76,12 @@ class Pool:
         self._runs = Tasks(f"runs of {plan.model}")
         self._loop = Tasks(f"pool of {plan.model}")
         self._holding = Holding(parts.engine.queue, plan.model, self._deliver, self._hand_back)
-        self._switched = False
         self._stopping = False
 
     async def start(self) -> None:
         """Consume every priority and start what comes."""
         self._watch(self.plan)
-        self._parts.board.wake_on_change(self._switch)
+        self._parts.board.on_change(self._choose_anew)
         await self._holding.take_all(self.plan.window)
         self._loop.supervise("start the best", self._start_the_best)
 
@@ -92,11 +91,9 @@ class Pool:
         What waits is given new targets; what a smaller window does not hold is handed back.
         """
         before, self.plan = self.plan, plan
-        self._hand_back(self._lines.change(plan))
-        self._asked.forget()
         self._ignore(before)
         self._watch(plan)
-        self._switch()
+        self._choose_anew()
         if plan.window != before.window:
             await self._holding.renew(plan.window)
 
@@ -120,7 +117,7 @@ class Pool:
         self._wake.set()
         await self._loop.join()
         self._ignore(self.plan)
-        self._parts.board.let_sleep(self._switch)
+        self._parts.board.forget(self._choose_anew)
         left = [*self._lines.empty(), *self._parked.empty()]
         await requeue_all([waiting.delivery for waiting in left])
 
@@ -147,9 +144,11 @@ class Pool:
             self._parts.slots.let_sleep(backend, self._wake.set)
             self._parts.upstreams[backend].replicas.let_sleep(self._wake.set)
 
-    def _switch(self) -> None:
-        """A model or a backend was paused, drained or resumed."""
-        self._switched = True
+    def _choose_anew(self) -> None:
+        """Give what waits its targets by the plan and the switches as they are now."""
+        plan = self.plan.without(_drained(self.plan, self._parts.board))
+        self._hand_back(self._lines.change(plan))
+        self._asked.forget()
         self._wake.set()
 
     def _deliver(self, delivery: Delivery) -> None:
@@ -159,7 +158,7 @@ class Pool:
         elif not_before is not None and not_before > time.time() + _EARLY_S:
             self._keep_early(delivery, not_before)
         else:
-            self._lines.add(self._lines.seen(delivery, self._drained()))
+            self._lines.add(self._lines.seen(delivery))
         self._wake.set()
 
     def _hand_back(self, deliveries: Sequence[Delivery]) -> None:
@@ -169,9 +168,9 @@ class Pool:
     async def _start_the_best(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            paused = not self._parts.board.model_runs(self.plan.model)
+            paused = self._parts.board.state("model", self.plan.model) is State.PAUSED
             await self._holding.tend(self._lines, self.plan.rules, paused=paused)
-            self._follow_switches()
+            self._keep_window_open()
             for waiting in self._parked.due(time.time()):
                 self._lines.add(waiting)
             if not await self._start_some():
@@ -293,21 +292,8 @@ class Pool:
     def _runs_on(self, backend: str) -> bool:
         return self._parts.board.backend_state(backend) is State.RUNNING
 
-    def _drained(self) -> list[str]:
-        board = self._parts.board
-        return [
-            backend
-            for backend in self.plan.slots
-            if board.backend_state(backend) is State.DRAINING
-        ]
-
-    def _follow_switches(self) -> None:
-        """Move what waits for a drained backend; let no stopped one fill the window."""
-        if self._switched:
-            self._switched = False
-            for backend in self._drained():
-                for waiting in self._lines.vacate(backend):
-                    self._lines.add(self._lines.seen(waiting.delivery, self._drained()))
+    def _keep_window_open(self) -> None:
+        """Let no stopped backend fill the window with what waits for it."""
         for backend in self.plan.slots:
             surplus = self._lines.length(backend) - self._quarter
             if surplus > 0 and not self._runs_on(backend):
@@ -321,6 +307,10 @@ class Pool:
         self._lines.put_back(backend, ())
         for waiting in away:
             self._park(waiting, time.time() + _STOPPED_S, f"backend {backend}, which is {state}")
+
+
+def _drained(plan: PoolPlan, board: SwitchBoard) -> list[str]:
+    return [each for each in plan.slots if board.backend_state(each) is State.DRAINING]
 
 
 def _closed_until(answers: Sequence[Answer]) -> float:

@@ -9,6 +9,7 @@ import structlog
 
 from broker.lifecycle import Cancel, Tasks
 from broker.ports import Consumer, DeadLetter, Engine
+from broker.switchboard import SwitchBoard
 from schemas.config import Config
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
@@ -23,7 +24,6 @@ from workers.pools import Pools
 from workers.pulse import Pulse
 from workers.settlement import Settlement, ended
 from workers.slots import Slots
-from workers.switches import SwitchBoard
 from workers.upstreams import Upstreams
 
 _log = structlog.get_logger("penstock.worker")
@@ -59,9 +59,9 @@ class WorkerService:
 
     async def start(self) -> None:
         """Start everything; backends or engine parts that are away are waited for."""
+        self._tasks.supervise("switches", self._board.run)
         await self.apply(self._config)
         self._tasks.supervise("pulse", self._pulse.run)
-        self._tasks.supervise("switches", self._board.run)
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
         self._keeper.start()
 

@@ -13,8 +13,11 @@ class Keys:
         self.limits = f"{namespace}:limits"
         self.members = f"{namespace}:members"
         self.foreign = f"{namespace}:foreign"
+        self.switches = f"{namespace}:switches"
         # A channel per process; scripts append the owner.
         self.wake = f"{namespace}:wake:"
+        # No owner has this name: the channel that every process hears.
+        self.wake_all = f"{self.wake}all"
 
     def tag(self, request_id: str) -> str:
         """Return the tag of the partition that holds `request_id`."""
@@ -112,3 +115,7 @@ class Keys:
     def foreign_letters(self) -> str:
         """Return the list of messages that are not ours."""
         return "{" + self.foreign + "}:letters"
+
+    def states(self) -> str:
+        """Return the hash of what is paused or draining."""
+        return "{" + self.switches + "}:states"

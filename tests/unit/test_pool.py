@@ -105,11 +105,16 @@ class Stage:
 
     def let_sleep(self, *_: object) -> None: ...
 
-    def wake_on_change(self, switch: Callable[[], None]) -> None:
+    def on_change(self, switch: Callable[[], None]) -> None:
         self.switch = switch
 
     def model_runs(self, model: str) -> bool:
         return self.states.get(model, State.RUNNING) is State.RUNNING
+
+    def forget(self, _switch: object) -> None: ...
+
+    def state(self, _kind: str, name: str) -> State:
+        return self.states.get(name, State.RUNNING)
 
     def backend_state(self, backend: str) -> State:
         return self.states.get(backend, State.RUNNING)
