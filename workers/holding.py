@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from broker.ports import Delivery, Queue
-from broker.scheduling.windows import GiveBack, Held, Windows
+from broker.scheduling.windows import GiveBack, Windows
 from schemas.priority import Priority
 from workers.consuming import Consuming
 from workers.lines import Lines, Waiting

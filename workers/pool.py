@@ -29,7 +29,6 @@ from broker.ports import (
 )
 from broker.switchboard import SwitchBoard
 from schemas.envelope import Envelope
-from schemas.priority import Priority
 from schemas.result import Usage
 from workers.asked import Asked
 from workers.executor import Executor
