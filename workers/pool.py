@@ -84,6 +84,8 @@ class Pool:
             self._unstarted,
             self._throughput.rate,
             dict(self._throughput.heads),
+            self._throughput.rates,
+            self._throughput.service_s,
         )
 
     async def stop_consuming(self) -> None:
@@ -193,8 +195,13 @@ class Pool:
 
     def _start(self, waiting: Waiting, reservation: Reservation) -> None:
         envelope = waiting.delivery.envelope
-        self._throughput.started(envelope.priority, envelope.accepted_at)
-        run = self._executor.execute(
-            waiting.delivery, reservation, waiting.target, self.plan.max_attempts
-        )
-        self._runs.spawn("execute", run)
+        self._throughput.started(envelope.priority, envelope.accepted_at, envelope.lane)
+        self._runs.spawn("execute", self._run(waiting, reservation))
+
+    async def _run(self, waiting: Waiting, reservation: Reservation) -> None:
+        try:
+            await self._executor.execute(
+                waiting.delivery, reservation, waiting.target, self.plan.max_attempts
+            )
+        finally:
+            self._throughput.ended()
