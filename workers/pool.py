@@ -106,7 +106,8 @@ class Pool:
             self._unstarted,
             self._throughput.rate,
             dict(self._throughput.heads),
-            dict(self._throughput.rates),
+            self._throughput.rates,
+            self._throughput.service_s,
         )
 
     async def stop_consuming(self) -> None:
@@ -247,16 +248,22 @@ class Pool:
         return waiting.want
 
     def _start(self, waiting: Waiting, reservation: Reservation) -> None:
-        self._throughput.started(waiting.priority, waiting.accepted_at)
-        self._holding.started(waiting.priority)
-        run = self._parts.executor.execute(
-            waiting.delivery,
-            reservation,
-            waiting.target,
-            self.plan.max_attempts,
-            partial(self._ended, waiting),
-        )
-        self._runs.spawn("execute", run)
+        envelope = waiting.delivery.envelope
+        self._throughput.started(envelope.priority, envelope.accepted_at, envelope.lane)
+        self._holding.started(envelope.priority)
+        self._runs.spawn("execute", self._run(waiting, reservation))
+
+    async def _run(self, waiting: Waiting, reservation: Reservation) -> None:
+        try:
+            await self._parts.executor.execute(
+                waiting.delivery,
+                reservation,
+                waiting.target,
+                self.plan.max_attempts,
+                partial(self._ended, waiting),
+            )
+        finally:
+            self._throughput.ended()
 
     def _ended(
         self, waiting: Waiting, _envelope: Envelope, usage: Usage | None, service_s: float
