@@ -137,7 +137,7 @@ class Pool:
     def _watch(self, plan: PoolPlan) -> None:
         for backend in plan.slots:
             self._parts.slots.wake_on_free(backend, self._wake.set)
-            self._parts.upstreams[backend].replicas.wake_on_room(self._wake.set)
+            self._parts.upstreams[backend].replicas.on_room(self._wake.set)
 
     def _ignore(self, plan: PoolPlan) -> None:
         for backend in plan.slots:
@@ -172,6 +172,7 @@ class Pool:
             await self._holding.tend(self._lines, self.plan.rules, paused=paused)
             self._keep_window_open()
             for waiting in self._parked.due(time.time()):
+                waiting.want = None
                 self._lines.add(waiting)
             if not await self._start_some():
                 await self._until_woken()

@@ -16,8 +16,8 @@ import structlog
 
 from broker.claims import Early, Finish, Late, Running
 from broker.ports import Delivery, Engine, Reservation
-from broker.scheduling.retry import RETRY_DELAY_S
-from broker.telemetry import FINISHED, RETRIED
+from broker.telemetry import FINISHED
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES, EngineError
 from schemas.lifecycle import Status
@@ -29,6 +29,7 @@ _log = structlog.get_logger("penstock.settlement")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 # A worker whose last heartbeat is older than this is probably gone: ask again soon.
 _QUIET_OWNER_S = 3.0
+_LIVE_OWNER_S = 5.0
 _PATIENT_AFTER_MEETINGS = 2
 
 T = TypeVar("T")
@@ -64,8 +65,9 @@ class Settlement:
             run.attempt,
             run.reservation,
             dead_letter=outcome.dead_letter,
+            made=run.made,
         )
-        await self._slots.free([run.reservation])
+        await self._free(run)
         await _settle_all(run.settle(), finish)
 
     async def retry(self, run: InFlight, delay_s: float) -> None:
@@ -73,21 +75,20 @@ class Settlement:
 
         The call has ended: its slot does not wait for RabbitMQ to take the copy.
         """
-        await self._slots.free([run.reservation])
+        await self._free(run)
         copy = run.envelope.next_generation(not_before=time.time() + delay_s)
         queue, store = self._engine.queue, self._engine.store
         await persistently(lambda: queue.publish_later(copy, delay_s), "publish the retry")
-        await persistently(lambda: store.requeue(copy, run.attempt), "requeue the record")
-        RETRIED.labels(run.envelope.model).inc()
+        await persistently(lambda: store.requeue(copy, run.attempt, run.made), "requeue the record")
         await _ack_all(run.settle())
 
     async def give_back(self, run: InFlight) -> None:
         """Return a started request unfinished, for another worker to run: no ack."""
         try:
-            await self._engine.store.requeue(run.envelope, run.attempt)
+            await self._engine.store.requeue(run.envelope, run.attempt, run.made)
         except EngineError as error:
             _log.warning("left to the keeper", request=run.envelope.id, error=str(error))
-        await self._slots.free([run.reservation])
+        await self._free(run)
         await requeue_all(run.settle())
 
     async def drop_finished(self, delivery: Delivery) -> None:
@@ -119,7 +120,7 @@ class Settlement:
         elif delivery.envelope.meetings >= _PATIENT_AFTER_MEETINGS:
             delay_s = 30.0
         else:
-            delay_s = RETRY_DELAY_S
+            delay_s = _LIVE_OWNER_S
         _log.info("a live worker runs it", request=delivery.envelope.id, owner=found.owner)
         await self._put_back(delivery, delivery.envelope.met_live_owner(), delay_s)
 
@@ -131,16 +132,23 @@ class Settlement:
         reservation: Reservation | None = None,
         *,
         dead_letter: bool = False,
+        made: Attempt | None = None,
     ) -> Finish:
         """Commit, holding the result for as long as the store is away."""
         store = self._engine.store
         finish = await persistently(
-            lambda: store.finish(envelope, result, attempt, reservation, keep_envelope=dead_letter),
+            lambda: store.finish(
+                envelope, result, attempt, reservation, keep_envelope=dead_letter, made=made
+            ),
             "commit the result",
         )
         if finish.won:
             FINISHED.labels(envelope.model, result.status).inc()
         return finish
+
+    async def _free(self, run: InFlight) -> None:
+        """Give the slot of a run back; `run.called` and `run.tokens` say what it has used."""
+        await self._slots.free([run.reservation])
 
     async def _put_back(self, delivery: Delivery, copy: Envelope, delay_s: float) -> None:
         queue = self._engine.queue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from broker.scheduling.retry import Failure
+from broker.scheduling.retry_budget import RetryBudget
 from schemas.config import BackendConfig, Config
 from workers.backends.port import Answer, Call, CallFailed
 from workers.discovery import Discovery
@@ -33,7 +34,10 @@ def backend(url: str, slots: int = 8) -> BackendConfig:
 
 
 def upstreams(**backends: Lists) -> dict[str, Upstream]:
-    return {name: Upstream(name, lists, Replicas([]), 5) for name, lists in backends.items()}
+    return {
+        name: Upstream(name, lists, Replicas(name), RetryBudget(), 5)
+        for name, lists in backends.items()
+    }
 
 
 async def test_a_model_of_two_backends_has_both_targets() -> None:
