@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from schemas.request import RequestObject
+from schemas.request import RequestAttempt, RequestObject
 
 
 class RequestList(BaseModel):
@@ -130,8 +130,9 @@ class DeadLetter(RequestObject):
 
 
 class DeadLetterWhole(DeadLetter):
-    """A dead letter with the body that the client sent."""
+    """A dead letter with its attempts and the body that the client sent."""
 
+    history: list[RequestAttempt]
     request: Any
 
 

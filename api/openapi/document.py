@@ -16,7 +16,7 @@ from api.openapi.operations import CALLS, HEALTH, MODELS, REQUESTS, passed_throu
 from api.openapi.parameters import HEADERS, PARAMETERS
 from schemas import answers
 from schemas.errors import DOOR_ERRORS, RequestError
-from schemas.request import RequestObject, SubmitRequest
+from schemas.request import RequestWhole, SubmitRequest
 
 _REF = "#/components/schemas/{model}"
 _TAGS = {
@@ -127,7 +127,7 @@ def _schemas() -> dict[str, Any]:
     mode: JsonSchemaMode = "serialization"
     answered = [
         (each, mode)
-        for each in (RequestObject, *vars(answers).values())
+        for each in (RequestWhole, *vars(answers).values())
         if isinstance(each, type) and issubclass(each, BaseModel) and each is not BaseModel
     ]
     _, definitions = models_json_schema(

@@ -44,7 +44,7 @@ _OPENAI = "OpenAI's own shape; every byte reaches the backend as sent, but for t
 
 
 _ACCEPTED = Answer(
-    "RequestObject",
+    "RequestWhole",
     examples.QUEUED,
     "Accepted, where `Prefer: respond-async` asks for that.",
     ACCEPTED_HEADERS,
@@ -123,7 +123,7 @@ REQUESTS = (
         "Submit a request",
         {
             202: Answer(
-                "RequestObject",
+                "RequestWhole",
                 examples.QUEUED,
                 "The request is durable and will end exactly once.",
                 ACCEPTED_HEADERS,
@@ -150,7 +150,7 @@ REQUESTS = (
         "/v1/requests/{id}",
         "Requests",
         "Read a request, or wait for its end",
-        {200: Answer("RequestObject", examples.COMPLETED, headers=("x-request-id",))},
+        {200: Answer("RequestWhole", examples.COMPLETED, headers=("x-request-id",))},
         ("invalid_body", *_READING),
         ("id", "wait"),
     ),
@@ -170,7 +170,7 @@ REQUESTS = (
         "/v1/requests/{id}/cancel",
         "Requests",
         "Cancel a request; one that has ended stays as it is",
-        {200: Answer("RequestObject", examples.CANCELLED, headers=("x-request-id",))},
+        {200: Answer("RequestWhole", examples.CANCELLED, headers=("x-request-id",))},
         _READING,
         ("id",),
     ),
