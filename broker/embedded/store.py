@@ -97,6 +97,10 @@ class EmbeddedStore:
         """Return how many requests of the tenant are open."""
         return await self._database.read(_open_count, tenant)
 
+    async def waiting_models(self) -> list[str]:
+        """Return the models for which anything is queued."""
+        return await self._database.read(_waiting_models)
+
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
         """Return the status of each known id."""
         return await self._database.read(runs.statuses, list(request_ids))
@@ -194,6 +198,11 @@ def _open_count(file: apsw.Connection, tenant: str) -> int:
         "SELECT count FROM open_counts WHERE tenant = ?", (tenant,)
     ).get
     return count or 0
+
+
+def _waiting_models(file: apsw.Connection) -> list[str]:
+    found = file.execute("SELECT DISTINCT model FROM requests WHERE status = 'queued'")
+    return [str(model) for (model,) in found]
 
 
 def _finish(file: apsw.Connection, envelope: Envelope, ending: Ending, now: float) -> Finish:

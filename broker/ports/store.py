@@ -71,6 +71,9 @@ class Store(Protocol):
     async def open_count(self, tenant: str) -> int:
         """Return how many requests of the tenant are queued or in progress."""
 
+    async def waiting_models(self) -> list[str]:
+        """Return the models for which anything is queued."""
+
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
         """Return the status of each known id, in one round trip."""
 

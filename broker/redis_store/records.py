@@ -84,6 +84,16 @@ class RedisStore:
         ]
         return sum(int(count or 0) for count in await asyncio.gather(*asked))
 
+    async def waiting_models(self) -> list[str]:
+        found = set()
+        for tag in self._keys.partitions:
+            for each in await self._batcher.submit(tag, "ZRANGE", self._keys.open(tag), 0, -1):
+                key = self._keys.record(each.decode())
+                status, model = await self._batcher.submit(tag, "HMGET", key, "status", "model")
+                if status == b"queued":
+                    found.add(model.decode())
+        return sorted(found)
+
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
         asked = [
             self._batcher.submit(
