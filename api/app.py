@@ -19,6 +19,7 @@ from api.exchange import Asgi, error_reply
 from api.holding import Holding
 from api.openapi.document import build_document
 from api.routes.admin import VERBS, AdminRoutes
+from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
 from api.routes.health import HealthRoutes
@@ -90,6 +91,9 @@ def build_api(engine: Engine, config: Config) -> Api:
     models = ModelRoutes(engine, catalog)
     doors = Doors(app, authenticator, dialect)
     _add_client_routes(doors, requests, dialect, models)
+    cancelling = CancelRoutes(engine, settings)
+    doors.add("POST", "/v1/requests/cancel", cancelling.own)
+    doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
     _add_admin_routes(
         doors,
         AdminRoutes(engine, catalog, models, settings),

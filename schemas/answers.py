@@ -19,6 +19,15 @@ class RequestList(BaseModel):
     has_more: bool
 
 
+class RequestsCancelled(BaseModel):
+    """How many were cancelled; with `has_more` another call after `last_id` goes on."""
+
+    object: Literal["requests.cancelled"]
+    cancelled: int
+    last_id: str | None
+    has_more: bool
+
+
 class Priorities(BaseModel):
     """How many requests wait, by priority."""
 

@@ -126,6 +126,14 @@ CANCELLED: dict[str, Any] = {
     "expires_at": 1764240001.0,
 }
 _LISTED = {name: value for name, value in COMPLETED.items() if name != "history"}
+CANCEL: dict[str, Any] = {"model": MODEL, "status": "queued", "created_before": 1764153600}
+CANCEL_ANY: dict[str, Any] = {"tenant": "acme", "priority": "batch"}
+REQUESTS_CANCELLED: dict[str, Any] = {
+    "object": "requests.cancelled",
+    "cancelled": 1000,
+    "last_id": REQUEST_ID,
+    "has_more": True,
+}
 REQUEST_LIST: dict[str, Any] = {
     "object": "list",
     "data": [{**_LISTED, "response": {"status_code": 200, "body": None}}],
