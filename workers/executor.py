@@ -67,7 +67,7 @@ class Executor:
             with self._inflight.claiming(delivery.envelope.id):
                 claim = await self._claim(delivery.envelope, reservation)
             if not isinstance(claim, Run):
-                await self._slots.free([reservation])
+                await self._slots.refund([reservation])
                 await self._settle_unclaimed(delivery, claim)
                 return
         except Exception:  # noqa: BLE001  because a bug must not keep the request and its slot
@@ -95,7 +95,7 @@ class Executor:
                 await self._settlement.finish(run, exhausted)
         except Exception:  # noqa: BLE001  because see above
             _log.exception("could not be settled", request=run.envelope.id)
-            await self._settlement.abandon(run.settle(), run.reservation)
+            await self._settlement.abandon(run.settle(), run.reservation, called=run.called)
 
     async def _claim(self, envelope: Envelope, reservation: Reservation) -> Claim:
         store = self._engine.store
@@ -212,7 +212,7 @@ class Executor:
             timeout_s=min(upstream.timeout_s, remaining_s),
             traceparent=run.envelope.traceparent,
         )
-        started = time.monotonic()
+        started, run.called, run.tokens = time.monotonic(), True, None
         with upstream.replicas.calling(url):
             calling = asyncio.ensure_future(upstream.backend.call(url, call))
             aborting = asyncio.ensure_future(run.aborted.wait())
@@ -223,9 +223,11 @@ class Executor:
                 answer = calling.result()
             except CallFailed as failed:
                 ATTEMPTS.labels(upstream.name, failed.failure.name.lower()).inc()
+                run.tokens = 0 if failed.answer is not None else None
                 raise
             else:
                 ATTEMPTS.labels(upstream.name, "ok").inc()
+                run.tokens = answer.usage.total_tokens if answer.usage is not None else None
                 return answer
             finally:
                 CALL_SECONDS.labels(upstream.name).observe(time.monotonic() - started)

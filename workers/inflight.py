@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,7 +18,8 @@ class InFlight:
     """One request in the hands of this process.
 
     `deliveries` are all live hand-overs of its message; they are settled together, once. `abort`
-    drops the backend call.
+    drops the backend call. `called` tells whether a backend was, `tokens` what the last call used,
+    as far as that is known.
     """
 
     envelope: Envelope
@@ -28,6 +29,8 @@ class InFlight:
     started_at: float = 0.0
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     is_settled: bool = False
+    called: bool = False
+    tokens: int | None = None
 
     def adopt(self, delivery: Delivery) -> bool:
         """Take in one more hand-over of this message; False when the others are settled already."""
@@ -89,6 +92,12 @@ class InFlightMap:
         """Drop the call of a request that has ended elsewhere, if it runs here."""
         if (run := self._runs.get(request_id)) is not None:
             run.abort()
+
+    def abort_lost(self, reservations: Collection[Reservation]) -> None:
+        """Drop the calls under reservations that others may hold by now."""
+        for run in self:
+            if run.reservation in reservations:
+                run.abort()
 
     def add(self, run: InFlight) -> None:
         """Note a run that has just been claimed."""

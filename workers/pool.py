@@ -13,8 +13,8 @@ import structlog
 
 from broker.claims import Early
 from broker.lifecycle import Tasks
-from broker.ports import Consumer, Delivery, Engine, Reservation, Served
-from schemas.priority import PRIORITIES
+from broker.ports import Cap, Consumer, Delivery, Engine, Granted, Reservation, Served, Want
+from schemas.priority import PRIORITIES, RANK
 from workers.executor import Executor
 from workers.lines import Lines, Waiting
 from workers.plan import PoolPlan
@@ -186,10 +186,15 @@ class Pool:
         """Reserve slots for the first of `batch` and start those; return the rest."""
         if not batch:
             return []
-        granted = await self._slots.reserve(backend, self.plan.slots[backend], len(batch))
-        for waiting, reservation in zip(batch, granted, strict=False):
-            self._start(waiting, reservation)
-        return batch[len(granted) :]
+        slot = Cap(backend, self.plan.slots[backend], f"a slot of backend {backend}")
+        answers = await self._slots.reserve([_want(waiting, slot) for waiting in batch])
+        left: list[Waiting] = []
+        for waiting, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Granted):
+                self._start(waiting, answer.reservation)
+            else:
+                left.append(waiting)
+        return left
 
     def _start(self, waiting: Waiting, reservation: Reservation) -> None:
         envelope = waiting.delivery.envelope
@@ -198,3 +203,9 @@ class Pool:
             waiting.delivery, reservation, waiting.target, self.plan.max_attempts
         )
         self._runs.spawn("execute", run)
+
+
+def _want(waiting: Waiting, slot: Cap) -> Want:
+    envelope = waiting.delivery.envelope
+    rank, due = RANK[envelope.priority], envelope.accepted_at
+    return Want(envelope.id, slot.key, envelope.model, rank, due, envelope.deadline, slot)

@@ -56,6 +56,7 @@ class WorkerService:
         """Start everything; backends or engine parts that are away are waited for."""
         await self.apply(self._config)
         self._tasks.supervise("pulse", self._pulse.run)
+        self._tasks.supervise("renewal", self._pulse.renew)
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
         self._keeper.start()
 

@@ -179,6 +179,7 @@ def record_of(row: Row, result: Result | None = None) -> Record:
         body_hash=row.body_hash,
         redrive_of=row.redrive_of,
         redriven_as=row.redriven_as,
+        slot=row.reservation,
         metadata=msgpack.unpackb(row.metadata) if row.metadata else {},
         result=result,
     )

@@ -72,6 +72,7 @@ def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> R
         body_hash=fields.get(b"body_hash"),
         redrive_of=_text(fields, b"redrive_of"),
         redriven_as=_text(fields, b"redriven_as"),
+        slot=_text(fields, b"slot"),
         metadata=_metadata(fields),
         result=decode_result(result) if result else None,
     )

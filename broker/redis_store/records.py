@@ -134,6 +134,7 @@ class RedisStore:
             reservation.backend if reservation else "",
             reservation.id if reservation else "",
             encode(envelope) if keep_envelope else b"",
+            result.usage.total_tokens if result.usage else "",
         ]
         verdict, *rest = await self.run("finish", envelope.id, *args)
         if verdict == b"missing":

@@ -83,8 +83,10 @@ class Stage:
     async def publish_later(self, envelope: Envelope, delay_s: float) -> None:
         self.steps.append(f"publish generation {envelope.generation} in {delay_s:g} s")
 
-    async def release(self, _reservations: object) -> None:
+    async def settle(self, _spent: object) -> None:
         self.steps.append("free")
+
+    refund = settle
 
     async def last_beat(self, owner: str) -> float | None:
         return self.last_beats.get(owner)

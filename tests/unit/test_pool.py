@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import cast
 
-from broker.ports import Delivery, Engine, Reservation
+from broker.ports import Answer, Delivery, Engine, Granted, Reservation, Wait, Want
 from schemas.envelope import Envelope
 from schemas.priority import Priority
 from tests.fakes.envelopes import make_envelope
@@ -51,14 +51,16 @@ class Stage:
 
         return SimpleNamespace(stop=stop)
 
-    async def reserve(self, backend: str, limit: int, count: int) -> list[Reservation]:
-        self.limits[backend] = limit
+    async def reserve(self, wants: Sequence[Want]) -> list[Answer]:
+        backend = wants[0].backend
+        self.limits[backend] = wants[0].slot.limit
         await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop()
-        granted = min(self.free[backend], count)
+        granted = min(self.free[backend], len(wants))
         self.free[backend] -= granted
-        return [Reservation(backend, f"slot {number}") for number in range(granted)]
+        given = [Granted(Reservation(backend, f"slot {number}")) for number in range(granted)]
+        return [*given, *[Wait("a slot")] * (len(wants) - granted)]
 
     def wake_on_free(self, *_: object) -> None: ...
 
