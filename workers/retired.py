@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from itertools import product
 
 import structlog
 
@@ -19,7 +20,7 @@ from broker.ports import Consumer, Delivery, Engine
 from schemas.config import Config
 from schemas.errors import EngineError
 from schemas.lifecycle import Status
-from schemas.priority import PRIORITIES
+from schemas.priority import PRIORITIES, Lane
 from schemas.routes import Routes
 from workers.settlement import Settlement, ended, persistently
 
@@ -115,9 +116,10 @@ class _Emptying:
 
     async def start(self) -> None:
         """Consume every queue of the model."""
-        for priority in PRIORITIES:
+        queue = self._engine.queue
+        for priority, lane in product(PRIORITIES, Lane):
             self._consumers.append(
-                await self._engine.queue.consume(self._model, priority, _PREFETCH, self._deliver)
+                await queue.consume(self._model, priority, lane, _PREFETCH, self._deliver)
             )
 
     async def stop(self) -> None:

@@ -64,6 +64,7 @@ class WorkerService:
         self._tasks.supervise("switches", self._board.run)
         await self.apply(self._config)
         self._tasks.supervise("pulse", self._pulse.run)
+        self._tasks.supervise("renewal", self._pulse.renew)
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
         self._keeper.start()
         self._tasks.supervise("retired", self._retired.run)

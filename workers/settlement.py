@@ -60,15 +60,18 @@ class Settlement:
 
     async def finish(self, run: InFlight, outcome: Outcome) -> None:
         """Commit -> settle the slot -> ack (PROTOCOL 4)."""
+        usage = outcome.result.usage
+        # Where the result does not say what its call used, only this process can settle it.
+        told = run.called and run.tokens == (usage.total_tokens if usage is not None else None)
         finish = await self.commit(
             run.envelope,
             outcome.result,
             run.attempt,
-            run.reservation,
+            run.reservation if told else None,
             dead_letter=outcome.dead_letter,
             made=run.made,
         )
-        await self._free(run)
+        await self._end(run)
         await _settle_all(run.settle(), finish)
 
     async def retry(self, run: InFlight, delay_s: float) -> None:
@@ -76,7 +79,7 @@ class Settlement:
 
         The call has ended: its slot does not wait for RabbitMQ to take the copy.
         """
-        await self._free(run)
+        await self._end(run)
         copy = run.envelope.next_generation(not_before=time.time() + delay_s)
         queue, store = self._engine.queue, self._engine.store
         await persistently(lambda: queue.publish_later(copy, delay_s), "publish the retry")
@@ -89,16 +92,21 @@ class Settlement:
             await self._engine.store.requeue(run.envelope, run.attempt, run.made)
         except EngineError as error:
             _log.warning("left to the keeper", request=run.envelope.id, error=str(error))
-        await self._free(run)
+        await self._end(run)
         await requeue_all(run.settle())
 
     async def drop_finished(self, delivery: Delivery) -> None:
         """Ack a delivery whose record is terminal or has a newer copy."""
         await delivery.ack()
 
-    async def abandon(self, deliveries: Iterable[Delivery], reservation: Reservation) -> None:
+    async def abandon(
+        self, deliveries: Iterable[Delivery], reservation: Reservation, *, called: bool = False
+    ) -> None:
         """After a failure of our own: free the slot and let the message come again."""
-        await self._slots.free([reservation])
+        if called:
+            await self._slots.settle(reservation, None)
+        else:
+            await self._slots.refund([reservation])
         await requeue_all(deliveries)
 
     async def expire(self, delivery: Delivery, late: Late) -> None:
@@ -172,9 +180,12 @@ class Settlement:
             FINISHED.labels(envelope.model, result.status).inc()
         return finish
 
-    async def _free(self, run: InFlight) -> None:
-        """Give the slot of a run back; `run.called` and `run.tokens` say what it has used."""
-        await self._slots.free([run.reservation])
+    async def _end(self, run: InFlight) -> None:
+        """Give back what the run held: all of it, or all but what its call used."""
+        if run.called:
+            await self._slots.settle(run.reservation, run.tokens)
+        else:
+            await self._slots.refund([run.reservation])
 
     async def _put_back(self, delivery: Delivery, copy: Envelope, delay_s: float) -> None:
         queue = self._engine.queue

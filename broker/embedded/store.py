@@ -218,11 +218,6 @@ def _open_count(file: apsw.Connection, tenant: str) -> int:
     return count or 0
 
 
-def _waiting_models(file: apsw.Connection) -> list[str]:
-    found = file.execute("SELECT DISTINCT model FROM requests WHERE status = 'queued'")
-    return [str(model) for (model,) in found]
-
-
 def _finish(file: apsw.Connection, envelope: Envelope, ending: Ending, now: float) -> Finish:
     row = find(file, envelope.id) or births.insert(file, envelope, now)
     if endings.finish(file, row, ending):

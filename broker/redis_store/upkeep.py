@@ -90,4 +90,6 @@ def _entry(flat: list[bytes]) -> OutboxEntry:
     values = iter(flat)
     fields = {name.decode(): value.decode() for name, value in zip(values, values, strict=True)}
     reservation = Reservation(fields["backend"], fields["slot"]) if fields["slot"] else None
-    return OutboxEntry(fields["id"], Status(fields["status"]), reservation)
+    # An entry of an older version says nothing of tokens.
+    tokens = int(fields["tokens"]) if fields.get("tokens") else None
+    return OutboxEntry(fields["id"], Status(fields["status"]), reservation, tokens)

@@ -16,6 +16,7 @@ from schemas.lifecycle import Status
 from schemas.priority import PRIORITIES, Priority
 from tests.conformance.steps import eventually
 from tests.fakes.backend import Backend
+from tests.fakes.results import make_slot
 from tests.integration.test_worker_reload import (
     asking,
     config,
@@ -29,7 +30,6 @@ from tests.integration.test_worker_reload import (
 from workers import retired
 from workers.retired import Retired
 from workers.settlement import Settlement
-from workers.slots import Slots
 
 __all__ = ["engine"]  # the fixture: both engines
 REMOVED = (Status.FAILED, "model_removed")
@@ -195,9 +195,7 @@ async def test_what_runs_elsewhere_is_left_alone(engine: Engine, looking: Lookin
     other = asking("m", "m")
     await submit(engine, other)
     await engine.store.create(envelope)
-    slots = Slots(engine.limits, engine.owner)
-    (slot,) = await slots.reserve("fake", 1, 1)
-    await engine.store.claim(envelope, slot)
+    await engine.store.claim(envelope, make_slot())
     await engine.queue.publish(envelope)
     looker = looking(kept())
     await looker._look()

@@ -59,7 +59,9 @@ class Stage:
         self.deliver: dict[tuple[Priority, Lane], Callable[[Delivery], None]] = {}
         self.windows: list[int] = []
         self.switch: Callable[[], None] = lambda: None
-        upstreams = defaultdict(lambda: SimpleNamespace(replicas=Room()))
+        upstreams: defaultdict[str, SimpleNamespace] = defaultdict(
+            lambda: SimpleNamespace(replicas=Room())
+        )
         parts = SimpleNamespace(
             engine=SimpleNamespace(queue=self),
             executor=self,
@@ -372,7 +374,9 @@ async def test_a_paused_model_holds_nothing_and_starts_nothing() -> None:
     stage.switch()
     await settled()
     assert len(stage.windows) == 8
-    assert [stage.add(1)[0].id] == (await settled(), stage.started)[1]
+    (later,) = stage.add(1)
+    await settled()
+    assert stage.started == [later.id]
     await stage.pool.stop()
 
 
