@@ -30,6 +30,7 @@ from tests.integration.test_worker_reload import (
 from workers import retired
 from workers.retired import Retired
 from workers.settlement import Settlement
+from workers.slots import Slots
 
 __all__ = ["engine"]  # the fixture: both engines
 REMOVED = (Status.FAILED, "model_removed")
