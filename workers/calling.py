@@ -59,6 +59,7 @@ async def call(run: InFlight, upstream: Upstream, url: str, model: str) -> Answe
     run.called = True
     upstream.budget.called(time.monotonic())
     with upstream.replicas.calling(url) as open_call:
+        upstream.replicas.arrived(run.reservation.id)
         try:
             answer = await _watched(run, upstream, url, _call_of(run, upstream, model))
         except CallFailed as failed:

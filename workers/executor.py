@@ -78,6 +78,7 @@ class Executor:
                 run = InFlight(delivery.envelope, reservation, [delivery], claim.attempt, begun)
                 await self._run_to_its_end(run, claim, target, max_attempts)
         finally:
+            self._upstreams[target.backend].replicas.arrived(reservation.id)
             usage, service_s = (run.usage, run.service_s) if run is not None else (None, 0.0)
             on_end(delivery.envelope, usage, service_s)
 

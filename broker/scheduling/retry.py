@@ -126,8 +126,8 @@ def next_step(failed: Failed, *, within_budget: bool, draw: float) -> NextStep:
         else                                       Later
 
     The wait is the class's tier, one more for each return and one more beyond the budget, or what
-    the backend asked for if that is longer, and up to a quarter more. It takes at most half of the
-    time that is left, so that the call has as much.
+    the backend asked for if that is longer and no other replica is ready, and up to a quarter more.
+    It takes at most half of the time that is left, so that the call has as much.
     """
     row = CLASSES[failed.failure]
     if row.final:
@@ -136,13 +136,13 @@ def next_step(failed: Failed, *, within_budget: bool, draw: float) -> NextStep:
         return Expire()
     if failed.attempt >= failed.max_attempts:
         return GiveUp(row.code, dead_letter=True)
-    if row.elsewhere and failed.tried == 1 and failed.untried > 0 and within_budget:
-        if not failed.metered:
-            return AnotherReplica()
-        wanted = earliest = SOONEST_S
-    else:
-        told = failed.retry_after_s or 0.0
-        wanted, earliest = max(_tier(failed, row, within_budget), told), max(SOONEST_S, told)
+    at_once = row.elsewhere and failed.tried == 1 and failed.untried > 0 and within_budget
+    if at_once and not failed.metered:
+        return AnotherReplica()
+    # What one replica asks for binds only who has no other.
+    told = 0.0 if failed.untried > 0 else failed.retry_after_s or 0.0
+    earliest = max(SOONEST_S, told)
+    wanted = SOONEST_S if at_once else max(_tier(failed, row, within_budget), told)
     if earliest >= failed.remaining_s:
         return GiveUp(row.code, dead_letter=True)
     latest = max(earliest, failed.remaining_s / 2)

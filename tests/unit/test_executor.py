@@ -333,6 +333,16 @@ async def test_what_the_backend_asks_for_is_waited_for_and_its_replica_left_alon
     assert replicas.room == 0
 
 
+@pytest.mark.parametrize("claim", [Run(1, 0), Done()])
+async def test_room_that_was_kept_is_given_back_with_a_call_and_without(claim: Claim) -> None:
+    stage = Stage(claim)
+    replicas = stage.upstreams["b"].replicas
+    whole = replicas.room
+    replicas.expect(SLOT.id)
+    await stage.run()
+    assert replicas.room == whole
+
+
 async def test_a_call_waits_while_no_replica_can_take_one() -> None:
     stage = Stage(Run(1, 0))
     replicas = Replicas("b")

@@ -65,6 +65,19 @@ def test_room_is_what_the_limits_leave() -> None:
     assert replicas.room == 2
 
 
+def test_room_is_kept_for_a_call_that_is_about_to_begin() -> None:
+    replicas = replicas_of("u1", concurrency=2)
+    woken: list[int] = []
+    replicas.on_room(lambda: woken.append(replicas.room))
+    replicas.expect("slot 1")
+    replicas.expect("slot 1")
+    assert replicas.room == 1
+    assert replicas.choose() == "u1"
+    replicas.arrived("slot 1")
+    replicas.arrived("slot 1")
+    assert (replicas.room, woken) == (2, [2])
+
+
 async def test_a_pause_keeps_calls_away_until_it_is_over() -> None:
     clock = Clock()
     replicas = replicas_of("u1", "u2", clock=clock)

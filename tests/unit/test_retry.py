@@ -126,6 +126,13 @@ def test_what_the_backend_asks_for_is_never_undercut_and_never_shortens_the_wait
     assert step_of(replace(_ONCE, retry_after_s=0.2)) == Later(5)
 
 
+def test_what_one_replica_asks_for_does_not_bind_while_another_is_ready() -> None:
+    asked = replace(_ONCE, untried=1, metered=True, retry_after_s=77)
+    assert step_of(asked) == Later(SOONEST_S)
+    assert step_of(asked, within_budget=False) == Later(30)
+    assert step_of(replace(asked, remaining_s=60), within_budget=False) == Later(30)
+
+
 def test_a_wait_takes_at_most_half_of_what_is_left() -> None:
     assert step_of(replace(_ONCE, remaining_s=8.0)) == Later(4.0)
     assert step_of(replace(_ONCE, remaining_s=1.5)) == Later(SOONEST_S)

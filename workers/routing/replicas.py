@@ -35,6 +35,7 @@ class Replicas:
         self._fixed = 0
         self._adaptive: dict[str, AdaptiveLimit] = {}
         self._open: Counter[str] = Counter()
+        self._expected: set[str] = set()
         self._paused_until: dict[str, float] = {}
         self._turn = 0
         self._wakes: set[Wake] = set()
@@ -57,8 +58,18 @@ class Replicas:
 
     @property
     def room(self) -> int:
-        """How many more calls this process may begin now."""
-        return sum(self._room_on(url) for url in self._urls)
+        """How many more calls this process may begin now, beside those that are expected."""
+        return max(0, sum(self._room_on(url) for url in self._urls) - len(self._expected))
+
+    def expect(self, reservation_id: str) -> None:
+        """Keep room for a call that is about to begin under this reservation, until `arrived`."""
+        self._expected.add(reservation_id)
+
+    def arrived(self, reservation_id: str) -> None:
+        """Keep no more room for it: its call begins, or there will be none."""
+        if reservation_id in self._expected:
+            self._expected.remove(reservation_id)
+            self._tell()
 
     def untried(self, tried: Collection[str]) -> int:
         """Return how many URLs are not in `tried` and can take a call now."""
