@@ -76,7 +76,7 @@ QUEUED: dict[str, Any] = {
     "attempts": 0,
     "position": 15,
     "eta_s": 3.8,
-    "waiting_for": "14 requests ahead of it",
+    "waiting_for": "11 of higher priority and 3 of its own",
     "target": None,
     "response": None,
     "error": None,

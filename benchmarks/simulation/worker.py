@@ -88,5 +88,6 @@ class Worker:
             self._throughput.rate,
             dict(self._throughput.heads),
             self._throughput.rates,
+            self._throughput.steady_s,
             self._throughput.service_s,
         )

@@ -12,9 +12,10 @@ class Served:
     """A model as the workers serve it now.
 
     `running` counts requests in their hands, `unstarted` deliveries that wait in their windows.
-    `rate` is starts per second of late, `rates` the same by priority; `heads` says, by priority,
-    when the newest of the started had been accepted (Unix s). Both have the flood lane of a
-    priority apart as well. `service_s` is how long a call lasts on average; None before the first.
+    `rate` is starts per second of late. The maps are by priority, and by lane of one ("low flood"):
+    `heads` says when the newest of the started had been accepted (Unix s), `rates` are starts per
+    second of late, `steady_s` is for how long there have been any. `service_s` is how long a call
+    lasts on average; None before one has ended.
     """
 
     model: str
@@ -24,6 +25,7 @@ class Served:
     rate: float = 0.0
     heads: Mapping[str, float] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
+    steady_s: Mapping[str, float] = field(default_factory=dict)
     service_s: float | None = None
 
 

@@ -1,7 +1,8 @@
 """How long a waiting request will still wait: a fluid model of the policy that decides it.
 
 What goes first, by the rules of `Order` and of the lanes, is divided by the rate of starts that is
-left for it. What will still come in above it is taken to come as it did of late.
+left for it. What comes in above it is taken to go on as it did of late, and as long as it has so
+far: nobody knows more.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ Shares = Mapping[Priority, ClassShare]
 _SHARES = shares_of(SchedulingConfig())
 # With nearly all slots taken, slots are what holds the rest back.
 _FULL = 0.8
-_BACKLOG_S = 5.0
+# A head is told by a heartbeat, so it is some seconds old even where nothing waits.
+_FRESH_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,14 @@ class _Ahead:
 
 
 @dataclass(frozen=True, slots=True)
+class _Coming:
+    """What will still come in above: requests per second, and for how many seconds."""
+
+    rate: float
+    lasts_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Scene:
     """One model at this moment."""
 
@@ -94,7 +104,7 @@ class _Scene:
         line = self.waiting.get(priority, {})
         mine = line.get(tenant, 0)
         lane = Lane.FLOOD if mine > OPEN_WINDOW else Lane.OPEN
-        older = self._older(accepted_at, line_keys(priority, lane)[-1])
+        older = self._older(accepted_at, line_keys(priority, lane)[1])
         earlier = max(0, mine - 1) * older
         others = 0.0
         if earlier:
@@ -119,13 +129,18 @@ class _Scene:
 
     def _eta_of_the_rest(self, priority: Priority, ahead: _Ahead) -> Iterator[float]:
         """Its line is served at the rate that the lines above it leave, or at its own of late."""
-        key = line_keys(priority, ahead.lane)[-1]
-        above = sum(self._coming(each) for each in _above(priority))
+        rate = self._capacity - self._reserved_below(priority)
+        if rate <= 0:
+            return
+        coming = [self._coming(each, Lane.OPEN) for each in _above(priority)]
+        coming += [self._coming(each, Lane.FLOOD) for each in _above(priority)]
         if ahead.lane is Lane.FLOOD:
-            above += self._rate(priority) - self._rate(key)
-        rate = max(self._capacity - self._reserved_below(priority) - above, self._rate(key))
-        if rate > 0:
-            yield ahead.position / rate
+            coming.append(self._coming(priority, Lane.OPEN))
+        etas = [_time_for(ahead.position, rate, coming)]
+        own_rate = self._rate(line_keys(priority, ahead.lane)[1])
+        if own_rate:
+            etas.append(ahead.position / own_rate)
+        yield min(etas)
 
     def _eta_by_share(
         self, priority: Priority, accepted_at: float, ahead: _Ahead
@@ -136,7 +151,7 @@ class _Scene:
             return
         rate = share.share * self._capacity
         if rate > 0:
-            head = self.served.heads.get(line_keys(priority, ahead.lane)[-1], accepted_at)
+            head = self.served.heads.get(line_keys(priority, ahead.lane)[1], accepted_at)
             oldest = min(head, accepted_at) if ahead.own else accepted_at
             late_in_s = max(0.0, oldest + share.target_wait_s - self.now)
             yield late_in_s + (ahead.own + 1) / rate
@@ -155,17 +170,23 @@ class _Scene:
         rate = self.served.rates.get(key, 0.0)
         return rate * min(1.0, self._capacity / self.served.rate) if rate else 0.0
 
-    def _coming(self, priority: Priority) -> float:
-        """Return at which rate more comes in to a class.
+    def _coming(self, priority: Priority, lane: Lane) -> _Coming:
+        """Return at which rate more comes in to a line, and for how long: as long as it has so far.
 
-        That is how it was started of late, but one with a backlog is started at whatever rate there
-        is: all of its backlog has come in since its head.
+        It comes as it is started, unless it has a backlog: that is started at whatever rate there
+        is, but all of it has come in since its head.
         """
-        queued = sum(self.waiting.get(priority, {}).values())
-        age_s = self.now - self.served.heads.get(priority, self.now)
-        rate = self._rate(priority)
-        backlog = queued > _BACKLOG_S * self._capacity and age_s > _BACKLOG_S
-        return min(rate, queued / age_s) if backlog else rate
+        key = line_keys(priority, lane)[1]
+        rate = self._rate(key)
+        age_s = self.now - self.served.heads.get(key, self.now)
+        if age_s > _FRESH_S:
+            rate = min(rate, self._queued(priority, lane) / age_s)
+        return _Coming(rate, self.served.steady_s.get(key, 0.0))
+
+    def _queued(self, priority: Priority, lane: Lane) -> int:
+        counts = self.waiting.get(priority, {}).values()
+        flood = lane is Lane.FLOOD
+        return sum(count for count in counts if (count > OPEN_WINDOW) is flood)
 
     def _reserved_below(self, priority: Priority) -> float:
         """Starts per second that late classes below take all the same."""
@@ -184,6 +205,18 @@ class _Scene:
         if head is None or self.now <= head:
             return 1.0
         return min(1.0, max(0.0, (accepted_at - head) / (self.now - head)))
+
+
+def _time_for(starts: float, rate: float, coming: list[_Coming]) -> float:
+    """Return when so many starts are made at `rate`, and those of all that comes in until then."""
+    still = sorted(coming, key=lambda each: each.lasts_s)
+    while still:
+        left = rate - sum(each.rate for each in still)
+        if left > 0 and starts / left <= still[0].lasts_s:
+            return starts / left
+        over = still.pop(0)
+        starts += over.rate * over.lasts_s
+    return starts / rate
 
 
 def _above(priority: Priority) -> tuple[Priority, ...]:
