@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -78,7 +78,9 @@ class Admission:
         request_id = derived_request_id(self._namespace, _NO_TENANT, letter.id)
         found = await self._engine.store.get(request_id)
         if found is None or _was_refused(found):
-            envelope = letter.redriven(request_id, time.time(), _generation_after(found))
+            lane = await self._backlog.lane_of(letter.model, letter.tenant, letter.priority)
+            again = letter.redriven(request_id, time.time(), _generation_after(found))
+            envelope = replace(again, lane=lane)
             if await self._tasks.finish("redrive", self._make_durable(envelope)):
                 return Admitted(born(envelope))
             # Where nothing is found now, it was redriven long ago: past its retention.
@@ -108,9 +110,10 @@ class Admission:
     async def _accept_new(
         self, intake: Intake, caller: Caller, model: str, request_id: str, generation: int = 0
     ) -> Admitted:
-        await self._backlog.admit(model, caller.tenant)
-        holder = self._engine.owner if intake.terms.held else None
-        envelope = intake.envelope(request_id, caller, model, holder, generation)
+        terms = intake.terms
+        lane = await self._backlog.admit(model, caller.tenant, terms.priority, terms.deadline)
+        holder = self._engine.owner if terms.held else None
+        envelope = intake.envelope(request_id, caller, model, holder, generation, lane)
         if not await self._tasks.finish("accept", self._make_durable(envelope)):
             raise _Taken
         ACCEPTED.labels(envelope.model, envelope.priority).inc()
