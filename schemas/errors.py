@@ -95,7 +95,10 @@ DOOR_ERRORS: dict[str, DoorError] = {
         429, _RATE_LIMIT, "Too many of your requests wait; let some end first.", retry_after_s=5
     ),
     "deadline_unreachable": DoorError(
-        429, _RATE_LIMIT, "Too much waits for this model: the deadline would pass before its turn."
+        429,
+        _RATE_LIMIT,
+        "Too much waits for this model: the deadline would pass before its turn.",
+        retry_after_s=60,
     ),
     "backend_failed": DoorError(
         502, "server_error", "The backend failed and no further attempt is left.", final=True
