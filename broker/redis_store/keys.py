@@ -89,6 +89,10 @@ class Keys:
         """Return the key that exists while a partition's lists need no pruning."""
         return "{" + tag + "}:pruned"
 
+    def recounted(self, tag: str) -> str:
+        """Return the key that exists while what waits in a partition need not be counted anew."""
+        return "{" + tag + "}:recounted"
+
     def open(self, tag: str) -> str:
         """Return the zset of a partition's requests that are not terminal."""
         return "{" + tag + "}:open"
