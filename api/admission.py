@@ -117,7 +117,7 @@ class Admission:
     ) -> Admitted:
         self._catalog.check_accepting(model)
         terms = intake.terms
-        lane = await self._backlog.admit(model, caller.tenant, terms.priority, terms.deadline)
+        lane = await self._backlog.admit(model, caller, terms.priority, terms.deadline)
         holder = self._engine.owner if terms.held else None
         envelope = intake.envelope(request_id, caller, model, holder, generation, lane)
         if not await self._tasks.finish("accept", self._make_durable(envelope)):

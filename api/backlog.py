@@ -8,14 +8,17 @@ import math
 import time
 from collections.abc import Callable
 
+from api.auth import Caller
 from api.catalog import Catalog
 from api.following import Following
+from api.own_limits import OwnLimits, OwnTurn
 from broker.ports import Engine
 from broker.scheduling.outlook import Outlook, outlook
 from broker.scheduling.shares import shares_of
 from broker.scheduling.tally import Place, Tally
 from schemas.config import Config
 from schemas.errors import EngineError, RequestError
+from schemas.instants import in_words
 from schemas.lifecycle import Status
 from schemas.priority import Lane, Priority
 from schemas.record import Record
@@ -89,12 +92,14 @@ class Backlog:
 
     def __init__(self, engine: Engine, catalog: Catalog, config: Config) -> None:
         self._catalog = catalog
+        self._own = OwnLimits(engine.limits, config)
         self._queues = Following[_Queue](lambda model: _Queue(engine, model))
         self._tenants = Following[_Opened](lambda tenant: _Opened(engine, tenant))
         self.apply(config)
 
     def apply(self, config: Config) -> None:
         """Take the caps and weights of `config`."""
+        self._own.apply(config)
         self._cap = config.server.max_queued
         tenants = config.tenants
         self._tenant_caps = {
@@ -113,11 +118,12 @@ class Backlog:
             group.create_task(self._queues.run())
             group.create_task(self._tenants.run())
 
-    async def admit(self, model: str, tenant: str, priority: Priority, deadline: float) -> Lane:
+    async def admit(self, model: str, caller: Caller, priority: Priority, deadline: float) -> Lane:
         """Count one more request and return its lane.
 
         Raises RequestError `queue_full`, `tenant_queue_full` or `deadline_unreachable`.
         """
+        tenant = caller.tenant
         queue = await self._queues.get(model)
         if queue.tally.total >= self._cap:
             raise RequestError("queue_full", f"{self._cap} requests wait for this model already.")
@@ -128,7 +134,7 @@ class Backlog:
                 raise RequestError(
                     "tenant_queue_full", f"{cap} of your requests are open, which is your limit."
                 )
-        self._check_deadline(queue, tenant, priority, deadline)
+        await self._check_deadline(queue, caller, priority, deadline)
         if opened is not None:
             opened.added += 1
         return await queue.add(priority, tenant)
@@ -146,7 +152,12 @@ class Backlog:
         if record.not_before is not None and record.not_before > now:
             return _of_parked(record, record.not_before, now)
         queue = await self._queues.get(record.model)
-        return self._outlook(queue, record.priority, record.tenant, record.accepted_at, now)
+        expected = self._outlook(queue, record.priority, record.tenant, record.accepted_at, now)
+        own = await self._own_turn(queue, record.tenant, None, record.priority)
+        if own is None or own.wait_s <= (expected.eta_s or 0.0):
+            return expected
+        wait_s = round(own.wait_s, 1)
+        return Outlook(expected.position, wait_s, f"{own.what} until {in_words(now + wait_s)}")
 
     def _outlook(
         self, queue: _Queue, priority: Priority, tenant: str, accepted_at: float, now: float
@@ -157,16 +168,23 @@ class Backlog:
             priority, tenant, accepted_at, waiting, served, self._weight_of, now, self._shares
         )
 
-    def _check_deadline(
-        self, queue: _Queue, tenant: str, priority: Priority, deadline: float
+    async def _own_turn(
+        self, queue: _Queue, tenant: str, key_id: str | None, priority: Priority
+    ) -> OwnTurn | None:
+        """Return when the caller's own limits let one more start; None too if nobody can tell."""
+        queued = queue.tally.queued.get(priority, {}).get(tenant, 0)
+        with contextlib.suppress(EngineError):
+            return await self._own.turn(tenant, key_id, priority, queued)
+        return None
+
+    async def _check_deadline(
+        self, queue: _Queue, caller: Caller, priority: Priority, deadline: float
     ) -> None:
-        if queue.tally.total <= self._catalog.served(queue.model).slots:
-            return
-        now, place = time.time(), (priority, tenant)
-        if place not in queue.etas:
-            queue.etas[place] = self._outlook(queue, priority, tenant, now, now).eta_s
-        eta_s, left_s = queue.etas[place], deadline - now
-        if eta_s is None or eta_s <= _SURE_FACTOR * left_s + _SURE_S:
+        now = time.time()
+        own = await self._own_turn(queue, caller.tenant, caller.key_id, priority)
+        eta_s = max(own.wait_s if own is not None else 0.0, self._eta_s(queue, caller, priority))
+        left_s = deadline - now
+        if eta_s <= _SURE_FACTOR * left_s + _SURE_S:
             return
         too_late_s = min(math.ceil(eta_s - left_s), _LONGEST_RETRY_AFTER_S)
         raise RequestError(
@@ -175,10 +193,18 @@ class Backlog:
             retry_after_s=too_late_s,
         )
 
+    def _eta_s(self, queue: _Queue, caller: Caller, priority: Priority) -> float:
+        """Return when the queue lets one more start, in seconds; 0 where nobody can tell."""
+        if queue.tally.total <= self._catalog.served(queue.model).slots:
+            return 0.0
+        now, place = time.time(), (priority, caller.tenant)
+        if place not in queue.etas:
+            queue.etas[place] = self._outlook(queue, priority, caller.tenant, now, now).eta_s
+        return queue.etas[place] or 0.0
+
 
 def _of_parked(record: Record, not_before: float, now: float) -> Outlook:
     wait_s = round(not_before - now, 1)
     if record.parked_for is None:
         return Outlook(None, wait_s, f"its time, in {wait_s:g} s")
-    until = time.strftime("%H:%M:%S", time.gmtime(math.ceil(not_before)))
-    return Outlook(None, wait_s, f"{record.parked_for} until {until}")
+    return Outlook(None, wait_s, f"{record.parked_for} until {in_words(math.ceil(not_before))}")

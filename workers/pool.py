@@ -245,7 +245,7 @@ class Pool:
     def _want(self, waiting: Waiting) -> Want:
         if waiting.want is None:
             waiting.want = self.plan.rules.asking.want(
-                waiting.delivery.envelope, waiting.target, waiting.cost, waiting.due
+                waiting.delivery.envelope, waiting.target.backend, waiting.cost, waiting.due
             )
         return waiting.want
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from api import following
+from api.auth import Caller
 from api.backlog import Backlog
 from api.catalog import Catalog
 from broker.embedded.engine import EmbeddedEngine
@@ -28,7 +29,15 @@ from tests.fakes.results import make_slot
 from tests.integration.embedded import running
 
 NORMAL = Priority.NORMAL
-CONFIG = Config.model_validate({"tenants": {"acme": {"models": ["*"], "max_queued": 2}}})
+SLOWER_KEY = {"name": "slower", "hash": "sha256:" + "0" * 64, "rpm": 6}
+CONFIG = Config.model_validate(
+    {
+        "tenants": {
+            "acme": {"models": ["*"], "max_queued": 2},
+            "slow": {"models": ["*"], "rpm": 60, "keys": [SLOWER_KEY]},
+        }
+    }
+)
 IN_AN_HOUR = time.time() + 3_600
 
 
@@ -62,12 +71,12 @@ async def test_a_count_without_an_answer_leaves_the_others_right(
         failing(monkeypatch, engine, "dead")
         async with known(engine) as backlog:
             for model in ("dead", "m"):
-                await backlog.admit(model, "acme", NORMAL, IN_AN_HOUR)
+                await backlog.admit(model, Caller("acme"), NORMAL, IN_AN_HOUR)
 
             # What was counted has ended: nothing is open.
             async def admitted() -> bool:
                 try:
-                    await backlog.admit("m", "acme", NORMAL, IN_AN_HOUR)
+                    await backlog.admit("m", Caller("acme"), NORMAL, IN_AN_HOUR)
                 except RequestError:
                     return False
                 return True
@@ -82,7 +91,7 @@ async def test_many_at_once_share_the_first_count(
         counts = counting(monkeypatch, engine)
         async with known(engine) as backlog:
             lanes = await asyncio.gather(
-                *(backlog.admit("m", "a", NORMAL, IN_AN_HOUR) for _ in range(20))
+                *(backlog.admit("m", Caller("a"), NORMAL, IN_AN_HOUR) for _ in range(20))
             )
         assert set(lanes) == {Lane.OPEN}
         assert counts.count("m") == 1
@@ -97,7 +106,7 @@ async def test_nothing_is_read_of_a_model_that_nobody_asks_about(
         counts = counting(monkeypatch, engine)
         async with known(engine) as backlog:
             for number in range(50):
-                await backlog.admit(f"m{number}", "a", NORMAL, IN_AN_HOUR)
+                await backlog.admit(f"m{number}", Caller("a"), NORMAL, IN_AN_HOUR)
 
             async def quiet() -> bool:
                 counts.clear()
@@ -113,17 +122,17 @@ async def test_a_flood_is_told_by_what_waits_not_by_what_came(tmp_path: Path) ->
         for number in range(2 * OPEN_WINDOW):
             if number == OPEN_WINDOW:
                 await asyncio.sleep(0.12)
-            assert await backlog.admit("m", "a", NORMAL, IN_AN_HOUR) is Lane.OPEN
+            assert await backlog.admit("m", Caller("a"), NORMAL, IN_AN_HOUR) is Lane.OPEN
 
 
 async def test_a_flood_goes_to_its_lane_and_its_redrives_too(tmp_path: Path) -> None:
     async with running(tmp_path) as engine, known(engine) as backlog:
         for _ in range(OPEN_WINDOW):
             await engine.store.create(make_envelope(tenant="a"))
-        assert await backlog.admit("m", "a", NORMAL, IN_AN_HOUR) is Lane.FLOOD
+        assert await backlog.admit("m", Caller("a"), NORMAL, IN_AN_HOUR) is Lane.FLOOD
         assert await backlog.lane_of("m", "a", NORMAL) is Lane.FLOOD
-        assert await backlog.admit("m", "b", NORMAL, IN_AN_HOUR) is Lane.OPEN
-        assert await backlog.admit("m", "a", Priority.HIGH, IN_AN_HOUR) is Lane.OPEN
+        assert await backlog.admit("m", Caller("b"), NORMAL, IN_AN_HOUR) is Lane.OPEN
+        assert await backlog.admit("m", Caller("a"), Priority.HIGH, IN_AN_HOUR) is Lane.OPEN
 
 
 async def test_a_deadline_that_surely_passes_first_is_refused_with_the_eta(tmp_path: Path) -> None:
@@ -135,13 +144,13 @@ async def test_a_deadline_that_surely_passes_first_is_refused_with_the_eta(tmp_p
             now = time.time()
             sentence = r"in about 10[01] s; its deadline is in 60 s"
             with pytest.raises(RequestError, match=sentence) as no:
-                await backlog.admit("m", "a", NORMAL, now + 60.4)
+                await backlog.admit("m", Caller("a"), NORMAL, now + 60.4)
             assert (no.value.code, no.value.status) == ("deadline_unreachable", 429)
             assert 38 <= (no.value.retry_after_s or 0) <= 42
             # An estimate may be wrong by so much.
-            await backlog.admit("m", "a", NORMAL, now + 75)
+            await backlog.admit("m", Caller("a"), NORMAL, now + 75)
             with pytest.raises(RequestError, match="its deadline is in 1 s"):
-                await backlog.admit("m", "a", NORMAL, now + 1.4)
+                await backlog.admit("m", Caller("a"), NORMAL, now + 1.4)
 
 
 @pytest.mark.parametrize("served", [None, Served("m", slots=0), Served("m", slots=200, rate=1.0)])
@@ -152,7 +161,24 @@ async def test_nobody_is_refused_for_an_eta_that_nobody_knows(
         for _ in range(100):
             await engine.store.create(make_envelope(tenant="a"))
         async with known(engine, served) as backlog:
-            await backlog.admit("m", "a", NORMAL, time.time() + 1)
+            await backlog.admit("m", Caller("a"), NORMAL, time.time() + 1)
+
+
+async def test_limits_of_the_caller_are_part_of_what_it_can_expect(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+        envelopes = [make_envelope(tenant="slow") for _ in range(180)]
+        for envelope in envelopes:
+            await engine.store.create(envelope)
+        async with known(engine) as backlog:
+            told = await backlog.outlook(born(envelopes[0]))
+            assert told.eta_s == pytest.approx(120, abs=1)
+            assert (told.waiting_for or "").startswith("rpm of tenant slow until ")
+            with pytest.raises(RequestError, match="in about 120 s; its deadline is in 60 s") as no:
+                await backlog.admit("m", Caller("slow"), NORMAL, time.time() + 60.4)
+            assert no.value.code == "deadline_unreachable"
+            # What waits may be of the tenant's other keys.
+            await backlog.admit("m", Caller("slow", "slower"), NORMAL, time.time() + 600)
+            await backlog.admit("m", Caller("slow"), NORMAL, IN_AN_HOUR)
 
 
 async def test_a_parked_request_is_told_for_what_it_waits_until_when(tmp_path: Path) -> None:
@@ -163,7 +189,7 @@ async def test_a_parked_request_is_told_for_what_it_waits_until_when(tmp_path: P
         await engine.store.park(envelope.next_generation(at), "tpm of tenant acme")
         told = await backlog.outlook(await record_of(engine, envelope))
         until = time.strftime("%H:%M:%S", time.gmtime(at + 0.5))
-        assert told.waiting_for == f"tpm of tenant acme until {until}"
+        assert told.waiting_for == f"tpm of tenant acme until {until} UTC"
         assert told.eta_s == pytest.approx(at - time.time(), abs=1)
         assert told.position is None
 
