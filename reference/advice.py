@@ -50,6 +50,9 @@ DOOR_ADVICE: dict[str, str] = {
     "tenant_queue_full": (
         "Wait for some of your own requests, or have the tenant's `max_queued` raised."
     ),
+    "deadline_unreachable": (
+        "Send it again after the seconds in Retry-After, give it more time, or add capacity."
+    ),
     "internal_error": (
         "Report it with the log's lines at that time. Repeat it with an Idempotency-Key."
     ),

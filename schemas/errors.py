@@ -100,6 +100,12 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "tenant_queue_full": DoorError(
         429, _RATE_LIMIT, "Too many of your requests wait; let some end first.", retry_after_s=5
     ),
+    "deadline_unreachable": DoorError(
+        429,
+        _RATE_LIMIT,
+        "Too much waits for this model: the deadline would pass before its turn.",
+        retry_after_s=60,
+    ),
     "backend_failed": DoorError(
         502, "server_error", "The backend failed and no further attempt is left.", final=True
     ),
@@ -164,8 +170,16 @@ class RequestError(PenstockError):
     Raises KeyError for a code outside the table, so that no undocumented code can leave.
     """
 
-    def __init__(self, code: str, message: str | None = None, param: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        param: str | None = None,
+        *,
+        retry_after_s: int | None = None,
+    ) -> None:
         self.kind = DOOR_ERRORS[code]
+        self.retry_after_s = self.kind.retry_after_s if retry_after_s is None else retry_after_s
         self.code = code
         self.param = param
         self.message = message or self.kind.sentence

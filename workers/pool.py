@@ -15,7 +15,7 @@ from broker.claims import Early
 from broker.lifecycle import Tasks
 from broker.ports import Consumer, Delivery, Engine, Reservation, Served, State
 from broker.switchboard import SwitchBoard
-from schemas.priority import PRIORITIES
+from schemas.priority import PRIORITIES, Lane
 from workers.executor import Executor
 from workers.lines import Lines, Waiting
 from workers.plan import PoolPlan
@@ -57,7 +57,7 @@ class Pool:
         self._stopping = False
 
     async def start(self) -> None:
-        """Consume every priority and start what comes."""
+        """Consume every priority, both lanes, and start what comes."""
         self._watch_slots()
         self._switches.on_change(self._follow_switches)
         await self._consume()
@@ -126,11 +126,12 @@ class Pool:
 
     async def _consume(self) -> None:
         for priority in PRIORITIES:
-            self._consumers.append(
-                await self._engine.queue.consume(
-                    self.plan.model, priority, self.plan.window, self._deliver
+            for lane in Lane:
+                self._consumers.append(
+                    await self._engine.queue.consume(
+                        self.plan.model, priority, lane, self.plan.window, self._deliver
+                    )
                 )
-            )
 
     async def _consume_anew(self) -> None:
         """Consume with the window of the plan; the new consumers begin before the old ones end."""

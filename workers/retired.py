@@ -8,6 +8,7 @@ route for its name and no living process serves it, at two looks in a row.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Iterable
 
@@ -19,7 +20,7 @@ from broker.ports import Consumer, Delivery, Engine
 from schemas.config import Config
 from schemas.errors import EngineError
 from schemas.lifecycle import Status
-from schemas.priority import PRIORITIES
+from schemas.priority import PRIORITIES, Lane
 from schemas.routes import Routes
 from workers.settlement import Settlement, ended, persistently
 
@@ -115,9 +116,11 @@ class _Emptying:
 
     async def start(self) -> None:
         """Consume every queue of the model."""
-        for priority in PRIORITIES:
+        for priority, lane in itertools.product(PRIORITIES, Lane):
             self._consumers.append(
-                await self._engine.queue.consume(self._model, priority, _PREFETCH, self._deliver)
+                await self._engine.queue.consume(
+                    self._model, priority, lane, _PREFETCH, self._deliver
+                )
             )
 
     async def stop(self) -> None:

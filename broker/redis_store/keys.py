@@ -37,6 +37,7 @@ class Keys:
             tag + "counts",  # hash: how many requests of a tenant are open
             tag + "joins",  # zset: what finds an open, held request by its body
             tag + "dead",  # zset: the dead letters by accepted_at
+            tag + "waiting",  # set: models that something waits for; their counts begin with it
         )
 
     def of_birth(self, request_id: str, tenant: str) -> tuple[str, ...]:
@@ -76,9 +77,21 @@ class Keys:
         """Return the zset that finds open, held requests by their body (scripts/record.lua)."""
         return "{" + tag + "}:joins"
 
+    def waiting_models(self, tag: str) -> str:
+        """Return the set of models that something waits for, or once did."""
+        return "{" + tag + "}:waiting"
+
+    def waiting(self, tag: str, model: str) -> str:
+        """Return the hash of queued requests of a model by class and tenant."""
+        return self.waiting_models(tag) + ":" + model
+
     def pruned(self, tag: str) -> str:
         """Return the key that exists while a partition's lists need no pruning."""
         return "{" + tag + "}:pruned"
+
+    def recounted(self, tag: str) -> str:
+        """Return the key that exists while what waits in a partition need not be counted anew."""
+        return "{" + tag + "}:recounted"
 
     def open(self, tag: str) -> str:
         """Return the zset of a partition's requests that are not terminal."""

@@ -6,7 +6,7 @@ An estimate, in its first form: what waits in front of it, divided by what has l
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from broker.ports import Served
@@ -24,15 +24,18 @@ class Outlook:
 
 def outlook(
     priority: Priority,
+    _tenant: str,
     accepted_at: float,
-    depths: Mapping[Priority, int],
+    waiting: Mapping[Priority, Mapping[str, int]],
     served: Served,
+    _weight_of: Callable[[str], float],
     now: float,
 ) -> Outlook:
-    """Return what a request that waits in the queue of `priority` can expect."""
+    """Return what a queued request can expect; `waiting` are those by class and tenant."""
+    depths = {each: sum(waiting.get(each, {}).values()) for each in PRIORITIES}
     higher = sum(depths[each] for each in PRIORITIES if RANK[each] < RANK[priority])
     own = depths[priority] * _share_in_front(accepted_at, served.heads.get(priority), now)
-    ahead = higher + math.floor(own) + served.unstarted
+    ahead = higher + math.floor(own)
     position = ahead + 1
     if not served.slots:
         return Outlook(position, None, "a worker that serves its model")

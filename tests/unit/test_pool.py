@@ -10,7 +10,7 @@ from typing import cast
 from broker.ports import Delivery, Engine, Reservation, State, Switched, Switches
 from broker.switchboard import SwitchBoard
 from schemas.envelope import Envelope
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from workers.executor import Executor
 from workers.plan import PoolPlan
@@ -58,7 +58,12 @@ class Stage:
     def on_change(self, *_: object) -> None: ...
 
     async def consume(
-        self, _model: str, priority: Priority, prefetch: int, deliver: Callable[[Delivery], None]
+        self,
+        _model: str,
+        priority: Priority,
+        _lane: Lane,
+        prefetch: int,
+        deliver: Callable[[Delivery], None],
     ) -> SimpleNamespace:
         self.deliver[priority] = deliver
         self.windows.append(prefetch)
@@ -223,7 +228,7 @@ async def test_a_smaller_window_hands_the_youngest_back() -> None:
     assert stage.requeued == [envelope.id for envelope in normal[3:]]
     assert stage.pool.serves.unstarted == 3 + len(high)
     assert set(stage.windows) == {3}
-    assert len(stage.windows) == 4
+    assert len(stage.windows) == 8
     await stage.pool.stop()
 
 
