@@ -17,6 +17,7 @@ from api.cors import Cors
 from api.doors import Doors
 from api.exchange import Asgi, error_reply
 from api.holding import Holding
+from api.hosts import Hosts
 from api.openapi.document import build_document
 from api.routes.admin import VERBS, AdminRoutes
 from api.routes.cancelling import CancelRoutes
@@ -104,7 +105,7 @@ def build_api(engine: Engine, config: Config) -> Api:
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
     return Api(
-        Cors(doors, settings),
+        Hosts(Cors(doors, settings), settings),
         app,
         admission,
         holding,

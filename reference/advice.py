@@ -24,6 +24,10 @@ DOOR_ADVICE: dict[str, str] = {
         "`models` extended."
     ),
     "not_admin": "Use the admin key; clients need none of these paths.",
+    "host_not_allowed": (
+        "Call it as `localhost` or 127.0.0.1, or configure a key. It keeps web pages out that let "
+        "their own name lead to this machine."
+    ),
     "request_not_found": (
         "Check the id and the key: another tenant's request is not found either, nor one whose "
         "result was dropped after `retention_s`."

@@ -76,6 +76,11 @@ DOOR_ERRORS: dict[str, DoorError] = {
     ),
     "model_not_allowed": DoorError(403, _PERMISSION, "This key does not open this model."),
     "not_admin": DoorError(403, _PERMISSION, "Only the key in PENSTOCK_ADMIN_KEY opens this."),
+    "host_not_allowed": DoorError(
+        403,
+        _PERMISSION,
+        "While no key is configured only this machine's own names are answered, such as localhost.",
+    ),
     "request_not_found": DoorError(404, _INVALID, "No request with this id exists."),
     "model_not_found": DoorError(404, _INVALID, "This model is not served here."),
     "backend_not_found": DoorError(404, _INVALID, "No backend has this name."),

@@ -29,9 +29,9 @@ _TAGS = {
     "Health": "For load balancers and Prometheus; needs no key.",
 }
 _OF_EVERY_ONE: dict[Access, tuple[str, ...]] = {
-    Access.OPEN: (),
-    Access.CLIENT: ("invalid_api_key",),
-    Access.ADMIN: ("invalid_api_key", "not_admin"),
+    Access.OPEN: ("host_not_allowed",),
+    Access.CLIENT: ("invalid_api_key", "host_not_allowed"),
+    Access.ADMIN: ("invalid_api_key", "not_admin", "host_not_allowed"),
 }
 
 
