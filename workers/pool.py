@@ -107,8 +107,8 @@ class Pool:
             self._throughput.rate,
             dict(self._throughput.heads),
             self._throughput.rates,
-            self._throughput.steady_s,
             self._throughput.service_s,
+            self._throughput.lately,
         )
 
     async def stop_consuming(self) -> None:

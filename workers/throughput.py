@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 
+from broker.ports.members import HORIZONS_S
 from broker.scheduling.lanes import line_keys
 from schemas.priority import PRIORITIES, Lane, Priority
 
@@ -18,6 +20,21 @@ _FIRST_S = 1.0
 _REMEMBERED = 128
 
 
+class _Memory:
+    """Counts that fade, each within another time."""
+
+    def __init__(self, now: float) -> None:
+        self.counts = [0.0] * len(HORIZONS_S)
+        self._at = now
+
+    def add(self, count: int, now: float) -> None:
+        """Let what is remembered fade, and add `count`."""
+        for place, horizon_s in enumerate(HORIZONS_S):
+            faded = self.counts[place] * math.exp((self._at - now) / horizon_s)
+            self.counts[place] = faded + count
+        self._at = now
+
+
 class Throughput:
     """What was started of late, and how long it ran; every start is followed by an end.
 
@@ -28,8 +45,7 @@ class Throughput:
         self._clock = clock
         self._seconds: deque[tuple[float, Counter[str]]] = deque()
         self._lately = 0
-        self._first: dict[str, float] = {}
-        self._last: dict[str, float] = {}
+        self._memory: dict[str, _Memory] = {}
         self._running = 0
         self._busy_s = 0.0
         self._ended = 0.0
@@ -44,9 +60,7 @@ class Throughput:
         for key in line_keys(priority, lane):
             self._seconds[-1][1][key] += 1
             self.heads[key] = max(accepted_at, self.heads.get(key, 0.0))
-            if now - self._last.get(key, -WINDOW_S) >= WINDOW_S:
-                self._first[key] = now
-            self._last[key] = now
+            self._memory.setdefault(key, _Memory(now)).add(1, now)
         self._lately += 1
         self._forget(now)
 
@@ -72,12 +86,12 @@ class Throughput:
         return {key: count / since_s for key, count in counts.items()}
 
     @property
-    def steady_s(self) -> dict[str, float]:
-        """For how long each has been started without a pause of a minute."""
+    def lately(self) -> dict[str, tuple[float, ...]]:
+        """About how many were started in the last of each of `HORIZONS_S`."""
         now = self._clock()
-        return {
-            key: now - self._first[key] for key, last in self._last.items() if now - last < WINDOW_S
-        }
+        for memory in self._memory.values():
+            memory.add(0, now)
+        return {key: tuple(memory.counts) for key, memory in self._memory.items()}
 
     @property
     def rate(self) -> float:

@@ -24,11 +24,11 @@ class Worker:
         self,
         shares: Mapping[Priority, ClassShare],
         weight_of: Callable[[str], float],
-        prefetch: int,
+        window: int,
         clock: Callable[[], float],
     ) -> None:
         self._shares = shares
-        self._prefetch = prefetch
+        self._window = window
         self._clock = clock
         self._order: Order[Request] = Order(shares, weight_of)
         self._estimator = Estimator()
@@ -38,7 +38,7 @@ class Worker:
 
     def has_room(self, line: Line) -> bool:
         """Tell whether its window takes one more: what runs is held there too."""
-        return self._held[line] < self._prefetch
+        return self._held[line] < self._window
 
     def deliver(self, request: Request) -> None:
         """Take one into the window of its line."""
@@ -88,6 +88,6 @@ class Worker:
             self._throughput.rate,
             dict(self._throughput.heads),
             self._throughput.rates,
-            self._throughput.steady_s,
             self._throughput.service_s,
+            self._throughput.lately,
         )

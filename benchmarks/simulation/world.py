@@ -28,21 +28,16 @@ def _one(_tenant: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What serves the model. `ahead` is how many a window holds beyond its share of the slots."""
+    """What serves the model. A window holds so many of a lane, those that run among them."""
 
     slots: int = 8
     workers: int = 1
-    ahead: int = 8
+    window_beyond_slots: int = 32
     tells_eta: bool = False
     weight_of: Callable[[str], float] = _one
     shares: Mapping[Priority, ClassShare] = field(
         default_factory=lambda: shares_of(SchedulingConfig())
     )
-
-    @property
-    def prefetch(self) -> int:
-        """How many a worker holds of a line, those that run among them."""
-        return math.ceil(self.slots / self.workers) + self.ahead
 
 
 class World:
@@ -52,8 +47,9 @@ class World:
         self.now = 0.0
         self._setting = setting
         self._free = setting.slots
+        window = setting.slots + setting.window_beyond_slots
         self._workers = [
-            Worker(setting.shares, setting.weight_of, setting.prefetch, lambda: self.now)
+            Worker(setting.shares, setting.weight_of, window, lambda: self.now)
             for _ in range(setting.workers)
         ]
         self._queues: dict[Line, deque[Request]] = defaultdict(deque)

@@ -1,17 +1,19 @@
 """How long a waiting request will still wait: a fluid model of the policy that decides it.
 
 What goes first, by the rules of `Order` and of the lanes, is divided by the rate of starts that is
-left for it. What comes in above it is taken to go on as it did of late, and as long as it has so
-far: nobody knows more.
+left for it. Above it as much is taken to come in in the next seconds as came in in the last, be
+they ten or a thousand: nobody knows more.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from broker.ports import Served
+from broker.ports.members import HORIZONS_S
 from broker.scheduling.lanes import OPEN_WINDOW, line_keys
 from broker.scheduling.shares import ClassShare, shares_of
 from schemas.limits import SchedulingConfig
@@ -74,14 +76,6 @@ class _Ahead:
 
 
 @dataclass(frozen=True, slots=True)
-class _Coming:
-    """What will still come in above: requests per second, and for how many seconds."""
-
-    rate: float
-    lasts_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Scene:
     """One model at this moment."""
 
@@ -125,7 +119,8 @@ class _Scene:
             *self._eta_of_the_rest(priority, ahead),
             *self._eta_by_share(priority, accepted_at, ahead),
         ]
-        return round(min(etas), 1) if etas else None
+        eta_s = min(etas, default=math.inf)
+        return round(eta_s, 1) if eta_s < math.inf else None
 
     def _eta_of_the_rest(self, priority: Priority, ahead: _Ahead) -> Iterator[float]:
         """Its line is served at the rate that the lines above it leave, or at its own of late."""
@@ -170,18 +165,18 @@ class _Scene:
         rate = self.served.rates.get(key, 0.0)
         return rate * min(1.0, self._capacity / self.served.rate) if rate else 0.0
 
-    def _coming(self, priority: Priority, lane: Lane) -> _Coming:
-        """Return at which rate more comes in to a line, and for how long: as long as it has so far.
+    def _coming(self, priority: Priority, lane: Lane) -> Sequence[float]:
+        """Return what comes in to a line within each horizon: what was started of it lately.
 
-        It comes as it is started, unless it has a backlog: that is started at whatever rate there
-        is, but all of it has come in since its head.
+        A backlog is started at whatever rate there is, but all of it has come in since its head.
         """
         key = line_keys(priority, lane)[1]
-        rate = self._rate(key)
+        lately = self.served.lately.get(key, ())
         age_s = self.now - self.served.heads.get(key, self.now)
-        if age_s > _FRESH_S:
-            rate = min(rate, self._queued(priority, lane) / age_s)
-        return _Coming(rate, self.served.steady_s.get(key, 0.0))
+        if not lately or age_s <= _FRESH_S:
+            return lately
+        most = self._queued(priority, lane) / age_s
+        return [min(count, most * each) for count, each in zip(lately, HORIZONS_S, strict=False)]
 
     def _queued(self, priority: Priority, lane: Lane) -> int:
         counts = self.waiting.get(priority, {}).values()
@@ -207,16 +202,21 @@ class _Scene:
         return min(1.0, max(0.0, (accepted_at - head) / (self.now - head)))
 
 
-def _time_for(starts: float, rate: float, coming: list[_Coming]) -> float:
-    """Return when so many starts are made at `rate`, and those of all that comes in until then."""
-    still = sorted(coming, key=lambda each: each.lasts_s)
-    while still:
-        left = rate - sum(each.rate for each in still)
-        if left > 0 and starts / left <= still[0].lasts_s:
-            return starts / left
-        over = still.pop(0)
-        starts += over.rate * over.lasts_s
-    return starts / rate
+def _time_for(starts: float, rate: float, coming: Sequence[Sequence[float]]) -> float:
+    """Return when so many starts are made at `rate`, and those of all that comes in until then.
+
+    In seconds; infinity where more comes in than can be started. Between the horizons it comes in
+    evenly, after the last as it does on average.
+    """
+    until_s, left = 0.0, starts
+    totals = [sum(counts) for counts in zip_longest(*coming, fillvalue=0.0)]
+    for horizon_s, total in zip(HORIZONS_S, totals, strict=False):
+        still_left = starts + total - rate * horizon_s
+        if still_left <= 0:
+            return until_s + (horizon_s - until_s) * left / (left - still_left)
+        until_s, left = horizon_s, still_left
+    rate -= totals[-1] / until_s if totals else 0.0
+    return until_s + left / rate if rate > 0 else math.inf
 
 
 def _above(priority: Priority) -> tuple[Priority, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 from operator import add
 
 from broker.ports import Served
@@ -31,8 +32,12 @@ def _together(known: Served, part: Served) -> Served:
         rate=known.rate + part.rate,
         heads=_by_line(max, known.heads, part.heads),
         rates=_by_line(add, known.rates, part.rates),
-        steady_s=_by_line(max, known.steady_s, part.steady_s),
         service_s=_service_s(known, part),
+        lately={
+            line: tuple(map(sum, zip_longest(*parts, fillvalue=0.0)))
+            for line in {**known.lately, **part.lately}
+            if (parts := [each.lately.get(line, ()) for each in (known, part)])
+        },
     )
 
 

@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.ports import Served
+from broker.ports.members import HORIZONS_S
 from broker.scheduling.outlook import Outlook, outlook
 from broker.scheduling.served import merge_served
+from broker.scheduling.shares import ClassShare
 from schemas.priority import Priority
 
 NOW = 1_000.0
+NO_SHARES = {priority: ClassShare(0.0, 1.0) for priority in list(Priority)[1:]}
 # Ten starts per second.
 BUSY = Served("m", slots=10, running=10, unstarted=4, rate=10.0, service_s=1.0)
 
@@ -97,32 +100,40 @@ def test_its_place_moves_up_with_the_newest_of_its_lane_that_was_started() -> No
     assert ask(normal(me=201), served, accepted_at=NOW - 100).position == 1
 
 
+def steadily(rate: float) -> tuple[float, ...]:
+    return tuple(rate * horizon_s for horizon_s in HORIZONS_S)
+
+
 def test_what_still_comes_in_above_it_takes_starts() -> None:
-    served = changed(rates={"high": 5.0, "high open": 5.0}, steady_s={"high open": 1e6})
-    assert ask(normal(me=20), served).eta_s == pytest.approx(20 / 5)
+    served = changed(lately={"high open": steadily(5.0)})
+    assert ask(normal(me=20), served).eta_s == pytest.approx(20 / 5, rel=0.01)
 
 
-def test_what_comes_in_above_it_goes_on_as_long_as_it_has_so_far() -> None:
-    served = changed(rates={"high": 5.0, "high open": 5.0}, steady_s={"high open": 1.0})
-    assert ask(normal(me=20), served).eta_s == pytest.approx(20 / 10 + 5 * 1.0 / 10)
+def test_as_much_comes_in_above_it_as_came_in_in_as_many_seconds_before() -> None:
+    served = changed(lately={"high open": (50.0,) * len(HORIZONS_S)})
+    assert ask(normal(me=32), served).eta_s == pytest.approx(32 / (10 - 50 / 15), rel=0.02)
+    waiting = {Priority.HIGH: {"a": 3_000}, Priority.LOW: {"me": 1}}
+    assert ask(waiting, served, Priority.LOW).eta_s == pytest.approx(3_051 / 10, rel=0.02)
+
+
+def test_where_more_comes_in_above_it_than_can_be_started_nobody_can_tell_when() -> None:
+    served = changed(lately={"high open": steadily(11.0)})
+    told = outlook(
+        Priority.LOW, "me", NOW, {Priority.LOW: {"me": 1}}, served, lambda _: 1.0, NOW, NO_SHARES
+    )
+    assert told.eta_s is None
 
 
 def test_a_backlog_above_it_is_not_counted_twice() -> None:
     """It is started at full rate, but nothing of it has come in for a minute."""
-    served = changed(
-        rates={"high": 10.0, "high open": 10.0},
-        steady_s={"high open": 60.0},
-        heads={"high open": NOW - 60},
-    )
+    served = changed(lately={"high open": steadily(10.0)}, heads={"high open": NOW - 60})
     told = ask({Priority.HIGH: {"a": 30}, **normal(me=1)}, served)
     assert told.eta_s is not None
     assert 3.0 < told.eta_s < 3.5
 
 
 def test_under_a_saturated_class_it_gets_its_share_once_it_is_late() -> None:
-    saturated = changed(
-        rates={"high": 10.0, "high open": 10.0}, steady_s={"high open": 1e6}, heads={"high": NOW}
-    )
+    saturated = changed(lately={"high open": steadily(10.0)}, heads={"high open": NOW})
     told = ask({Priority.HIGH: {"a": 10_000}, **normal(me=5)}, saturated)
     assert told.eta_s == pytest.approx(30 + 5 / (10 / 8))
 
@@ -144,17 +155,17 @@ def test_a_limit_beside_the_slots_is_seen_in_the_rate() -> None:
     ),
     st.floats(0, NOW),
     st.dictionaries(st.sampled_from(["high open", "normal open", "low flood"]), st.floats(0, 20)),
-    st.sampled_from([0.0, 1.0, 1e6]),
+    st.lists(st.floats(0, 1e6), max_size=len(HORIZONS_S)),
 )
 def test_whatever_waits_the_answer_is_a_place_and_a_time(
     priority: Priority,
     waiting: Mapping[Priority, Mapping[str, int]],
     accepted_at: float,
     rates: Mapping[str, float],
-    steady_s: float,
+    lately: list[float],
 ) -> None:
     served = changed(
-        rates=rates, steady_s=dict.fromkeys(rates, steady_s), heads=dict.fromkeys(rates, 900.0)
+        rates=rates, lately=dict.fromkeys(rates, lately), heads=dict.fromkeys(rates, 900.0)
     )
     told = ask(waiting, served, priority, accepted_at)
     assert told.position is not None
@@ -165,10 +176,10 @@ def test_whatever_waits_the_answer_is_a_place_and_a_time(
 def test_workers_of_a_model_are_told_as_one() -> None:
     (served,) = merge_served(
         [
-            Served("m", 4, 3, 1, 2.0, {"low": 5.0}, {"low": 2.0}, {"low": 60.0}, 1.0),
-            Served("m", 4, 1, 1, 1.0, {"low": 7.0}, {"low": 1.0}, {"low": 10.0}, 2.0),
+            Served("m", 4, 3, 1, 2.0, {"low": 5.0}, {"low": 2.0}, 1.0, {"low": (1.0, 2.0)}),
+            Served("m", 4, 1, 1, 1.0, {"low": 7.0}, {"low": 1.0}, 2.0, {"low": (1.0,)}),
         ]
     )
     assert (served.rate, served.rates, served.heads) == (3.0, {"low": 3.0}, {"low": 7.0})
-    assert served.steady_s == {"low": 60.0}
+    assert served.lately == {"low": (2.0, 2.0)}
     assert served.service_s == pytest.approx(4 / 3.5)

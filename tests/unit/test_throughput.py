@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from broker.ports.members import HORIZONS_S
 from schemas.priority import Lane, Priority
 from workers.throughput import WINDOW_S, Throughput
 
@@ -64,7 +65,6 @@ def test_old_starts_are_forgotten() -> None:
     stage.start()
     stage.now += WINDOW_S + 1
     assert stage.throughput.rate == 0.0
-    assert stage.throughput.steady_s == {}
 
 
 def test_of_a_fast_pool_only_the_last_seconds_count() -> None:
@@ -76,16 +76,16 @@ def test_of_a_fast_pool_only_the_last_seconds_count() -> None:
     assert stage.throughput.rate == pytest.approx(20, rel=0.1)
 
 
-def test_it_is_told_for_how_long_there_have_been_starts() -> None:
+def test_it_is_told_how_many_were_started_within_several_horizons() -> None:
     stage = Stage()
-    for _ in range(5):
-        stage.start()
-        stage.now += 50
-    assert stage.throughput.steady_s["normal"] == 250.0
-    stage.now += 100
-    stage.start()
-    stage.now += 1
-    assert stage.throughput.steady_s["normal"] == 1.0
+    for _ in range(120):
+        stage.start(Priority.HIGH)
+        stage.now += 1
+    shortest, *_, longest = stage.throughput.lately["high open"]
+    assert shortest == pytest.approx(HORIZONS_S[0], rel=0.05)
+    assert longest == pytest.approx(120, rel=0.05)
+    stage.now += 10 * HORIZONS_S[0]
+    assert stage.throughput.lately["high"][0] == pytest.approx(0.0, abs=0.01)
 
 
 def test_the_mean_time_of_service_is_true_right_after_a_start_up() -> None:
