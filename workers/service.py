@@ -19,12 +19,13 @@ from workers.executor import Executor
 from workers.inflight import InFlightMap
 from workers.keeper import Keeper
 from workers.plan import PoolPlan, configured, still_possible
-from workers.pool import Parts, Pool
+from workers.pool import Pool
 from workers.pools import Pools
 from workers.pulse import Pulse
 from workers.retired import Retired
 from workers.settlement import Settlement, ended
 from workers.slots import Slots
+from workers.starting import Parts
 from workers.upstreams import Upstreams
 
 _log = structlog.get_logger("penstock.worker")

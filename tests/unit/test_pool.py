@@ -27,9 +27,10 @@ from schemas.envelope import Envelope
 from schemas.priority import Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from workers.plan import PoolPlan
-from workers.pool import Parts, Pool
+from workers.pool import Pool
 from workers.routing.targets import Target
 from workers.rules import Rules
+from workers.starting import Parts
 
 
 class Room:
