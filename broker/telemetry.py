@@ -29,6 +29,12 @@ RETRIES_DELAYED = Counter(
     ["backend"],
     registry=REGISTRY,
 )
+PARKED = Counter(
+    "penstock_parked",
+    "Requests sent back until a limit lets them start",
+    ["model"],
+    registry=REGISTRY,
+)
 ATTEMPTS = Counter(
     "penstock_attempts", "Calls to a backend", ["backend", "outcome"], registry=REGISTRY
 )

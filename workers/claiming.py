@@ -31,7 +31,7 @@ class Claiming:
             claim = await self._ask(delivery.envelope, reservation)
         if isinstance(claim, Run):
             return claim
-        await self._slots.free([reservation])
+        await self._slots.refund([reservation])
         await self._settle(delivery, claim)
         return None
 

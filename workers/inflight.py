@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -97,6 +97,12 @@ class InFlightMap:
         """Drop the call of a request that has ended elsewhere, if it runs here."""
         if (run := self._runs.get(request_id)) is not None:
             run.abort()
+
+    def abort_lost(self, reservations: Collection[Reservation]) -> None:
+        """Drop the calls under reservations that others may hold by now."""
+        for run in self:
+            if run.reservation in reservations:
+                run.abort()
 
     def add(self, run: InFlight) -> None:
         """Note a run that has just been claimed."""

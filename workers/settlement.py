@@ -16,10 +16,11 @@ import structlog
 
 from broker.claims import Early, Finish, Late, Running
 from broker.ports import Delivery, Engine, Reservation
-from broker.telemetry import FINISHED
+from broker.telemetry import FINISHED, PARKED
 from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES, EngineError
+from schemas.instants import in_words
 from schemas.lifecycle import Status
 from schemas.result import Result
 from workers.inflight import InFlight, Outcome
@@ -59,11 +60,14 @@ class Settlement:
 
     async def finish(self, run: InFlight, outcome: Outcome) -> None:
         """Commit -> settle the slot -> ack (PROTOCOL 4)."""
+        usage = outcome.result.usage
+        # Where the result does not say what its call used, only this process can settle it.
+        told = run.called and run.tokens == (usage.total_tokens if usage is not None else None)
         finish = await self.commit(
             run.envelope,
             outcome.result,
             run.attempt,
-            run.reservation,
+            run.reservation if told else None,
             dead_letter=outcome.dead_letter,
             made=run.made,
         )
@@ -95,9 +99,14 @@ class Settlement:
         """Ack a delivery whose record is terminal or has a newer copy."""
         await delivery.ack()
 
-    async def abandon(self, deliveries: Iterable[Delivery], reservation: Reservation) -> None:
+    async def abandon(
+        self, deliveries: Iterable[Delivery], reservation: Reservation, *, called: bool = False
+    ) -> None:
         """After a failure of our own: free the slot and let the message come again."""
-        await self._slots.free([reservation])
+        if called:
+            await self._slots.settle(reservation, None)
+        else:
+            await self._slots.refund([reservation])
         await requeue_all(deliveries)
 
     async def expire(self, delivery: Delivery, late: Late) -> None:
@@ -109,6 +118,31 @@ class Settlement:
     async def park(self, delivery: Delivery, early: Early) -> None:
         """Put a message that came before its time into a tier, then ack this delivery."""
         await self._put_back(delivery, delivery.envelope, early.not_before - time.time())
+
+    async def park_until(self, delivery: Delivery, at: float, what: str) -> None:
+        """Confirmed copy -> record -> ack: it comes back for its turn at `what` (PROTOCOL 3)."""
+        copy = delivery.envelope.next_generation(not_before=at)
+        queue, store = self._engine.queue, self._engine.store
+        delay_s = at - time.time()
+        await persistently(lambda: queue.publish_later(copy, delay_s), "park the request")
+        await persistently(lambda: store.park(copy, what), "note its turn")
+        PARKED.labels(delivery.envelope.model).inc()
+        await delivery.ack()
+
+    async def end_too_late(self, delivery: Delivery, at: float, what: str) -> None:
+        """End a request whose turn at `what` would come after its deadline.
+
+        One that another delivery has started meanwhile is not ended by this one.
+        """
+        envelope = delivery.envelope
+        record = await persistently(lambda: self._engine.store.get(envelope.id), "read the record")
+        if record is not None and record.status is Status.IN_PROGRESS:
+            await self._put_back(delivery, envelope, _LIVE_OWNER_S)
+            return
+        message = f"{what} would let it start at {in_words(at)}, after its deadline."
+        attempt = 0 if record is None else record.attempt
+        finish = await self.commit(envelope, ended(Status.EXPIRED, "expired", message), attempt)
+        await _settle_all([delivery], finish)
 
     async def meet_live_owner(self, delivery: Delivery, found: Running, age_s: float) -> None:
         """Put back, confirmed, a message that a live worker elsewhere runs; then ack.
@@ -147,8 +181,11 @@ class Settlement:
         return finish
 
     async def _end(self, run: InFlight) -> None:
-        """Give the slot of a run back; `run.called` and `run.tokens` say what it has used."""
-        await self._slots.free([run.reservation])
+        """Give back what the run held: all of it, or all but what its call used."""
+        if run.called:
+            await self._slots.settle(run.reservation, run.tokens)
+        else:
+            await self._slots.refund([run.reservation])
 
     async def _put_back(self, delivery: Delivery, copy: Envelope, delay_s: float) -> None:
         queue = self._engine.queue

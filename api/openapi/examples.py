@@ -76,7 +76,7 @@ QUEUED: dict[str, Any] = {
     "attempts": 0,
     "position": 15,
     "eta_s": 3.8,
-    "waiting_for": "14 requests ahead of it",
+    "waiting_for": "11 of higher priority and 3 of its own",
     "target": None,
     "response": None,
     "error": None,
@@ -126,6 +126,14 @@ CANCELLED: dict[str, Any] = {
     "expires_at": 1764240001.0,
 }
 _LISTED = {name: value for name, value in COMPLETED.items() if name != "history"}
+CANCEL: dict[str, Any] = {"model": MODEL, "status": "queued", "created_before": 1764153600}
+CANCEL_ANY: dict[str, Any] = {"tenant": "acme", "priority": "batch"}
+REQUESTS_CANCELLED: dict[str, Any] = {
+    "object": "requests.cancelled",
+    "cancelled": 1000,
+    "last_id": REQUEST_ID,
+    "has_more": True,
+}
 REQUEST_LIST: dict[str, Any] = {
     "object": "list",
     "data": [{**_LISTED, "response": {"status_code": 200, "body": None}}],
@@ -150,33 +158,27 @@ MODEL_ITEM: dict[str, Any] = {
 }
 MODEL_LIST: dict[str, Any] = {"object": "list", "data": [MODEL_ITEM]}
 
-ADMIN_MODELS: dict[str, Any] = {
-    "object": "list",
-    "data": [
-        {
-            "id": MODEL,
-            "object": "model",
-            "aliases": ["fruit-chat"],
-            "targets": [{"backend": "gpu-a", "model": None, "weight": 1.0}],
-            "max_queued": 1_000_000,
-            **_LOAD,
-        }
-    ],
+ADMIN_MODEL: dict[str, Any] = {
+    "id": MODEL,
+    "object": "model",
+    "state": "running",
+    "aliases": ["fruit-chat"],
+    "targets": [{"backend": "gpu-a", "model": None, "weight": 1.0}],
+    "max_queued": 1_000_000,
+    **_LOAD,
 }
-ADMIN_BACKENDS: dict[str, Any] = {
-    "object": "list",
-    "data": [
-        {
-            "id": "gpu-a",
-            "object": "backend",
-            "kind": "openai",
-            "urls": ["http://gpu-a:8000/v1"],
-            "concurrency": 8,
-            "held": 8,
-            "models": [MODEL],
-        }
-    ],
+ADMIN_MODELS: dict[str, Any] = {"object": "list", "data": [ADMIN_MODEL]}
+ADMIN_BACKEND: dict[str, Any] = {
+    "id": "gpu-a",
+    "object": "backend",
+    "state": "running",
+    "kind": "openai",
+    "urls": ["http://gpu-a:8000/v1"],
+    "concurrency": 8,
+    "held": 8,
+    "models": [MODEL],
 }
+ADMIN_BACKENDS: dict[str, Any] = {"object": "list", "data": [ADMIN_BACKEND]}
 ADMIN_QUEUES: dict[str, Any] = {
     "object": "list",
     "data": [

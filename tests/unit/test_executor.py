@@ -110,8 +110,10 @@ class Stage:
         tier = max(tier.delay_s for tier in TIERS if tier.delay_s <= max(1, delay_s))
         self.steps.append(f"publish generation {envelope.generation} in {tier:g} s")
 
-    async def release(self, _reservations: object) -> None:
+    async def settle(self, _spent: object) -> None:
         self.steps.append("free")
+
+    refund = settle
 
     async def last_beat(self, owner: str) -> float | None:
         return self.last_beats.get(owner)

@@ -96,8 +96,10 @@ class Replicas:
         try:
             yield OpenCall(self, url, self._clock(), self._open[url])
         finally:
+            was_full = self.room <= 0
             self._open[url] -= 1
-            self._tell()
+            if was_full:
+                self._tell()
 
     def on_room(self, wake: Wake) -> None:
         """Call `wake` whenever a call may begin that could not before, until `let_sleep`."""
