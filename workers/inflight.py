@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from broker.ports import Delivery, Reservation
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope
-from schemas.result import Result
+from schemas.result import Result, Usage
 
 
 @dataclass(eq=False, slots=True)
@@ -18,8 +19,9 @@ class InFlight:
     """One request in the hands of this process.
 
     `deliveries` are all live hand-overs of its message; they are settled together, once. `abort`
-    drops the backend call. `called` tells whether a backend was, `tokens` what the last call used,
-    as far as that is known.
+    drops the backend call. `called`, `usage`, `tokens` and `service_s` add up its calls here;
+    `tokens` is None once it is unknown what a call has used. `made` is the attempt that has ended
+    and is not in the record yet; a first one that succeeds is told from its result.
     """
 
     envelope: Envelope
@@ -30,7 +32,10 @@ class InFlight:
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     is_settled: bool = False
     called: bool = False
-    tokens: int | None = None
+    usage: Usage | None = None
+    tokens: int | None = 0
+    service_s: float = 0.0
+    made: Attempt | None = None
 
     def adopt(self, delivery: Delivery) -> bool:
         """Take in one more hand-over of this message; False when the others are settled already."""

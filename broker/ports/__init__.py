@@ -24,6 +24,7 @@ from broker.ports.limits import (
 from broker.ports.members import Members, Served
 from broker.ports.messages import Consumer, DeadLetter, Delivery, Queue, QueueDepth
 from broker.ports.store import Selection, Store
+from broker.ports.switches import State, Switched, Switches
 from broker.ports.upkeep import OutboxEntry, Upkeep
 
 __all__ = [
@@ -47,7 +48,10 @@ __all__ = [
     "Served",
     "Spent",
     "StartAt",
+    "State",
     "Store",
+    "Switched",
+    "Switches",
     "TooLate",
     "Upkeep",
     "Wait",

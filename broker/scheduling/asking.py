@@ -10,7 +10,6 @@ from schemas.config import Config
 from schemas.envelope import Envelope
 from schemas.limits import Limits, Rates
 from schemas.priority import RANK
-from workers.routing.targets import Target
 
 _Limit = Callable[[float], Cap | Rate]
 
@@ -31,15 +30,15 @@ class Asking:
         self._config = config
         self._templates: dict[tuple[str, str | None, str, str], _Template] = {}
 
-    def want(self, envelope: Envelope, target: Target, cost: float, due: float) -> Want:
-        """Return what `envelope` needs to start on `target`; `cost` is an estimate in tokens."""
-        at = (envelope.tenant, envelope.key_id, envelope.model, target.backend)
+    def want(self, envelope: Envelope, backend: str, cost: float, due: float) -> Want:
+        """Return what `envelope` needs to start on `backend`; `cost` is an estimate in tokens."""
+        at = (envelope.tenant, envelope.key_id, envelope.model, backend)
         template = self._templates.get(at)
         if template is None:
             template = self._templates[at] = self._template(*at)
         return Want(
             envelope.id,
-            target.backend,
+            backend,
             envelope.model,
             RANK[envelope.priority],
             due,
