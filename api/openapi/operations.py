@@ -25,6 +25,7 @@ _ACCEPTING = (
     "idempotency_conflict",
     "queue_full",
     "tenant_queue_full",
+    "deadline_unreachable",
     "queue_unavailable",
     "store_unavailable",
     "storage_full",
