@@ -74,10 +74,15 @@ class Admission:
         return await self._accept_new(intake, caller, model, new_request_id(seed))
 
     async def redrive(self, letter: Envelope) -> Admitted:
-        """Make a new request of a dead letter; the same one however often this is asked."""
+        """Make a new request of a dead letter; the same one however often this is asked.
+
+        Raises RequestError where its model is no longer served, or takes nothing new.
+        """
         request_id = derived_request_id(self._namespace, _NO_TENANT, letter.id)
         found = await self._engine.store.get(request_id)
         if found is None or _was_refused(found):
+            self._catalog.check_known(letter.model)
+            self._catalog.check_accepting(letter.model)
             envelope = letter.redriven(request_id, time.time(), _generation_after(found))
             if await self._tasks.finish("redrive", self._make_durable(envelope)):
                 return Admitted(born(envelope))
@@ -108,6 +113,7 @@ class Admission:
     async def _accept_new(
         self, intake: Intake, caller: Caller, model: str, request_id: str, generation: int = 0
     ) -> Admitted:
+        self._catalog.check_accepting(model)
         await self._backlog.admit(model, caller.tenant)
         holder = self._engine.owner if intake.terms.held else None
         envelope = intake.envelope(request_id, caller, model, holder, generation)

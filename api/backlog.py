@@ -94,7 +94,16 @@ class Backlog:
             return Outlook(None, wait_s, f"its time, in {wait_s:g} s")
         seen = await self._of_model(record.model)
         served = self._catalog.served(record.model)
-        return outlook(record.priority, record.accepted_at, seen.depths, served, now)
+        waiting = {priority: {record.tenant: count} for priority, count in seen.depths.items()}
+        return outlook(
+            record.priority,
+            record.tenant,
+            record.accepted_at,
+            waiting,
+            served,
+            lambda _tenant: 1.0,
+            now,
+        )
 
     async def _of_model(self, model: str) -> _Seen:
         seen = self._models.setdefault(model, _Seen())

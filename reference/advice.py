@@ -29,6 +29,7 @@ DOOR_ADVICE: dict[str, str] = {
         "result was dropped after `retention_s`."
     ),
     "model_not_found": "Ask for a model that `GET /v1/models` shows.",
+    "backend_not_found": "Name one that `GET /admin/v1/backends` shows.",
     "route_not_found": "Check the path.",
     "method_not_allowed": "Check the method: the header `Allow` names those that the path takes.",
     "request_timeout": "Send headers and body without long pauses; the limits are under `server`.",
@@ -56,7 +57,10 @@ DOOR_ADVICE: dict[str, str] = {
     "storage_full": (
         "Free space on the disk of `server.data_dir`; Penstock accepts again by itself."
     ),
-    "draining": _RETRY,
+    "draining": (
+        "Send it again after the seconds in Retry-After: to another server where this one shuts "
+        "down. A model that is named takes no new requests until its operator resumes it."
+    ),
     "too_many_connections": (
         "Share connections (a client with a pool), or raise `server.max_connections`."
     ),
@@ -75,5 +79,5 @@ ENDING_ADVICE: dict[str, str] = {
     "dead_lettered": "Look for a policy or a delivery limit on Penstock's queues; redrive it.",
     "not_accepted": "Nothing: the client was answered 503 and told to send it again.",
     "copy_lost": "Find out who purged the queue, or how Redis lost its last writes; send it again.",
-    "model_removed": "Configure the model again, or ask for another one.",
+    "model_removed": "Configure the model again and redrive it, or ask for another one.",
 }

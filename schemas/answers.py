@@ -63,11 +63,16 @@ class Target(BaseModel):
     weight: float
 
 
+# What the operator lets a model or a backend do.
+State = Literal["running", "paused", "draining"]
+
+
 class AdminModel(Load):
     """A model as the operator sees it; `targets` is null with `models: auto`."""
 
     id: str
     object: Literal["model"]
+    state: State
     aliases: list[str]
     targets: list[Target] | None
     max_queued: int
@@ -85,6 +90,7 @@ class AdminBackend(BaseModel):
 
     id: str
     object: Literal["backend"]
+    state: State
     kind: str
     urls: list[str]
     concurrency: int

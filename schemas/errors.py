@@ -78,6 +78,7 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "not_admin": DoorError(403, _PERMISSION, "Only the key in PENSTOCK_ADMIN_KEY opens this."),
     "request_not_found": DoorError(404, _INVALID, "No request with this id exists."),
     "model_not_found": DoorError(404, _INVALID, "This model is not served here."),
+    "backend_not_found": DoorError(404, _INVALID, "No backend has this name."),
     "route_not_found": DoorError(404, _INVALID, "There is nothing at this path."),
     "method_not_allowed": DoorError(405, _INVALID, "This path does not take this method."),
     "idempotency_conflict": DoorError(

@@ -9,6 +9,7 @@ import structlog
 
 from broker.lifecycle import Cancel, Tasks
 from broker.ports import Consumer, DeadLetter, Engine
+from broker.switchboard import SwitchBoard
 from schemas.config import Config
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
@@ -18,7 +19,7 @@ from workers.executor import Executor
 from workers.inflight import InFlightMap
 from workers.keeper import Keeper
 from workers.plan import PoolPlan, configured, still_possible
-from workers.pool import Pool
+from workers.pool import Parts, Pool
 from workers.pools import Pools
 from workers.pulse import Pulse
 from workers.settlement import Settlement, ended
@@ -44,7 +45,11 @@ class WorkerService:
         )
         self._keeper = Keeper(engine)
         engine.store.on_ended(self._inflight.abort)
-        self._pools = Pools(self._make_pool)
+        self._board = SwitchBoard(engine.switches)
+        parts = Parts(
+            engine, self._executor, self._settlement, self._slots, self._upstreams, self._board
+        )
+        self._pools = Pools(lambda plan: Pool(plan, parts))
         self._pulse = Pulse(engine, self._inflight, self._slots, self._pools.serves)
         self._discovery = Discovery()
         self._tasks = Tasks("worker")
@@ -54,6 +59,7 @@ class WorkerService:
 
     async def start(self) -> None:
         """Start everything; backends or engine parts that are away are waited for."""
+        self._tasks.supervise("switches", self._board.run)
         await self.apply(self._config)
         self._tasks.supervise("pulse", self._pulse.run)
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
@@ -146,9 +152,6 @@ class WorkerService:
         # A backend that has not answered yet may list what is served until now.
         left = (still_possible(plan, config) for plan in self._pools.plans.values())
         return {**{plan.model: plan for plan in left if plan is not None}, **found}
-
-    def _make_pool(self, plan: PoolPlan) -> Pool:
-        return Pool(plan, self._engine, self._executor, self._settlement, self._slots)
 
     async def _receive_dead(self, letter: DeadLetter) -> None:
         """End a request whose message RabbitMQ set aside; file what is not ours (PROTOCOL 5)."""

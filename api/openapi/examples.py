@@ -137,33 +137,27 @@ MODEL_ITEM: dict[str, Any] = {
 }
 MODEL_LIST: dict[str, Any] = {"object": "list", "data": [MODEL_ITEM]}
 
-ADMIN_MODELS: dict[str, Any] = {
-    "object": "list",
-    "data": [
-        {
-            "id": MODEL,
-            "object": "model",
-            "aliases": ["fruit-chat"],
-            "targets": [{"backend": "gpu-a", "model": None, "weight": 1.0}],
-            "max_queued": 1_000_000,
-            **_LOAD,
-        }
-    ],
+ADMIN_MODEL: dict[str, Any] = {
+    "id": MODEL,
+    "object": "model",
+    "state": "running",
+    "aliases": ["fruit-chat"],
+    "targets": [{"backend": "gpu-a", "model": None, "weight": 1.0}],
+    "max_queued": 1_000_000,
+    **_LOAD,
 }
-ADMIN_BACKENDS: dict[str, Any] = {
-    "object": "list",
-    "data": [
-        {
-            "id": "gpu-a",
-            "object": "backend",
-            "kind": "openai",
-            "urls": ["http://gpu-a:8000/v1"],
-            "concurrency": 8,
-            "held": 8,
-            "models": [MODEL],
-        }
-    ],
+ADMIN_MODELS: dict[str, Any] = {"object": "list", "data": [ADMIN_MODEL]}
+ADMIN_BACKEND: dict[str, Any] = {
+    "id": "gpu-a",
+    "object": "backend",
+    "state": "running",
+    "kind": "openai",
+    "urls": ["http://gpu-a:8000/v1"],
+    "concurrency": 8,
+    "held": 8,
+    "models": [MODEL],
 }
+ADMIN_BACKENDS: dict[str, Any] = {"object": "list", "data": [ADMIN_BACKEND]}
 ADMIN_QUEUES: dict[str, Any] = {
     "object": "list",
     "data": [

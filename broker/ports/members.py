@@ -12,8 +12,9 @@ class Served:
     """A model as the workers serve it now.
 
     `running` counts requests in their hands, `unstarted` deliveries that wait in their windows.
-    `rate` is starts per second of late; `heads` is, by priority, when the request started last
-    had been accepted (Unix s).
+    `rate` is starts per second of late, `rates` the same by priority; `heads` says, by priority,
+    when the newest of the started had been accepted (Unix s). Both have the flood lane of a
+    priority apart as well. `service_s` is how long a call lasts on average; None before the first.
     """
 
     model: str
@@ -22,6 +23,8 @@ class Served:
     unstarted: int = 0
     rate: float = 0.0
     heads: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
+    service_s: float | None = None
 
 
 class Members(Protocol):

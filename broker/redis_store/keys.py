@@ -13,8 +13,11 @@ class Keys:
         self.limits = f"{namespace}:limits"
         self.members = f"{namespace}:members"
         self.foreign = f"{namespace}:foreign"
+        self.switches = f"{namespace}:switches"
         # A channel per process; scripts append the owner.
         self.wake = f"{namespace}:wake:"
+        # No owner has this name: the channel that every process hears.
+        self.wake_all = f"{self.wake}all"
 
     def tag(self, request_id: str) -> str:
         """Return the tag of the partition that holds `request_id`."""
@@ -34,6 +37,7 @@ class Keys:
             tag + "counts",  # hash: how many requests of a tenant are open
             tag + "joins",  # zset: what finds an open, held request by its body
             tag + "dead",  # zset: the dead letters by accepted_at
+            tag + "waiting",  # set: models that something waits for; their counts begin with it
         )
 
     def of_birth(self, request_id: str, tenant: str) -> tuple[str, ...]:
@@ -72,6 +76,14 @@ class Keys:
     def joins(self, tag: str) -> str:
         """Return the zset that finds open, held requests by their body (scripts/record.lua)."""
         return "{" + tag + "}:joins"
+
+    def waiting_models(self, tag: str) -> str:
+        """Return the set of models that something waits for, or once did."""
+        return "{" + tag + "}:waiting"
+
+    def waiting(self, tag: str, model: str) -> str:
+        """Return the hash of queued requests of a model by class and tenant."""
+        return self.waiting_models(tag) + ":" + model
 
     def pruned(self, tag: str) -> str:
         """Return the key that exists while a partition's lists need no pruning."""
@@ -112,3 +124,7 @@ class Keys:
     def foreign_letters(self) -> str:
         """Return the list of messages that are not ours."""
         return "{" + self.foreign + "}:letters"
+
+    def states(self) -> str:
+        """Return the hash of what is paused or draining."""
+        return "{" + self.switches + "}:states"

@@ -29,7 +29,20 @@ def _together(known: Served, part: Served) -> Served:
         unstarted=known.unstarted + part.unstarted,
         rate=known.rate + part.rate,
         heads={
-            priority: max(heads.heads.get(priority, 0.0) for heads in (known, part))
-            for priority in {**known.heads, **part.heads}
+            line: max(each.heads.get(line, 0.0) for each in (known, part))
+            for line in {**known.heads, **part.heads}
         },
+        rates={
+            line: known.rates.get(line, 0.0) + part.rates.get(line, 0.0)
+            for line in {**known.rates, **part.rates}
+        },
+        service_s=_service_s(known, part),
     )
+
+
+def _service_s(known: Served, part: Served) -> float | None:
+    """Return the mean over both: so many run together as end at both rates together."""
+    parts = [(max(each.running, 1), each.service_s) for each in (known, part) if each.service_s]
+    if not parts:
+        return None
+    return sum(running for running, _ in parts) / sum(running / mean for running, mean in parts)

@@ -45,9 +45,35 @@ def test_status_shows_the_backends_to_an_admin_only(fake: FakeAdmin, env: dict[s
     assert "http://gpu/v1" in both.stdout
     listed = json.loads(penstock("status", "--json", env=env).stdout)
     assert [len(listed[name]) for name in ("models", "backends")] == [1, 1]
+    assert [each["state"] for each in (*listed["models"], *listed["backends"])] == ["running"] * 2
     user = penstock("status", "--url", fake.url, "--api-key", USER_KEY)
     assert (user.returncode, user.stderr) == (0, "")
     assert "http://gpu/v1" not in user.stdout
+    assert "state" not in user.stdout
+
+
+@pytest.mark.parametrize(("kind", "name"), [("models", "llama"), ("backends", "gpu")])
+def test_a_switch_is_used_and_shown(
+    fake: FakeAdmin, env: dict[str, str], kind: str, name: str
+) -> None:
+    for verb, state in (("pause", "paused"), ("drain", "draining")):
+        done = penstock(kind, verb, name, env=env)
+        assert (done.returncode, done.stdout) == (0, f"{name} {state}\n"), done.stderr
+        assert fake.states[f"{kind}/{name}"] == state
+        assert state in penstock(kind, "list", env=env).stdout
+        assert state in penstock("status", env=env).stdout
+    told = penstock(kind, "resume", name, "--json", env=env).stdout
+    assert json.loads(told)["state"] == "running"
+
+
+def test_an_unknown_name_does_not_stop_the_others(fake: FakeAdmin, env: dict[str, str]) -> None:
+    done = penstock("models", "drain", "none", "llama", env=env)
+    assert (done.returncode, done.stdout) == (1, "llama draining\n")
+    assert done.stderr == "penstock: none: This model is not served here.\n"
+    assert penstock("models", "pause", env=env).returncode == 2
+    user = penstock("backends", "pause", "gpu", "--url", fake.url, "--api-key", USER_KEY)
+    assert (user.returncode, fake.states["backends/gpu"]) == (1, "running")
+    assert "set PENSTOCK_ADMIN_KEY" in user.stderr
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,18 @@ def test_a_dead_letter_goes_its_documented_ways(door: Door, document: dict[str, 
     check(document, f"{base}/foreign", "delete", foreign)
 
 
+def test_every_switch_answers_as_documented(door: Door, document: dict[str, Any]) -> None:
+    switches = [p for p in document["paths"] if p.endswith(("/pause", "/drain", "/resume"))]
+    assert len(switches) == 6
+    # What was switched runs again at the end.
+    for path in sorted(switches, key=lambda each: each.endswith("/resume")):
+        name = FAKE if "/backends/" in path else MODEL
+        told = door.ask("POST", path.replace("{name}", name))
+        assert told.status == 200, (path, told)
+        check(document, path, "post", told)
+    assert door.chat(MODEL).status == 200
+
+
 def test_a_queued_request_tells_its_place(door: Door) -> None:
     later = door.submit("echo", not_before=time.time() + 60)
     seen = door.ask("GET", f"/v1/requests/{later}").json

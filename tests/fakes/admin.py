@@ -69,6 +69,7 @@ class FakeAdmin:
         self.bodies: list[dict[str, Any]] = []
         self.foreign = [{"reason": "not msgpack", "body": EVIL, "filed_at": 1_790_000_000.0}]
         self.broken: list[str] = []
+        self.states = {"models/llama": "running", "backends/gpu": "running"}
 
     def add(self, model: str, status: str, count: int) -> None:
         """Hold some requests more."""
@@ -95,6 +96,7 @@ class FakeAdmin:
         app.router.add_post("/v1/requests/{id}/cancel", self._cancel)
         app.router.add_get("/admin/v1/models", self._admin_models)
         app.router.add_get("/admin/v1/backends", self._backends)
+        app.router.add_post("/admin/v1/{kind}/{name}/{verb:pause|resume|drain}", self._switch)
         app.router.add_get("/admin/v1/dead-letters", self._list_letters)
         app.router.add_get("/admin/v1/dead-letters/foreign", self._list_foreign)
         app.router.add_delete("/admin/v1/dead-letters/foreign", self._purge_foreign)
@@ -155,11 +157,23 @@ class FakeAdmin:
         targets = [{"backend": "gpu", "model": "meta/llama", "weight": 1.0}]
         shown = {"id": "llama", "object": "model", "slug": "llama", "targets": targets}
         load = {"priorities": {"high": 0}, "waiting": 3, "running": 1, "slots": 4}
-        return _listed([{**shown, **load, "aliases": ["l"], "max_queued": 1_000}])
+        state = self.states["models/llama"]
+        return _listed([{**shown, **load, "state": state, "aliases": ["l"], "max_queued": 1_000}])
 
     async def _backends(self, _asked: web.Request) -> web.Response:
         shown = {"id": "gpu", "object": "backend", "kind": "openai", "urls": ["http://gpu/v1"]}
-        return _listed([{**shown, "concurrency": 4, "held": 1, "models": ["llama"]}])
+        state = self.states["backends/gpu"]
+        return _listed(
+            [{**shown, "state": state, "concurrency": 4, "held": 1, "models": ["llama"]}]
+        )
+
+    async def _switch(self, asked: web.Request) -> web.Response:
+        kind, name, verb = (asked.match_info[part] for part in ("kind", "name", "verb"))
+        if f"{kind}/{name}" not in self.states:
+            return _refusal("model_not_found" if kind == "models" else "backend_not_found")
+        state = {"pause": "paused", "resume": "running", "drain": "draining"}[verb]
+        self.states[f"{kind}/{name}"] = state
+        return web.json_response({"id": name, "object": kind[:-1], "state": state})
 
     async def _show_letter(self, asked: web.Request) -> web.Response:
         found = self.letters[asked.match_info["id"]]

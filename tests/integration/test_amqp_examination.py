@@ -13,7 +13,7 @@ from broker.amqp.examination import examine
 from broker.findings import Finding, Verdict
 from broker.topology import TIERS, Topology
 from cli.management import examine as examine_management
-from schemas.priority import PRIORITIES, Priority
+from schemas.priority import PRIORITIES, Lane, Priority
 from tests.fakes.findings import bad, one
 from tests.integration.amqp import eventually, outside, remove, running
 from tests.servers.ports import reserve
@@ -75,7 +75,7 @@ async def test_a_fresh_rabbitmq_is_well_and_stays_as_it_was(
 
 async def test_what_a_server_declared_is_as_declared(node: RabbitMQNode) -> None:
     async with running(node.url) as queue:
-        consumer = await queue.consume("m", Priority.HIGH, 1, lambda _: None)
+        consumer = await queue.consume("m", Priority.HIGH, Lane.OPEN, 1, lambda _: None)
         async with outside(node.url) as channel:
             await declare(channel, queue.namespace)
         findings = await seen(node.url, queue.namespace)

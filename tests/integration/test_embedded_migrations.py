@@ -17,7 +17,7 @@ from schemas.codec import encode
 from schemas.envelope import Envelope
 from schemas.ids import partition_of
 from schemas.lifecycle import Status
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from schemas.result import Result, encode_result
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.inbox import Inbox
@@ -74,7 +74,7 @@ async def test_what_waits_in_it_is_served(tmp_path: Path) -> None:
     async with running(tmp_path) as engine:
         assert await engine.store.open_count("acme") == 1
         inbox = Inbox()
-        await engine.queue.consume("m", Priority.NORMAL, 5, inbox)
+        await engine.queue.consume("m", Priority.NORMAL, Lane.OPEN, 5, inbox)
         await inbox.count(1)
         assert inbox.ids == [waiting.id]
         assert await engine.store.claim(waiting, make_slot()) == Run(1, 0)
