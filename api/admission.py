@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -83,7 +83,9 @@ class Admission:
         if found is None or _was_refused(found):
             self._catalog.check_known(letter.model)
             self._catalog.check_accepting(letter.model)
-            envelope = letter.redriven(request_id, time.time(), _generation_after(found))
+            lane = await self._backlog.lane_of(letter.model, letter.tenant, letter.priority)
+            again = letter.redriven(request_id, time.time(), _generation_after(found))
+            envelope = replace(again, lane=lane)
             if await self._tasks.finish("redrive", self._make_durable(envelope)):
                 return Admitted(born(envelope))
             # Where nothing is found now, it was redriven long ago: past its retention.
@@ -114,9 +116,10 @@ class Admission:
         self, intake: Intake, caller: Caller, model: str, request_id: str, generation: int = 0
     ) -> Admitted:
         self._catalog.check_accepting(model)
-        await self._backlog.admit(model, caller.tenant)
-        holder = self._engine.owner if intake.terms.held else None
-        envelope = intake.envelope(request_id, caller, model, holder, generation)
+        terms = intake.terms
+        lane = await self._backlog.admit(model, caller, terms.priority, terms.deadline)
+        holder = self._engine.owner if terms.held else None
+        envelope = intake.envelope(request_id, caller, model, holder, generation, lane)
         if not await self._tasks.finish("accept", self._make_durable(envelope)):
             raise _Taken
         ACCEPTED.labels(envelope.model, envelope.priority).inc()

@@ -17,8 +17,10 @@ from api.cors import Cors
 from api.doors import Doors
 from api.exchange import Asgi, error_reply
 from api.holding import Holding
+from api.hosts import Hosts
 from api.openapi.document import build_document
 from api.routes.admin import VERBS, AdminRoutes
+from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
 from api.routes.health import HealthRoutes
@@ -90,6 +92,9 @@ def build_api(engine: Engine, config: Config) -> Api:
     models = ModelRoutes(engine, catalog)
     doors = Doors(app, authenticator, dialect)
     _add_client_routes(doors, requests, dialect, models)
+    cancelling = CancelRoutes(engine, settings)
+    doors.add("POST", "/v1/requests/cancel", cancelling.own)
+    doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
     _add_admin_routes(
         doors,
         AdminRoutes(engine, catalog, models, settings),
@@ -100,7 +105,7 @@ def build_api(engine: Engine, config: Config) -> Api:
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
     return Api(
-        Cors(doors, settings),
+        Hosts(Cors(doors, settings), settings),
         app,
         admission,
         holding,

@@ -24,6 +24,10 @@ DOOR_ADVICE: dict[str, str] = {
         "`models` extended."
     ),
     "not_admin": "Use the admin key; clients need none of these paths.",
+    "host_not_allowed": (
+        "Call it as `localhost` or 127.0.0.1, or configure a key. It keeps web pages out that let "
+        "their own name lead to this machine."
+    ),
     "request_not_found": (
         "Check the id and the key: another tenant's request is not found either, nor one whose "
         "result was dropped after `retention_s`."
@@ -45,6 +49,9 @@ DOOR_ADVICE: dict[str, str] = {
     "queue_full": "Wait, or raise `max_queued`.",
     "tenant_queue_full": (
         "Wait for some of your own requests, or have the tenant's `max_queued` raised."
+    ),
+    "deadline_unreachable": (
+        "Send it again after the seconds in Retry-After, give it more time, or add capacity."
     ),
     "internal_error": (
         "Report it with the log's lines at that time. Repeat it with an Idempotency-Key."

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from schemas.request import RequestObject
+from schemas.request import RequestAttempt, RequestObject
 
 
 class RequestList(BaseModel):
@@ -15,6 +15,15 @@ class RequestList(BaseModel):
     object: Literal["list"]
     data: list[RequestObject]
     first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class RequestsCancelled(BaseModel):
+    """How many were cancelled; with `has_more` another call after `last_id` goes on."""
+
+    object: Literal["requests.cancelled"]
+    cancelled: int
     last_id: str | None
     has_more: bool
 
@@ -130,8 +139,9 @@ class DeadLetter(RequestObject):
 
 
 class DeadLetterWhole(DeadLetter):
-    """A dead letter with the body that the client sent."""
+    """A dead letter with its attempts and the body that the client sent."""
 
+    history: list[RequestAttempt]
     request: Any
 
 

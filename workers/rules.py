@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from broker.scheduling.asking import Asking
 from broker.scheduling.shares import ClassShare, shares_of
 from schemas.config import Config
 from schemas.priority import Priority
-from workers.asking import Asking
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,13 @@ from workers.executor import Executor
 from workers.inflight import InFlightMap
 from workers.keeper import Keeper
 from workers.plan import PoolPlan, configured, still_possible
-from workers.pool import Parts, Pool
+from workers.pool import Pool
 from workers.pools import Pools
 from workers.pulse import Pulse
+from workers.retired import Retired
 from workers.settlement import Settlement, ended
 from workers.slots import Slots
+from workers.starting import Parts
 from workers.upstreams import Upstreams
 
 _log = structlog.get_logger("penstock.worker")
@@ -51,6 +53,7 @@ class WorkerService:
         )
         self._pools = Pools(lambda plan: Pool(plan, parts))
         self._pulse = Pulse(engine, self._inflight, self._slots, self._pools.serves)
+        self._retired = Retired(engine, self._settlement, config)
         self._discovery = Discovery()
         self._tasks = Tasks("worker")
         self._changing = asyncio.Lock()
@@ -62,8 +65,10 @@ class WorkerService:
         self._tasks.supervise("switches", self._board.run)
         await self.apply(self._config)
         self._tasks.supervise("pulse", self._pulse.run)
+        self._tasks.supervise("renewal", self._pulse.renew)
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
         self._keeper.start()
+        self._tasks.supervise("retired", self._retired.run)
 
     async def apply(self, config: Config) -> None:
         """Serve by `config` from now on: its backends, models and `drain_s`.
@@ -75,6 +80,7 @@ class WorkerService:
             self._stop_discovery()
             self._config = config
             self._upstreams.apply(config.backends)
+            await self._retired.apply(config)
             if config.models != "auto":
                 self._discovery = Discovery()
             await self._adjust_pools()
@@ -85,7 +91,7 @@ class WorkerService:
         """Take nothing new, finish what runs within `drain_s`, hand the rest back, leave."""
         async with self._changing:
             self._stop_discovery()
-            await self._pools.stop_consuming()
+            await asyncio.gather(self._pools.stop_consuming(), self._retired.stop())
         _log.info("drains", running=len(self._inflight))
         finishing = asyncio.ensure_future(self._pools.finished())
         try:
@@ -98,6 +104,7 @@ class WorkerService:
     async def stop(self) -> None:
         """End everything at once; what runs is dropped and comes back to another worker."""
         await self._tasks.stop()
+        await self._retired.stop()
         await self._keeper.stop()
         await self._pools.stop()
         if self._dead is not None:

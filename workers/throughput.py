@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 
+from broker.ports.members import HORIZONS_S
 from broker.scheduling.lanes import line_keys
 from schemas.priority import PRIORITIES, Lane, Priority
 
+# The newest hundred starts say how fast it goes, unless they are of one moment, or of long ago.
+_STARTS = 100
+_SHORTEST_S = 10.0
 WINDOW_S = 60.0
 _FIRST_S = 1.0
-# The mean time of service is of about so many of the newest.
+# The mean time of service is of the newest hundred or two, or of all that end in a minute.
 _REMEMBERED = 128
 
 
-class Throughput:
-    """The starts of the last minute, and what ran since; every start is followed by an end.
+class _Memory:
+    """Counts that fade, each within another time."""
 
-    `heads` tells, by class and by its flood lane, when the newest of the started was accepted.
+    def __init__(self, now: float) -> None:
+        self.counts = [0.0] * len(HORIZONS_S)
+        self._at = now
+
+    def add(self, count: int, now: float) -> None:
+        """Let what is remembered fade, and add `count`."""
+        for place, horizon_s in enumerate(HORIZONS_S):
+            faded = self.counts[place] * math.exp((self._at - now) / horizon_s)
+            self.counts[place] = faded + count
+        self._at = now
+
+
+class Throughput:
+    """What was started of late, and how long it ran; every start is followed by an end.
+
+    By class, and by lane of a class: `heads` tells when the newest of the started was accepted.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._buckets: deque[tuple[float, Counter[str]]] = deque()
+        self._seconds: deque[tuple[float, Counter[str]]] = deque()
+        self._lately = 0
+        self._memory: dict[str, _Memory] = {}
         self._running = 0
         self._busy_s = 0.0
         self._ended = 0.0
@@ -32,32 +54,49 @@ class Throughput:
 
     def started(self, priority: Priority, accepted_at: float, lane: Lane) -> None:
         """Count one start."""
-        second = self._note(+1) // 1
-        if not self._buckets or self._buckets[-1][0] != second:
-            self._buckets.append((second, Counter()))
+        now = self._note(+1)
+        if not self._seconds or self._seconds[-1][0] != now // 1:
+            self._seconds.append((now // 1, Counter()))
         for key in line_keys(priority, lane):
-            self._buckets[-1][1][key] += 1
+            self._seconds[-1][1][key] += 1
             self.heads[key] = max(accepted_at, self.heads.get(key, 0.0))
+            self._memory.setdefault(key, _Memory(now)).add(1, now)
+        self._lately += 1
+        self._forget(now)
 
     def ended(self) -> None:
         """Count one end."""
         self._note(-1)
         self._ended += 1
-        if self._ended > _REMEMBERED:
-            self._busy_s *= _REMEMBERED / self._ended
-            self._ended = _REMEMBERED
+        in_a_minute = WINDOW_S * (self._running + 1) * self._ended / max(self._busy_s, 1e-9)
+        remembered = max(_REMEMBERED, in_a_minute)
+        if self._ended > remembered:
+            self._busy_s *= remembered / self._ended
+            self._ended = remembered
+
+    @property
+    def running(self) -> int:
+        """How many have started and not ended."""
+        return self._running
 
     @property
     def rates(self) -> dict[str, float]:
-        """Starts per second by class and flood lane, in the last minute or since the first."""
+        """Starts per second of late, or since the first."""
         now = self._clock()
-        while self._buckets and self._buckets[0][0] < now - WINDOW_S:
-            self._buckets.popleft()
-        if not self._buckets:
+        self._forget(now)
+        if not self._seconds:
             return {}
-        counts: Counter[str] = sum((count for _, count in self._buckets), Counter())
-        since_s = max(_FIRST_S, now - self._buckets[0][0])
+        counts: Counter[str] = sum((count for _, count in self._seconds), Counter())
+        since_s = max(_FIRST_S, now - self._seconds[0][0])
         return {key: count / since_s for key, count in counts.items()}
+
+    @property
+    def lately(self) -> dict[str, tuple[float, ...]]:
+        """About how many were started in the last of each of `HORIZONS_S`."""
+        now = self._clock()
+        for memory in self._memory.values():
+            memory.add(0, now)
+        return {key: tuple(memory.counts) for key, memory in self._memory.items()}
 
     @property
     def rate(self) -> float:
@@ -82,3 +121,14 @@ class Throughput:
         self._noted_at = now
         self._running += change
         return now
+
+    def _forget(self, now: float) -> None:
+        seconds = self._seconds
+        while seconds:
+            second, counts = seconds[0]
+            total = sum(counts[priority] for priority in PRIORITIES)
+            enough = second < now - _SHORTEST_S and self._lately - total >= _STARTS
+            if not enough and second >= now - WINDOW_S:
+                return
+            self._lately -= total
+            seconds.popleft()

@@ -8,6 +8,7 @@ from typing import Any
 from api.auth import Access
 from api.openapi import examples
 from api.openapi.operation import Answer, Operation
+from api.openapi.operations import BODY_ERRORS, CANCELS_SOME
 from api.openapi.parameters import PAGE
 
 _LETTERS = "/admin/v1/dead-letters"
@@ -91,6 +92,19 @@ ADMIN = (
         "Every queue and what waits in it",
         ("AdminQueueList", examples.ADMIN_QUEUES),
         ("queue_unavailable",),
+    ),
+    Operation(
+        "adminCancelRequests",
+        "post",
+        "/admin/v1/requests/cancel",
+        "Admin",
+        "Cancel open requests of a tenant, or of all, that fit a filter",
+        {200: Answer("RequestsCancelled", examples.REQUESTS_CANCELLED)},
+        (*BODY_ERRORS, "store_unavailable"),
+        body="CancelAnyRequests",
+        example=examples.CANCEL_ANY,
+        description=CANCELS_SOME,
+        access=Access.ADMIN,
     ),
     _operation(
         "adminListDeadLetters",

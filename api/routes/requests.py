@@ -18,7 +18,7 @@ from broker.ports import Engine
 from schemas.errors import RequestError
 from schemas.lifecycle import Status
 from schemas.record import Record
-from schemas.request import request_object
+from schemas.request import request_object, whole_request
 
 MAX_WAIT_S = 60.0
 
@@ -94,8 +94,8 @@ class RequestRoutes:
         expected = await self._backlog.outlook(record)
         waits = record.status is Status.QUEUED and (record.not_before or 0) <= time.time()
         if waits and (held_up := self._catalog.held_up(record.model)):
-            return request_object(record, expected.position, None, held_up)
-        return request_object(record, expected.position, expected.eta_s, expected.waiting_for)
+            return whole_request(record, expected.position, None, held_up)
+        return whole_request(record, expected.position, expected.eta_s, expected.waiting_for)
 
 
 def _own(record: Record | None, exchange: Exchange) -> Record:

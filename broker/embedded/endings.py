@@ -171,16 +171,17 @@ def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
 
 
 def _tell_outbox(file: apsw.Connection, row: Row, ending: Ending) -> None:
-    held = ending.reservation
+    held, usage = ending.reservation, ending.result.usage
     file.execute(
-        "INSERT INTO outbox (partition, request_id, status, backend, reservation)"
-        " VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO outbox (partition, request_id, status, backend, reservation, tokens)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
         (
             row.partition,
             row.id,
             ending.result.status.value,
             held.backend if held else None,
             held.id if held else None,
+            usage.total_tokens if usage else None,
         ),
     )
 

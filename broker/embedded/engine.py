@@ -59,7 +59,7 @@ class EmbeddedEngine:
         self.store: Store = self._store
         self.upkeep: Upkeep = EmbeddedUpkeep(self._database, self._life, self._store, self._queue)
         self.dead_letters: DeadLetters = EmbeddedDeadLetters(self._database, self._life)
-        self.limits: Limits = EmbeddedLimits()
+        self.limits: Limits = EmbeddedLimits(clock)
         self.members: Members = EmbeddedMembers(self._life)
         self.switches: Switches = EmbeddedSwitches(self._database)
 

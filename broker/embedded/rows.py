@@ -186,6 +186,7 @@ def record_of(row: Row, result: Result | None = None) -> Record:
         redriven_as=row.redriven_as,
         parked_for=row.parked_for,
         history=decode_history(row.history),
+        slot=row.reservation,
         metadata=msgpack.unpackb(row.metadata) if row.metadata else {},
         result=result,
     )

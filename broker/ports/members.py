@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+HORIZONS_S = (15.0, 60.0, 240.0, 960.0, 3_840.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
     """A model as the workers serve it now.
 
     `running` counts requests in their hands, `unstarted` deliveries that wait in their windows.
-    `rate` is starts per second of late, `rates` the same by priority; `heads` says, by priority,
-    when the newest of the started had been accepted (Unix s). Both have the flood lane of a
-    priority apart as well. `service_s` is how long a call lasts on average; None before the first.
+    `rate` is starts per second of late. The maps are by priority, and by lane of one ("low flood"):
+    `heads` says when the newest of the started had been accepted (Unix s), `rates` are starts per
+    second of late, `lately` about how many were started in the last of each of `HORIZONS_S`.
+    `service_s` is how long a call lasts on average; None before one has ended.
     """
 
     model: str
@@ -25,6 +28,7 @@ class Served:
     heads: Mapping[str, float] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
     service_s: float | None = None
+    lately: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 class Members(Protocol):

@@ -75,6 +75,7 @@ def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> R
         redriven_as=_text(fields, b"redriven_as"),
         parked_for=_text(fields, b"parked_for"),
         history=decode_history(fields.get(b"history")),
+        slot=_text(fields, b"slot"),
         metadata=_metadata(fields),
         result=decode_result(result) if result else None,
     )

@@ -89,6 +89,10 @@ class Keys:
         """Return the key that exists while a partition's lists need no pruning."""
         return "{" + tag + "}:pruned"
 
+    def recounted(self, tag: str) -> str:
+        """Return the key that exists while what waits in a partition need not be counted anew."""
+        return "{" + tag + "}:recounted"
+
     def open(self, tag: str) -> str:
         """Return the zset of a partition's requests that are not terminal."""
         return "{" + tag + "}:open"
@@ -102,14 +106,32 @@ class Keys:
         return "{" + tag + "}:outbox", "{" + tag + "}:settled"
 
     def of_backend(self, backend: str) -> tuple[str, ...]:
-        """Return KEYS of the slot scripts, in the order of scripts/slots.lua."""
-        tag = "{" + self.limits + "}:"
+        """Return KEYS of the slot scripts, in the order of scripts/slots.lua; for any cap."""
+        tag = self.limits_prefix()
         return (
             tag + "slots:" + backend,  # zset: reservation ids by the end of their lease, in ms
             tag + "pulse:" + backend,  # when a reservation was last made or renewed, in ms
             tag + "paused:" + backend,  # exists while no new slot is granted
-            tag + "wanted:" + backend,  # set: the processes to wake when a slot is released
+            tag + "wanted:" + backend,  # zset: the lines of processes that wait, by their best
+            tag + "granted:" + backend,  # zset: the lines a slot is kept for, by until when, in ms
         )
+
+    def of_limits(self) -> tuple[str, ...]:
+        """Return the last KEYS of the scripts about limits, in the order of scripts/limits.lua."""
+        tag = self.limits_prefix()
+        return (
+            tag + "reserved",  # hash: what reservations took beside their slot
+            tag + "booked",  # hash: the turns of requests
+            tag + "lapses",  # zset: booked requests by when their turn may lapse
+        )
+
+    def limits_prefix(self) -> str:
+        """Return what stands before the names that scripts/limits.lua makes for each limit.
+
+        Those of a cap as in `of_backend`; of a rate `rate:<key>`, a hash; of both `turns:<key>:<n>`
+        with the rank of a class, a zset of requests; of a cap also `hold:<key>`, a number.
+        """
+        return "{" + self.limits + "}:"
 
     def of_members(self) -> tuple[str, ...]:
         """Return KEYS of the member scripts, in the order of scripts/living.lua."""

@@ -161,6 +161,7 @@ class RedisStore:
             reservation.id if reservation else "",
             encode(envelope) if keep_envelope else b"",
             _told(made),
+            result.usage.total_tokens if result.usage else "",
         ]
         verdict, *rest = await self.run("finish", envelope.id, *args)
         if verdict == b"missing":

@@ -40,21 +40,29 @@ _FEW = 64
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[W]):
-    """One that waits: its number says who came first, `charge` what its tenant paid for it."""
+    """One that waits: its number says who came first.
+
+    `charge` is what its tenant paid for it, `first` whether it was the first of one that came back.
+    """
 
     waiting: W
     number: int
     charge: int = 0
+    first: bool = False
     queued: bool = False
     in_ages: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Tenant(Generic[W]):
-    """`served`: tokens by weight, in units. `line`: its own, by due. `turn`: its valid one."""
+    """`served`: tokens by weight, in units. `line`: its own, by due. `turn`: its valid one.
+
+    `back`: it came back and has not been served since.
+    """
 
     name: str
     served: int
+    back: bool = False
     line: list[tuple[float, int, Entry[W]]] = field(default_factory=list)
     turn: int = -1
 
@@ -64,13 +72,14 @@ class Turns(Generic[W]):
 
     `served` of the tenants that wait lies within one charge of each other, but for corrections. A
     tenant that comes back starts level with the least served of them, so it saves nothing up, or
-    where it was, if that is more: so a debt is not forgotten.
+    where it was, if that is more: so a debt is not forgotten. Among equals it goes first, so that
+    one that asks seldom does not wait for a round of those that ask all the time.
     """
 
     def __init__(self, weight_of: Callable[[str], float]) -> None:
         self._weight_of = weight_of
         self._tenants: dict[str, _Tenant[W]] = {}
-        self._turns: list[tuple[int, float, int, int, _Tenant[W]]] = []
+        self._turns: list[tuple[int, bool, float, int, int, _Tenant[W]]] = []
         self._numbers = itertools.count()
         self._ages: list[tuple[float, int, Entry[W]]] = []
         self._waiting = 0
@@ -85,6 +94,7 @@ class Turns(Generic[W]):
         tenant = self._tenant(entry.waiting.tenant)
         if not tenant.line:
             tenant.served = max(tenant.served, self._least_served())
+            tenant.back = True
         self._insert(tenant, entry)
 
     def best(self) -> Entry[W] | None:
@@ -100,6 +110,7 @@ class Turns(Generic[W]):
         entry = heappop(tenant.line)[2]
         entry.queued = False
         entry.charge = self._charge(tenant.name, max(_LEAST_COST, entry.waiting.cost))
+        entry.first, tenant.back = tenant.back, False
         self._level = tenant.served
         tenant.served += entry.charge
         self._waiting -= 1
@@ -108,20 +119,22 @@ class Turns(Generic[W]):
 
     def put_back(self, entry: Entry[W]) -> None:
         """Take back one that did not start: its tenant gets back what it paid."""
-        tenant = self._tenants.get(entry.waiting.tenant)
-        if tenant is None:
-            tenant = self._tenant(entry.waiting.tenant)
-        else:
-            tenant.served -= entry.charge
+        tenant = self._repay(entry) or self._tenant(entry.waiting.tenant)
         self._insert(tenant, entry)
 
     def refund(self, entry: Entry[W]) -> None:
         """Give its tenant back what it paid for one that will not start here."""
-        self._pay(entry.waiting.tenant, -entry.charge)
+        tenant = self._repay(entry)
+        if tenant is not None:
+            self._give_turn(tenant)
 
     def correct(self, name: str, tokens: float) -> None:
-        """Charge a tenant `tokens` more; less if negative."""
-        self._pay(name, self._charge(name, tokens))
+        """Charge a tenant `tokens` more, or less; to one that is forgotten nothing is given."""
+        if tokens < 0 and name not in self._tenants:
+            return
+        tenant = self._tenant(name)
+        tenant.served += self._charge(name, tokens)
+        self._give_turn(tenant)
 
     def oldest(self) -> float | None:
         """Return when the oldest was accepted; None if none waits."""
@@ -138,13 +151,13 @@ class Turns(Generic[W]):
         self._level = level
         return drained
 
-    def _pay(self, name: str, charge: int) -> None:
-        """Charge a tenant, in units. One that was forgotten has nothing to be given back."""
-        if charge < 0 and name not in self._tenants:
-            return
-        tenant = self._tenant(name)
-        tenant.served += charge
-        self._give_turn(tenant)
+    def _repay(self, entry: Entry[W]) -> _Tenant[W] | None:
+        """Take the charge back; None for a tenant that is forgotten, and its debts with it."""
+        tenant = self._tenants.get(entry.waiting.tenant)
+        if tenant is not None:
+            tenant.served -= entry.charge
+            tenant.back = tenant.back or entry.first
+        return tenant
 
     def _charge(self, name: str, tokens: float) -> int:
         return round(tokens * _UNIT / self._weight_of(name))
@@ -170,16 +183,17 @@ class Turns(Generic[W]):
         tenant.turn = next(self._numbers)
         if tenant.line:
             due, number, _ = tenant.line[0]
-            # Among equals the one due first; the last number only tells void turns apart.
-            heappush(self._turns, (tenant.served, due, number, tenant.turn, tenant))
+            # Then the one due first; the last number only tells void turns apart.
+            turn = (tenant.served, not tenant.back, due, number, tenant.turn, tenant)
+            heappush(self._turns, turn)
         if len(self._turns) > _FEW + 4 * len(self._tenants):
-            self._turns = [turn for turn in self._turns if turn[3] == turn[4].turn]
+            self._turns = [turn for turn in self._turns if turn[4] == turn[5].turn]
             heapify(self._turns)
 
     def _next(self) -> _Tenant[W] | None:
-        while self._turns and self._turns[0][3] != self._turns[0][4].turn:
+        while self._turns and self._turns[0][4] != self._turns[0][5].turn:
             heappop(self._turns)
-        return self._turns[0][4] if self._turns else None
+        return self._turns[0][5] if self._turns else None
 
     def _least_served(self) -> int:
         tenant = self._next()

@@ -19,11 +19,6 @@ def next_lane(last: Lane, queued: int) -> Lane:
     return last if queued >= _DRAINED_BELOW else Lane.OPEN
 
 
-def line_keys(priority: Priority, lane: Lane) -> tuple[str, ...]:
-    """Return under which names of `Served.heads` and `Served.rates` a start is counted.
-
-    That of its class, and in the flood lane one more, which is the last.
-    """
-    if lane is Lane.OPEN:
-        return (priority.value,)
+def line_keys(priority: Priority, lane: Lane) -> tuple[str, str]:
+    """Return the two names under which `Served` counts a start: of its class, and of its lane."""
     return priority.value, f"{priority.value} {lane.value}"

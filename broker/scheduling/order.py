@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from broker.scheduling import fair
 from broker.scheduling.fair import Entry, Turns
 from broker.scheduling.shares import ClassShare, Credits
-from schemas.priority import PRIORITIES, Priority
+from schemas.priority import PRIORITIES, RANK, Priority
 
 
 class Waiting(fair.Waiting, Protocol):
@@ -25,10 +25,11 @@ W = TypeVar("W", bound=Waiting)
 
 @dataclass(slots=True)
 class _Start(Generic[W]):
-    """One of the last take, and the classes that were late at that moment."""
+    """One of the last take, the classes that were late then, and the rank it was chosen with."""
 
     entry: Entry[W]
     late: tuple[Priority, ...]
+    rank: int
 
 
 class Order(Generic[W]):
@@ -42,6 +43,7 @@ class Order(Generic[W]):
         self._credits = Credits(shares)
         self._owed_before = self._credits.copy()
         self._taken: dict[int, _Start[W]] = {}
+        self._taken_at = self._started_at = 0.0
         self._numbers = itertools.count()
 
     def __len__(self) -> int:
@@ -58,15 +60,28 @@ class Order(Generic[W]):
         """
         self._owed_before = self._credits.copy()
         self._taken = {}
+        self._taken_at = now
         while len(self._taken) < count:
             late = self._late(now)
             priority = self._choose(late)
             if priority is None:
                 break
+            rank = RANK[self._highest() or priority]
             entry = self._classes[priority].take()
             self._credits.start(priority, late)
-            self._taken[id(entry.waiting)] = _Start(entry, late)
+            self._taken[id(entry.waiting)] = _Start(entry, late, rank)
         return [start.entry.waiting for start in self._taken.values()]
+
+    def place(self, taken: W) -> tuple[int, float]:
+        """Return the place with which one of the last take asks for a slot; the least goes first.
+
+        First its rank, 0 for `high`: that of its class, but one whose class is owed a start stands
+        where the one stands that it overtakes. Then since when this order waits for a start, in
+        Unix seconds, or 0 for a tenant that came back. So processes take turns as tenants do: by
+        due, the flood of one process would go before the quiet tenant of another.
+        """
+        start = self._taken[id(taken)]
+        return start.rank, 0.0 if start.entry.first else self._started_at
 
     def put_back(self, taken: Sequence[W]) -> None:
         """Take back those of the last take that did not start, as though they had stayed here.
@@ -75,6 +90,8 @@ class Order(Generic[W]):
         another order gave out is added as a new one.
         """
         starts = self._undo(taken)
+        if self._taken:
+            self._started_at = self._taken_at
         self._taken = {}
         for waiting, start in zip(taken, starts, strict=True):
             if start is None:
@@ -139,6 +156,9 @@ class Order(Generic[W]):
         """Return the class that goes next: one that is late and owed a start, else the highest."""
         if late and (owed := self._credits.first(late)) is not None:
             return owed
+        return self._highest()
+
+    def _highest(self) -> Priority | None:
         for priority, line in self._classes.items():
             if line:
                 return priority

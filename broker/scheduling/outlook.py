@@ -1,16 +1,19 @@
 """How long a waiting request will still wait: a fluid model of the policy that decides it.
 
 What goes first, by the rules of `Order` and of the lanes, is divided by the rate of starts that is
-left for it. What will still come in above it is taken to come as it did of late.
+left for it. Above it as much is taken to come in in the next seconds as came in in the last, be
+they ten or a thousand: nobody knows more.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from broker.ports import Served
+from broker.ports.members import HORIZONS_S
 from broker.scheduling.lanes import OPEN_WINDOW, line_keys
 from broker.scheduling.shares import ClassShare, shares_of
 from schemas.limits import SchedulingConfig
@@ -22,7 +25,8 @@ Shares = Mapping[Priority, ClassShare]
 _SHARES = shares_of(SchedulingConfig())
 # With nearly all slots taken, slots are what holds the rest back.
 _FULL = 0.8
-_BACKLOG_S = 5.0
+# A head is told by a heartbeat, so it is some seconds old even where nothing waits.
+_FRESH_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class _Scene:
         line = self.waiting.get(priority, {})
         mine = line.get(tenant, 0)
         lane = Lane.FLOOD if mine > OPEN_WINDOW else Lane.OPEN
-        older = self._older(accepted_at, line_keys(priority, lane)[-1])
+        older = self._older(accepted_at, line_keys(priority, lane)[1])
         earlier = max(0, mine - 1) * older
         others = 0.0
         if earlier:
@@ -115,17 +119,23 @@ class _Scene:
             *self._eta_of_the_rest(priority, ahead),
             *self._eta_by_share(priority, accepted_at, ahead),
         ]
-        return round(min(etas), 1) if etas else None
+        eta_s = min(etas, default=math.inf)
+        return round(eta_s, 1) if eta_s < math.inf else None
 
     def _eta_of_the_rest(self, priority: Priority, ahead: _Ahead) -> Iterator[float]:
         """Its line is served at the rate that the lines above it leave, or at its own of late."""
-        key = line_keys(priority, ahead.lane)[-1]
-        above = sum(self._coming(each) for each in _above(priority))
+        rate = self._capacity - self._reserved_below(priority)
+        if rate <= 0:
+            return
+        coming = [self._coming(each, Lane.OPEN) for each in _above(priority)]
+        coming += [self._coming(each, Lane.FLOOD) for each in _above(priority)]
         if ahead.lane is Lane.FLOOD:
-            above += self._rate(priority) - self._rate(key)
-        rate = max(self._capacity - self._reserved_below(priority) - above, self._rate(key))
-        if rate > 0:
-            yield ahead.position / rate
+            coming.append(self._coming(priority, Lane.OPEN))
+        etas = [_time_for(ahead.position, rate, coming)]
+        own_rate = self._rate(line_keys(priority, ahead.lane)[1])
+        if own_rate:
+            etas.append(ahead.position / own_rate)
+        yield min(etas)
 
     def _eta_by_share(
         self, priority: Priority, accepted_at: float, ahead: _Ahead
@@ -136,7 +146,7 @@ class _Scene:
             return
         rate = share.share * self._capacity
         if rate > 0:
-            head = self.served.heads.get(line_keys(priority, ahead.lane)[-1], accepted_at)
+            head = self.served.heads.get(line_keys(priority, ahead.lane)[1], accepted_at)
             oldest = min(head, accepted_at) if ahead.own else accepted_at
             late_in_s = max(0.0, oldest + share.target_wait_s - self.now)
             yield late_in_s + (ahead.own + 1) / rate
@@ -155,17 +165,23 @@ class _Scene:
         rate = self.served.rates.get(key, 0.0)
         return rate * min(1.0, self._capacity / self.served.rate) if rate else 0.0
 
-    def _coming(self, priority: Priority) -> float:
-        """Return at which rate more comes in to a class.
+    def _coming(self, priority: Priority, lane: Lane) -> Sequence[float]:
+        """Return what comes in to a line within each horizon: what was started of it lately.
 
-        That is how it was started of late, but one with a backlog is started at whatever rate there
-        is: all of its backlog has come in since its head.
+        A backlog is started at whatever rate there is, but all of it has come in since its head.
         """
-        queued = sum(self.waiting.get(priority, {}).values())
-        age_s = self.now - self.served.heads.get(priority, self.now)
-        rate = self._rate(priority)
-        backlog = queued > _BACKLOG_S * self._capacity and age_s > _BACKLOG_S
-        return min(rate, queued / age_s) if backlog else rate
+        key = line_keys(priority, lane)[1]
+        lately = self.served.lately.get(key, ())
+        age_s = self.now - self.served.heads.get(key, self.now)
+        if not lately or age_s <= _FRESH_S:
+            return lately
+        most = self._queued(priority, lane) / age_s
+        return [min(count, most * each) for count, each in zip(lately, HORIZONS_S, strict=False)]
+
+    def _queued(self, priority: Priority, lane: Lane) -> int:
+        counts = self.waiting.get(priority, {}).values()
+        flood = lane is Lane.FLOOD
+        return sum(count for count in counts if (count > OPEN_WINDOW) is flood)
 
     def _reserved_below(self, priority: Priority) -> float:
         """Starts per second that late classes below take all the same."""
@@ -184,6 +200,23 @@ class _Scene:
         if head is None or self.now <= head:
             return 1.0
         return min(1.0, max(0.0, (accepted_at - head) / (self.now - head)))
+
+
+def _time_for(starts: float, rate: float, coming: Sequence[Sequence[float]]) -> float:
+    """Return when so many starts are made at `rate`, and those of all that comes in until then.
+
+    In seconds; infinity where more comes in than can be started. Between the horizons it comes in
+    evenly, after the last as it does on average.
+    """
+    until_s, left = 0.0, starts
+    totals = [sum(counts) for counts in zip_longest(*coming, fillvalue=0.0)]
+    for horizon_s, total in zip(HORIZONS_S, totals, strict=False):
+        still_left = starts + total - rate * horizon_s
+        if still_left <= 0:
+            return until_s + (horizon_s - until_s) * left / (left - still_left)
+        until_s, left = horizon_s, still_left
+    rate -= totals[-1] / until_s if totals else 0.0
+    return until_s + left / rate if rate > 0 else math.inf
 
 
 def _above(priority: Priority) -> tuple[Priority, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import zip_longest
+from operator import add
 
 from broker.ports import Served
 
@@ -28,16 +30,21 @@ def _together(known: Served, part: Served) -> Served:
         running=known.running + part.running,
         unstarted=known.unstarted + part.unstarted,
         rate=known.rate + part.rate,
-        heads={
-            line: max(each.heads.get(line, 0.0) for each in (known, part))
-            for line in {**known.heads, **part.heads}
-        },
-        rates={
-            line: known.rates.get(line, 0.0) + part.rates.get(line, 0.0)
-            for line in {**known.rates, **part.rates}
-        },
+        heads=_by_line(max, known.heads, part.heads),
+        rates=_by_line(add, known.rates, part.rates),
         service_s=_service_s(known, part),
+        lately={
+            line: tuple(map(sum, zip_longest(*parts, fillvalue=0.0)))
+            for line in {**known.lately, **part.lately}
+            if (parts := [each.lately.get(line, ()) for each in (known, part)])
+        },
     )
+
+
+def _by_line(
+    both: Callable[[float, float], float], known: Mapping[str, float], part: Mapping[str, float]
+) -> dict[str, float]:
+    return {key: both(known.get(key, 0.0), part.get(key, 0.0)) for key in {**known, **part}}
 
 
 def _service_s(known: Served, part: Served) -> float | None:

@@ -1,7 +1,7 @@
 """Which of its windows a pool gives back, and when it takes one again (PROTOCOL 2). Pure.
 
-A window is what a pool holds of a class unstarted. What it cannot start another worker may, RabbitMQ
-ends a consumer that holds a message for too long, and memory is bounded.
+A window is what a pool holds of a class unstarted. What it cannot start another worker may;
+RabbitMQ ends a consumer that holds a message for too long; and memory is bounded.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from schemas.envelope import Envelope
 from schemas.priority import Lane, Priority
 from tests.conformance.stages import QueueProcess
 from tests.conformance.steps import eventually, submitted
+from tests.fakes.envelopes import make_envelope
 from tests.fakes.inbox import Inbox
 from tests.fakes.results import make_slot
 
@@ -93,3 +95,13 @@ async def parked(engine: QueueProcess, envelope: Envelope, for_s: float) -> Any:
     await engine.queue.publish_later(copy, for_s)
     assert await engine.store.park(copy, "rpm of tenant default")
     return copy
+
+
+@pytest.mark.parametrize("delay_s", [130.0, 700.0, 4_000.0, 30_000.0])
+async def test_a_long_wait_is_in_a_tier_too(queue_engine: QueueProcess, delay_s: float) -> None:
+    """Else the keeper would take the message for lost."""
+    assert await queue_engine.queue.tiers_empty()
+    envelope = make_envelope(not_before=time.time() + delay_s, deadline=time.time() + 90_000)
+    assert await queue_engine.store.create(envelope)
+    await queue_engine.queue.publish_later(envelope, delay_s)
+    assert not await queue_engine.queue.tiers_empty()

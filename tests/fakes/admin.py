@@ -93,6 +93,8 @@ class FakeAdmin:
         app.router.add_get("/v1/requests", self._list_requests)
         app.router.add_post("/v1/requests", self._submit)
         app.router.add_get("/v1/requests/{id}", self._read)
+        app.router.add_post("/v1/requests/cancel", self._cancel_some)
+        app.router.add_post("/admin/v1/requests/cancel", self._cancel_some)
         app.router.add_post("/v1/requests/{id}/cancel", self._cancel)
         app.router.add_get("/admin/v1/models", self._admin_models)
         app.router.add_get("/admin/v1/backends", self._backends)
@@ -137,6 +139,19 @@ class FakeAdmin:
         found["status"] = "cancelled"
         return web.json_response(found)
 
+    async def _cancel_some(self, asked: web.Request) -> web.Response:
+        wanted = await asked.json()
+        wanted.pop("after", None)
+        matching = [
+            one
+            for one in self.requests.values()
+            if wanted.items() <= one.items() and one["status"] in ("queued", "in_progress")
+        ]
+        for one in matching[: self.page]:
+            one["status"] = "cancelled"
+        told = {"cancelled": len(matching[: self.page]), "last_id": "req_00" + "0" * 32}
+        return web.json_response({**told, "has_more": len(matching) > self.page})
+
     async def _list_requests(self, asked: web.Request) -> web.Response:
         return self._paged(asked, self.requests, ("model", "status"))
 
@@ -146,8 +161,10 @@ class FakeAdmin:
     def _paged(
         self, asked: web.Request, held: dict[str, dict[str, Any]], filters: tuple[str, ...]
     ) -> web.Response:
-        wanted = {name: asked.query[name] for name in filters if name in asked.query}
-        matching = [one for one in held.values() if wanted.items() <= one.items()]
+        wanted = {name: asked.query[name].split(",") for name in filters if name in asked.query}
+        matching = [
+            one for one in held.values() if all(one[name] in wanted[name] for name in wanted)
+        ]
         ids = [one["id"] for one in matching]
         start = ids.index(asked.query["after"]) + 1 if "after" in asked.query else 0
         size = min(self.page, int(asked.query["limit"]))

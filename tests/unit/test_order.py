@@ -99,18 +99,44 @@ def test_it_may_be_put_back_in_any_order(waiting: list[Ticket], count: int, rand
     assert taken_one_by_one(tried, LATE) == taken_one_by_one(plain, LATE)
 
 
-@given(st.lists(tickets, min_size=1, max_size=30))
-def test_what_leaves_for_elsewhere_is_not_charged(waiting: list[Ticket]) -> None:
-    tried, plain = order_of(*waiting), order_of(*waiting)
-    (gone,) = tried.take(1, LATE)
-    tried.leave([gone])
-    tried.put_back([])
-    tried.add(gone)
-    plain.put_back(plain.take(1, LATE))
-    left = [ticket.tenant for ticket in taken_one_by_one(tried, LATE)]
-    assert sorted(left) == sorted(ticket.tenant for ticket in waiting)
-    if gone.due < min((t.due for t in waiting if t is not gone), default=101.0):
-        assert left == [ticket.tenant for ticket in taken_one_by_one(plain, LATE)]
+def test_what_leaves_for_elsewhere_is_not_charged() -> None:
+    order = order_of(*[Ticket(tenant=name, due=due) for due, name in enumerate("aaab")])
+    for _ in range(2):
+        (parked,) = order.take(1, 0.0)
+        assert parked.tenant == "a"
+        order.leave([parked])
+        order.put_back([])
+    assert [ticket.tenant for ticket in order.take(2, 0.0)] == ["a", "b"]
+
+
+def test_what_leaves_uses_no_share() -> None:
+    order = order_of(*[Ticket(Priority.LOW, due=due) for due in range(9)])
+    for due in range(99):
+        order.add(Ticket(Priority.HIGH, due=due))
+    taken = order.take(17, LATE)
+    assert taken[-1].priority is Priority.LOW
+    order.leave(taken[-1:])
+    order.put_back([])
+    assert order.take(1, LATE)[0].priority is Priority.LOW
+
+
+def test_one_that_is_owed_a_start_asks_for_a_slot_like_the_one_it_overtakes() -> None:
+    order = order_of(Ticket(Priority.LOW), *[Ticket(Priority.HIGH, due=due) for due in range(99)])
+    taken = order.take(20, LATE)
+    assert taken[16].priority is Priority.LOW
+    assert {order.place(ticket)[0] for ticket in taken} == {RANK[Priority.HIGH]}
+
+
+def test_processes_take_turns_but_a_tenant_that_came_back_goes_first() -> None:
+    order = order_of(*[Ticket(due=due) for due in range(9)])
+    order.take(1, now=50.0)
+    order.put_back([])
+    order.add(Ticket(tenant="quiet"))
+    quiet, flood, late = order.take(3, now=60.0)
+    assert order.place(quiet) == (RANK[Priority.NORMAL], 0.0)
+    assert order.place(flood) == (RANK[Priority.NORMAL], 50.0)
+    order.put_back([flood, late])
+    assert order.place(order.take(1, now=61.0)[0]) == (RANK[Priority.NORMAL], 60.0)
 
 
 def test_what_another_order_gave_out_is_taken_in() -> None:

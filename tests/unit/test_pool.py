@@ -27,9 +27,10 @@ from schemas.envelope import Envelope
 from schemas.priority import Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from workers.plan import PoolPlan
-from workers.pool import Parts, Pool
+from workers.pool import Pool
 from workers.routing.targets import Target
 from workers.rules import Rules
+from workers.starting import Parts
 
 
 class Room:
@@ -37,7 +38,7 @@ class Room:
 
     room = 1_000
 
-    def wake_on_room(self, _wake: object) -> None: ...
+    def on_room(self, _wake: object) -> None: ...
 
     def let_sleep(self, _wake: object) -> None: ...
 
@@ -59,7 +60,9 @@ class Stage:
         self.deliver: dict[tuple[Priority, Lane], Callable[[Delivery], None]] = {}
         self.windows: list[int] = []
         self.switch: Callable[[], None] = lambda: None
-        upstreams = defaultdict(lambda: SimpleNamespace(replicas=Room()))
+        upstreams: defaultdict[str, SimpleNamespace] = defaultdict(
+            lambda: SimpleNamespace(replicas=Room())
+        )
         parts = SimpleNamespace(
             engine=SimpleNamespace(queue=self),
             executor=self,
@@ -372,7 +375,9 @@ async def test_a_paused_model_holds_nothing_and_starts_nothing() -> None:
     stage.switch()
     await settled()
     assert len(stage.windows) == 8
-    assert [stage.add(1)[0].id] == (await settled(), stage.started)[1]
+    (later,) = stage.add(1)
+    await settled()
+    assert stage.started == [later.id]
     await stage.pool.stop()
 
 

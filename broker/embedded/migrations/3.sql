@@ -41,3 +41,6 @@ BEGIN
     DELETE FROM waiting_counts
         WHERE model = old.model AND priority = old.priority AND tenant = old.tenant AND count = 0;
 END;
+
+-- What an ended call used, for its settlement.
+ALTER TABLE outbox ADD COLUMN tokens INTEGER;

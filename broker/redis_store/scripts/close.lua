@@ -44,7 +44,7 @@ local function leave(tenant, body_hash, accepted_at, holder)
   end
 end
 
--- `how` may hold: backend and slot for the outbox, silent (no outbox entry), code, dead_letter,
+-- `how` may hold: backend, slot and tokens for the outbox, silent (no outbox entry), code, dead_letter,
 -- runner (the process that must drop its call).
 local function close(how)
   local time, retention = now(), tonumber(ARGV[3])
@@ -75,7 +75,7 @@ local function close(how)
   redis.call('DEL', KEYS[3])
   if not how.silent then
     redis.call('XADD', KEYS[6], '*', 'id', ARGV[1], 'status', ARGV[4],
-      'backend', how.backend or '', 'slot', how.slot or '')
+      'backend', how.backend or '', 'slot', how.slot or '', 'tokens', how.tokens or '')
   end
   wake(how.runner, found[2])
 end
