@@ -101,12 +101,14 @@ class Load:
 
     async def _one(self, url: str) -> None:
         run = InFlight(_envelope(), Reservation(self._upstream.name, "benchmark"), [])
+        began = time.monotonic()
         try:
             await call(run, self._upstream, url, "m")
         except CallFailed:
             self.log.refused.append(time.monotonic() - self._began)
         else:
             self.log.answered.append(time.monotonic() - self._began)
+            self.log.took.append(time.monotonic() - began)
 
 
 async def measured(phases: Sequence[Capacity], mode: Mode) -> list[Report]:
@@ -131,7 +133,16 @@ async def measured(phases: Sequence[Capacity], mode: Mode) -> list[Report]:
 def show(rows: Iterable[tuple[Mode, Report]], out: Console) -> None:
     """Print the reports and whether the aims are met."""
     table = Table(box=None)
-    for name in ("mode", "capacity", "of ideal", "90 % after", "settled", "refused", ""):
+    for name in (
+        "mode",
+        "capacity",
+        "of ideal",
+        "90 % after",
+        "settled",
+        "refused",
+        "call ÷ alone",
+        "",
+    ):
         table.add_column(name, justify="left" if name == "mode" else "right")
     for mode, row in rows:
         after = "never" if row.reached_after_s is None else f"{row.reached_after_s:.0f} s"
@@ -144,12 +155,13 @@ def show(rows: Iterable[tuple[Mode, Report]], out: Console) -> None:
             after,
             f"{row.settled_share:.3f}",
             f"{row.refused_share:.2%}",
+            f"{row.stretch:.2f}",
             "met" if met else "missed",
         )
     out.print(table)
     out.print(
         f"aims: {AIM_SHARE:.0%} of ideal within the phase, then less than {AIM_REFUSED:.0%} of the "
-        "attempts refused; settled and refused are those of the second half"
+        "attempts refused; the last four columns are of the second half"
     )
 
 

@@ -36,22 +36,24 @@ class Capacity:
 class Report:
     """How a phase went; shares are of the ideal throughput and of all attempts.
 
-    `settled_share` and `refused_share` are of its second half; `reached_after_s` is when the first
-    5 s with 90 % of the ideal begin, None if there are none.
+    `settled_share`, `refused_share` and `stretch` (mean time of a call ÷ its time alone) are of its
+    second half; `reached_after_s` is when the first 5 s with 90 % of the ideal begin, or None.
     """
 
     capacity: int
     share: float
     settled_share: float
     refused_share: float
+    stretch: float
     reached_after_s: float | None
 
 
 @dataclass
 class Log:
-    """When calls were answered, and when refused. Instants are seconds from the start."""
+    """When calls were answered, after how long, and when refused. Seconds from the start."""
 
     answered: list[float] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
 
 
@@ -86,6 +88,7 @@ def reports(log: Log, phases: Sequence[Capacity], service_s: float) -> list[Repo
                 _between(log.answered, began, ended) / phase.seconds / ideal,
                 late / (ended - half) / ideal,
                 late_refused / max(1, late + late_refused),
+                _mean_took(log, half, ended) / service_s,
                 _reached(log, began, ended, ideal),
             )
         )
@@ -95,6 +98,12 @@ def reports(log: Log, phases: Sequence[Capacity], service_s: float) -> list[Repo
 
 def _between(instants: Sequence[float], first: float, last: float) -> int:
     return sum(first <= instant < last for instant in instants)
+
+
+def _mean_took(log: Log, first: float, last: float) -> float:
+    pairs = zip(log.answered, log.took, strict=True)
+    took = [seconds for at, seconds in pairs if first <= at < last]
+    return sum(took) / max(1, len(took))
 
 
 def _reached(log: Log, began: float, ended: float, ideal: float) -> float | None:
@@ -169,6 +178,7 @@ class _Run:
         if event.kind == "answered":
             self._served -= 1
             self.log.answered.append(self._now)
+            self.log.took.append(self._now - event.began)
             limit.answered(event.began, self._now, event.in_flight, "m", _TOKENS)
             return
         self.log.refused.append(self._now)

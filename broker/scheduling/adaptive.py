@@ -10,58 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass
 
+from broker.scheduling.easing import EASE, TOLERANCE, Easing, Verdict
 from broker.scheduling.latency import Latency
 
 # Calls answered at the ceiling before it is probed: at most one in so many is refused for it.
 PATIENCE = 200
 _SHRINK = 0.9
-# Twice the best time is what a backend that shares its time shows at twice its capacity: it is kept
-# busy, and what is gained by more calls is only a longer wait over there.
-TOLERANCE = 2.0
-_EASE = 0.8
-_EASED_CALLS = 30
 # A probe that ends in a pause must be rare beside the pause.
 _PAUSES_APART = 15.0
 _LONGEST_CALM_S = 60.0
-
-
-@dataclass(slots=True)
-class _Mean:
-    total: float = 0.0
-    count: int = 0
-
-    def add(self, value: float) -> None:
-        self.total += value
-        self.count += 1
-
-    @property
-    def mean(self) -> float:
-        return self.total / self.count if self.count else 0.0
-
-
-class _Ease:
-    """A decrease for slowness on trial: with fewer calls they must be faster."""
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self._before, self._after = _Mean(), _Mean()
-
-    def settled(self, ratio: float, *, after: bool) -> bool:
-        """Take in how slow a call was; tell whether enough are known that began after it."""
-        (self._after if after else self._before).add(ratio)
-        return self._after.count >= _EASED_CALLS
-
-    @property
-    def helped(self) -> bool:
-        """Halfway between no effect and what a backend at its capacity would show."""
-        return self._after.mean < self._before.mean * (1 + _EASE) / 2
-
-    @property
-    def slowness(self) -> float:
-        """How slow calls are since then."""
-        return self._after.mean
 
 
 class AdaptiveLimit:
@@ -78,7 +36,7 @@ class AdaptiveLimit:
         self._round_began = self._shrunk_at = -math.inf
         self._proven = True
         self._latency = Latency()
-        self._ease: _Ease | None = None
+        self._easing: Easing | None = None
 
     @property
     def limit(self) -> int:
@@ -103,7 +61,7 @@ class AdaptiveLimit:
         self._set(self._ceiling if self._proven else self._limit * _SHRINK)
         self._calm_until = now + min(_LONGEST_CALM_S, pause_s * _PAUSES_APART)
         self._settle_down(now)
-        self._ease = None
+        self._easing = None
 
     def answered(
         self, began: float, now: float, in_flight: int, kind: Hashable, output_tokens: int | None
@@ -127,26 +85,43 @@ class AdaptiveLimit:
             self._set(min(self._ceiling, self._limit + max(gap / 2, 0.5) / self._limit))
         elif self._patience > 0:
             self._patience -= 1
-        elif now >= self._calm_until and self._ease is None:
+        elif now >= self._calm_until and self._easing is None:
             if began >= self._round_began:
                 self._round_began = now
                 self._step = min(self._step * 2, self._limit)
             self._set(self._limit + self._step / self._limit)
 
     def _ease_off(self, ratio: float | None, began: float, now: float) -> None:
-        """Shrink when calls have become slow; whether that was right shows afterwards."""
-        if self._ease is None:
+        """Shrink when calls have become slow, and judge by those that begin after that."""
+        if self._easing is None:
             if self._latency.strain > TOLERANCE:
-                self._ease = _Ease(self._limit)
-                self._ceiling = max(self._low, int(self._limit * _EASE))
-                self._set(self._ceiling)
-                self._settle_down(now)
-        elif ratio is not None and self._ease.settled(ratio, after=began >= self._shrunk_at):
-            if not self._ease.helped:
-                self._latency.accept(self._ease.slowness)
-                self._ceiling = self._ease.limit
-            self._latency.restart()
-            self._ease = None
+                self._easing = Easing(self._limit)
+                self._ease(now)
+        elif ratio is not None:
+            after = began >= self._shrunk_at
+            self._obey(
+                self._easing,
+                self._easing.heard(ratio, began_after=after, limit=self._limit, least=self._low),
+                now,
+            )
+
+    def _obey(self, easing: Easing, verdict: Verdict, now: float) -> None:
+        if verdict is Verdict.WAIT:
+            return
+        if verdict is Verdict.MORE:
+            easing.eased_again()
+            self._ease(now)
+            return
+        if verdict is Verdict.IN_VAIN:
+            self._latency.accept(easing.slowness)
+            self._ceiling = easing.limit
+        self._latency.restart()
+        self._easing = None
+
+    def _ease(self, now: float) -> None:
+        self._ceiling = max(self._low, int(self._limit * EASE))
+        self._set(self._ceiling)
+        self._settle_down(now)
 
     def _settle_down(self, now: float) -> None:
         self._shrunk_at = self._round_began = now

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 # A best time is a mean of so many calls: one lucky call is no measure.
 _BLOCK = 50
+# The first best is needed before there is much load.
+_FIRST = 10
 _WEIGHT = 0.05
 # One call that hung must not look like many that are slow.
 _MOST = 5.0
@@ -42,8 +44,8 @@ class Latency:
             self.strain += _WEIGHT * (ratio - self.strain)
         known.total += per_token
         known.count += 1
-        if known.count == _BLOCK:
-            mean = known.total / _BLOCK
+        if known.count == (_BLOCK if known.best > 0 else _FIRST):
+            mean = known.total / known.count
             known.best = min(known.best, mean) if known.best > 0 else mean
             known.total, known.count = 0.0, 0
         return ratio

@@ -32,11 +32,6 @@ class Places:
     grants: dict[Line, float] = field(default_factory=dict)
     hold_s: float = 1.0
 
-    @property
-    def idle(self) -> bool:
-        """Whether nobody holds, waits or was granted anything."""
-        return not (self.holders or self.waiting or self.grants)
-
     def free(self) -> int:
         """Return how many are neither held nor granted; below 0 after the limit was lowered."""
         return self.limit - len(self.holders) - len(self.grants)

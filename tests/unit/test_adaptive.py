@@ -62,6 +62,15 @@ def test_a_capacity_that_halves_and_doubles_is_followed_within_a_minute(
         assert phase.refused_share < MOST_REFUSED, phase
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_replica_that_only_slows_down_is_not_buried(seed: int) -> None:
+    """It is kept busy at about twice its capacity: calls take twice as long there, not more."""
+    phases = [Capacity(60, 40), Capacity(60, 20), Capacity(60, 40)]
+    for phase in simulate(phases, Mode.SLOWS, 2, 200, 0.5, seed=seed):
+        assert phase.settled_share >= 0.95, phase
+        assert phase.stretch < 3, phase
+
+
 def test_a_limit_that_is_not_reached_does_not_grow() -> None:
     limit, now = AdaptiveLimit(4, 100), 0.0
     for _ in range(500):
