@@ -27,7 +27,7 @@ class Size:
     small: int
 
 
-SHORT = Size(slots=8, service_ms=40, small=160)
+SHORT = Size(slots=8, service_ms=40, small=100)
 LONG = Size(slots=8, service_ms=100, small=2_000)
 
 

@@ -27,7 +27,7 @@ class Size:
 
 
 # Its first 600 spend the bucket.
-SHORT = Size(metered=720, capped=90)
+SHORT = Size(metered=700, capped=90)
 LONG = Size(metered=10_000, capped=2_000)
 
 
