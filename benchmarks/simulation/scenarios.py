@@ -12,7 +12,7 @@ from random import Random
 
 from benchmarks.simulation import plots
 from benchmarks.simulation.figures import Outcome, jain, quantile, well_told
-from benchmarks.simulation.load import Calls, flood, steady
+from benchmarks.simulation.load import Calls, flood, now_and_then, steady
 from benchmarks.simulation.requests import Request
 from benchmarks.simulation.world import Setting, World
 from broker.scheduling.shares import ClassShare
@@ -91,7 +91,7 @@ def quiet(run: Run) -> Outcome:
     """One to five floods and a quiet tenant, for twenty random names."""
     outcome = Outcome("quiet")
     random = Random(f"{run.seed} names")
-    count, size = (3, 500) if run.quick else (20, 10_000)
+    count, size = (2, 1_000) if run.quick else (20, 10_000)
     names = ["".join(random.choices(string.ascii_lowercase, k=8)) for _ in range(count)]
     outcome.models = 6 * count
     by_floods: dict[int, list[float]] = {}
@@ -117,9 +117,9 @@ def quiet(run: Run) -> Outcome:
 def _quiet_waits(run: Run, name: str, floods: int, size: int, outcome: Outcome) -> list[float]:
     random = Random(f"{run.seed} quiet {name} {floods}")
     calls = Calls()
-    lasts_s = 60.0 if run.quick else 400.0
+    lasts_s = 120.0 if run.quick else 600.0
     arrivals = _together(
-        steady(random, calls, Priority.NORMAL, name, rate=0.25, lasts_s=lasts_s),
+        now_and_then(random, calls, Priority.NORMAL, name, every_s=5.0, lasts_s=lasts_s),
         *(
             flood(random, calls, Priority.NORMAL, f"flood {number}", requests=size)
             for number in range(floods)
