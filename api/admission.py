@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -74,11 +74,18 @@ class Admission:
         return await self._accept_new(intake, caller, model, new_request_id(seed))
 
     async def redrive(self, letter: Envelope) -> Admitted:
-        """Make a new request of a dead letter; the same one however often this is asked."""
+        """Make a new request of a dead letter; the same one however often this is asked.
+
+        Raises RequestError where its model is no longer served, or takes nothing new.
+        """
         request_id = derived_request_id(self._namespace, _NO_TENANT, letter.id)
         found = await self._engine.store.get(request_id)
         if found is None or _was_refused(found):
-            envelope = letter.redriven(request_id, time.time(), _generation_after(found))
+            self._catalog.check_known(letter.model)
+            self._catalog.check_accepting(letter.model)
+            lane = await self._backlog.lane_of(letter.model, letter.tenant, letter.priority)
+            again = letter.redriven(request_id, time.time(), _generation_after(found))
+            envelope = replace(again, lane=lane)
             if await self._tasks.finish("redrive", self._make_durable(envelope)):
                 return Admitted(born(envelope))
             # Where nothing is found now, it was redriven long ago: past its retention.
@@ -108,9 +115,11 @@ class Admission:
     async def _accept_new(
         self, intake: Intake, caller: Caller, model: str, request_id: str, generation: int = 0
     ) -> Admitted:
-        await self._backlog.admit(model, caller.tenant)
-        holder = self._engine.owner if intake.terms.held else None
-        envelope = intake.envelope(request_id, caller, model, holder, generation)
+        self._catalog.check_accepting(model)
+        terms = intake.terms
+        lane = await self._backlog.admit(model, caller, terms.priority, terms.deadline)
+        holder = self._engine.owner if terms.held else None
+        envelope = intake.envelope(request_id, caller, model, holder, generation, lane)
         if not await self._tasks.finish("accept", self._make_durable(envelope)):
             raise _Taken
         ACCEPTED.labels(envelope.model, envelope.priority).inc()

@@ -17,8 +17,10 @@ from api.cors import Cors
 from api.doors import Doors
 from api.exchange import Asgi, error_reply
 from api.holding import Holding
+from api.hosts import Hosts
 from api.openapi.document import build_document
-from api.routes.admin import AdminRoutes
+from api.routes.admin import VERBS, AdminRoutes
+from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
 from api.routes.health import HealthRoutes
@@ -53,6 +55,7 @@ class Api:
         """Begin to follow what the workers serve and what waits."""
         self.tasks.supervise("catalog", self.catalog.run)
         self.tasks.supervise("backlog", self.backlog.run)
+        self.tasks.supervise("switches", self.catalog.switches.run)
 
     def apply(self, config: Config) -> None:
         """Take a new configuration; requests that are in hand go on as they began."""
@@ -84,11 +87,14 @@ def build_api(engine: Engine, config: Config) -> Api:
         docs_url=None,
         redoc_url=None,
     )
-    requests = RequestRoutes(engine, admission, holding, backlog, settings)
+    requests = RequestRoutes(engine, admission, holding, backlog, catalog, settings)
     dialect = DialectRoutes(admission, holding, requests, settings)
     models = ModelRoutes(engine, catalog)
     doors = Doors(app, authenticator, dialect)
     _add_client_routes(doors, requests, dialect, models)
+    cancelling = CancelRoutes(engine, settings)
+    doors.add("POST", "/v1/requests/cancel", cancelling.own)
+    doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
     _add_admin_routes(
         doors,
         AdminRoutes(engine, catalog, models, settings),
@@ -99,7 +105,7 @@ def build_api(engine: Engine, config: Config) -> Api:
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
     return Api(
-        Cors(doors, settings),
+        Hosts(Cors(doors, settings), settings),
         app,
         admission,
         holding,
@@ -131,6 +137,10 @@ def _add_admin_routes(doors: Doors, admin: AdminRoutes, letters: DeadLetterRoute
     doors.add("GET", "/admin/v1/models", admin.list_models, Access.ADMIN)
     doors.add("GET", "/admin/v1/backends", admin.list_backends, Access.ADMIN)
     doors.add("GET", "/admin/v1/queues", admin.list_queues, Access.ADMIN)
+    for verb, state in VERBS.items():
+        model, backend = admin.switching_model(state), admin.switching_backend(state)
+        doors.add("POST", f"/admin/v1/models/{{name:path}}/{verb}", model, Access.ADMIN)
+        doors.add("POST", f"/admin/v1/backends/{{name:path}}/{verb}", backend, Access.ADMIN)
     doors.add("GET", base, letters.list_letters, Access.ADMIN)
     doors.add("GET", f"{base}/foreign", letters.list_foreign, Access.ADMIN)
     doors.add("DELETE", f"{base}/foreign", letters.purge_foreign, Access.ADMIN)

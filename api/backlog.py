@@ -1,88 +1,148 @@
-"""What waits, as it was at most a second or two ago: for the caps, and for a request's outlook."""
+"""What waits, as it was at most a second or two ago: for the caps, the lanes and the outlook."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
-import structlog
-
+from api.auth import Caller
 from api.catalog import Catalog
+from api.following import Following
+from api.own_limits import OwnLimits, OwnTurn
 from broker.ports import Engine
 from broker.scheduling.outlook import Outlook, outlook
+from broker.scheduling.shares import shares_of
+from broker.scheduling.tally import Place, Tally
 from schemas.config import Config
 from schemas.errors import EngineError, RequestError
+from schemas.instants import in_words
 from schemas.lifecycle import Status
-from schemas.priority import PRIORITIES, Priority
+from schemas.priority import Lane, Priority
 from schemas.record import Record
 
-_log = structlog.get_logger("penstock.backlog")
-_REFRESH_S = 1.0
-_FIRST_LOOK_S = 0.5
-# What nobody has asked about for so long is looked at no more.
-_FORGET_S = 60.0
+# An ETA is an estimate: only one that is this much too late is refused for it.
+_SURE_FACTOR, _SURE_S = 1.5, 5.0
+_LONGEST_RETRY_AFTER_S = 3_600
+# Where a flood seems to begin, a count is made at most as often.
+_RECOUNT_S = 0.1
 
 
-@dataclass(slots=True)
-class _Seen:
-    """Counts as last read, and what this process has added since."""
+class _Queue:
+    """What waits for one model."""
 
-    depths: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(PRIORITIES, 0))
-    open: int = 0
-    added: int = 0
-    read: bool = False
-    asked_at: float = 0.0
+    def __init__(self, engine: Engine, model: str) -> None:
+        self._store = engine.store
+        self.model = model
+        self.tally = Tally()
+        # By class and tenant, as of the last count.
+        self.etas: dict[Place, float | None] = {}
+        self._recounting = False
+
+    async def add(self, priority: Priority, tenant: str) -> Lane:
+        """Count one more request and return its lane; where a flood begins it is counted anew."""
+        now = time.monotonic()
+        tally = self.tally
+        if tally.age_s(now) > _RECOUNT_S and tally.begins_to_flood(priority, tenant, now):
+            await self._recount()
+        return tally.add(priority, tenant, time.monotonic())
+
+    async def _recount(self) -> None:
+        if self._recounting:
+            return
+        self._recounting = True
+        try:
+            with contextlib.suppress(EngineError):
+                await self.look()
+        finally:
+            self._recounting = False
+
+    async def look(self) -> None:
+        """Count once."""
+        added = self.tally.added()
+        counts = await self._store.waiting(self.model)
+        self.tally.count(counts, added, time.monotonic())
+        self.etas.clear()
 
 
-_Look = Callable[[str, _Seen], Coroutine[Any, Any, None]]
+class _Opened:
+    """The open requests of a tenant with a cap: as last counted, and what was added here since."""
+
+    def __init__(self, engine: Engine, tenant: str) -> None:
+        self._store = engine.store
+        self._tenant = tenant
+        self.open = 0
+        self.added = 0
+
+    async def look(self) -> None:
+        """Count once."""
+        added = self.added
+        self.open = await self._store.open_count(self._tenant)
+        # What was added while this looked may be in the count already, or not.
+        self.added -= added
 
 
 class Backlog:
-    """The depths of the queues, and the open requests of tenants that have a cap.
+    """Admits to the queues by their caps, tells the lane, and what a request can expect.
 
     The caps are kept to about what comes in within a second over all api processes.
     """
 
     def __init__(self, engine: Engine, catalog: Catalog, config: Config) -> None:
-        self._engine = engine
         self._catalog = catalog
-        self._models: dict[str, _Seen] = {}
-        self._tenants: dict[str, _Seen] = {}
+        self._own = OwnLimits(engine.limits, config)
+        self._queues = Following[_Queue](lambda model: _Queue(engine, model))
+        self._tenants = Following[_Opened](lambda tenant: _Opened(engine, tenant))
         self.apply(config)
 
     def apply(self, config: Config) -> None:
-        """Take the caps of `config`."""
+        """Take the caps and weights of `config`."""
+        self._own.apply(config)
         self._cap = config.server.max_queued
+        tenants = config.tenants
         self._tenant_caps = {
             name: tenant.max_queued
-            for name, tenant in config.tenants.items()
+            for name, tenant in tenants.items()
             if tenant.max_queued is not None
         }
+        weights = {name: tenant.weight for name, tenant in tenants.items()}
+        self._shares = shares_of(config.scheduling)
+        self._weight_of: Callable[[str], float] = lambda tenant: weights.get(tenant, 1.0)
 
     async def run(self) -> None:
-        """Look once a second at everything that was asked about lately, until cancelled."""
-        # Apart, so that a queue that does not answer leaves no tenant counted wrongly.
+        """Keep what is known fresh, until cancelled."""
+        # Apart, so that counts of one kind that fail leave none of the other wrong.
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow(self._models, self._look_at_model))
-            group.create_task(self._follow(self._tenants, self._look_at_tenant))
+            group.create_task(self._queues.run())
+            group.create_task(self._tenants.run())
 
-    async def admit(self, model: str, tenant: str) -> None:
-        """Count one more request. Raises RequestError `queue_full` or `tenant_queue_full`."""
-        seen = await self._of_model(model)
-        if sum(seen.depths.values()) + seen.added >= self._cap:
+    async def admit(self, model: str, caller: Caller, priority: Priority, deadline: float) -> Lane:
+        """Count one more request and return its lane.
+
+        Raises RequestError `queue_full`, `tenant_queue_full` or `deadline_unreachable`.
+        """
+        tenant = caller.tenant
+        queue = await self._queues.get(model)
+        if queue.tally.total >= self._cap:
             raise RequestError("queue_full", f"{self._cap} requests wait for this model already.")
+        opened: _Opened | None = None
         if (cap := self._tenant_caps.get(tenant)) is not None:
-            of_tenant = await self._of_tenant(tenant)
-            if of_tenant.open + of_tenant.added >= cap:
+            opened = await self._tenants.get(tenant)
+            if opened.open + opened.added >= cap:
                 raise RequestError(
                     "tenant_queue_full", f"{cap} of your requests are open, which is your limit."
                 )
-            of_tenant.added += 1
-        seen.added += 1
+        await self._check_deadline(queue, caller, priority, deadline)
+        if opened is not None:
+            opened.added += 1
+        return await queue.add(priority, tenant)
+
+    async def lane_of(self, model: str, tenant: str, priority: Priority) -> Lane:
+        """Count one more request that no cap refuses, and return its lane."""
+        queue = await self._queues.get(model)
+        return await queue.add(priority, tenant)
 
     async def outlook(self, record: Record) -> Outlook:
         """Return what a request can expect; nothing to tell unless it is queued."""
@@ -90,68 +150,61 @@ class Backlog:
             return Outlook()
         now = time.time()
         if record.not_before is not None and record.not_before > now:
-            wait_s = round(record.not_before - now, 1)
-            return Outlook(None, wait_s, f"its time, in {wait_s:g} s")
-        seen = await self._of_model(record.model)
-        served = self._catalog.served(record.model)
-        waiting = {priority: {record.tenant: count} for priority, count in seen.depths.items()}
+            return _of_parked(record, record.not_before, now)
+        queue = await self._queues.get(record.model)
+        expected = self._outlook(queue, record.priority, record.tenant, record.accepted_at, now)
+        own = await self._own_turn(queue, record.tenant, None, record.priority)
+        if own is None or own.wait_s <= (expected.eta_s or 0.0):
+            return expected
+        wait_s = round(own.wait_s, 1)
+        return Outlook(expected.position, wait_s, f"{own.what} until {in_words(now + wait_s)}")
+
+    def _outlook(
+        self, queue: _Queue, priority: Priority, tenant: str, accepted_at: float, now: float
+    ) -> Outlook:
+        served = self._catalog.served(queue.model)
+        waiting = queue.tally.queued
         return outlook(
-            record.priority,
-            record.tenant,
-            record.accepted_at,
-            waiting,
-            served,
-            lambda _tenant: 1.0,
-            now,
+            priority, tenant, accepted_at, waiting, served, self._weight_of, now, self._shares
         )
 
-    async def _of_model(self, model: str) -> _Seen:
-        seen = self._models.setdefault(model, _Seen())
-        if not seen.read:
-            await _first_look(self._look_at_model(model, seen))
-        seen.asked_at = time.monotonic()
-        return seen
+    async def _own_turn(
+        self, queue: _Queue, tenant: str, key_id: str | None, priority: Priority
+    ) -> OwnTurn | None:
+        """Return when the caller's own limits let one more start; None too if nobody can tell."""
+        queued = queue.tally.queued.get(priority, {}).get(tenant, 0)
+        with contextlib.suppress(EngineError):
+            return await self._own.turn(tenant, key_id, priority, queued)
+        return None
 
-    async def _of_tenant(self, tenant: str) -> _Seen:
-        seen = self._tenants.setdefault(tenant, _Seen())
-        if not seen.read:
-            await _first_look(self._look_at_tenant(tenant, seen))
-        seen.asked_at = time.monotonic()
-        return seen
+    async def _check_deadline(
+        self, queue: _Queue, caller: Caller, priority: Priority, deadline: float
+    ) -> None:
+        now = time.time()
+        own = await self._own_turn(queue, caller.tenant, caller.key_id, priority)
+        eta_s = max(own.wait_s if own is not None else 0.0, self._eta_s(queue, caller, priority))
+        left_s = deadline - now
+        if eta_s <= _SURE_FACTOR * left_s + _SURE_S:
+            return
+        too_late_s = min(math.ceil(eta_s - left_s), _LONGEST_RETRY_AFTER_S)
+        raise RequestError(
+            "deadline_unreachable",
+            f"Its turn would come in about {eta_s:.0f} s; its deadline is in {left_s:.0f} s.",
+            retry_after_s=too_late_s,
+        )
 
-    async def _follow(self, known: dict[str, _Seen], look: _Look) -> None:
-        pause_s = _REFRESH_S
-        while True:
-            await asyncio.sleep(pause_s)
-            began = time.monotonic()
-            for name, seen in list(known.items()):
-                if seen.asked_at < began - _FORGET_S:
-                    del known[name]
-                    continue
-                try:
-                    await look(name, seen)
-                except EngineError as error:
-                    _log.info("the backlog is not known", of=name, error=str(error))
-            # Many models make a round long; it must not become this process's whole work.
-            pause_s = max(_REFRESH_S, 3 * (time.monotonic() - began))
-
-    async def _look_at_model(self, model: str, seen: _Seen) -> None:
-        added = seen.added
-        for priority in PRIORITIES:
-            seen.depths[priority] = await self._engine.queue.depth(model, priority)
-        # What was added while this looked may be in the depth already, or not.
-        seen.added -= added
-        seen.read = True
-
-    async def _look_at_tenant(self, tenant: str, seen: _Seen) -> None:
-        added = seen.added
-        seen.open = await self._engine.store.open_count(tenant)
-        seen.added -= added
-        seen.read = True
+    def _eta_s(self, queue: _Queue, caller: Caller, priority: Priority) -> float:
+        """Return when the queue lets one more start, in seconds; 0 where nobody can tell."""
+        if queue.tally.total <= self._catalog.served(queue.model).slots:
+            return 0.0
+        now, place = time.time(), (priority, caller.tenant)
+        if place not in queue.etas:
+            queue.etas[place] = self._outlook(queue, priority, caller.tenant, now, now).eta_s
+        return queue.etas[place] or 0.0
 
 
-async def _first_look(look: Coroutine[Any, Any, None]) -> None:
-    """Look now, but let nobody wait long for it, or be refused because it failed."""
-    with contextlib.suppress(EngineError, TimeoutError):
-        async with asyncio.timeout(_FIRST_LOOK_S):
-            await look
+def _of_parked(record: Record, not_before: float, now: float) -> Outlook:
+    wait_s = round(not_before - now, 1)
+    if record.parked_for is None:
+        return Outlook(None, wait_s, f"its time, in {wait_s:g} s")
+    return Outlook(None, wait_s, f"{record.parked_for} until {in_words(math.ceil(not_before))}")

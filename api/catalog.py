@@ -8,9 +8,11 @@ import time
 import structlog
 
 from api.auth import Caller
-from broker.ports import Engine, Served
+from broker.ports import Engine, Served, State
+from broker.switchboard import SwitchBoard
 from schemas.config import Config
 from schemas.errors import EngineError, RequestError
+from schemas.nearness import did_you_mean
 from schemas.routes import Routes
 
 _log = structlog.get_logger("penstock.catalog")
@@ -30,6 +32,7 @@ class Catalog:
     def __init__(self, engine: Engine, config: Config) -> None:
         self._engine = engine
         self._served: dict[str, Served] = {}
+        self.switches = SwitchBoard(engine.switches)
         self.started_at = int(time.time())
         self.apply(config)
 
@@ -38,6 +41,8 @@ class Catalog:
         self._auto = config.models == "auto"
         self._configured = () if config.models == "auto" else tuple(config.models)
         self.aliases = dict(config.aliases)
+        self._backends = {name: _backends_of(config, name) for name in self._configured}
+        self._all_backends = frozenset(config.backends)
         self._route()
 
     async def run(self) -> None:
@@ -86,6 +91,38 @@ class Catalog:
             raise RequestError("model_not_allowed", param="model")
         return route.name
 
+    def check_known(self, model: str) -> None:
+        """Raise RequestError `model_not_found` unless a model has exactly this name."""
+        if model not in self.names:
+            near = did_you_mean(model, self.names) or "."
+            if model in self.aliases:
+                near = f"; it is an alias of `{self.aliases[model]}`."
+            raise RequestError(
+                "model_not_found", f"There is no model {model[:200]!r} here{near}", param="model"
+            )
+
+    def check_accepting(self, model: str) -> None:
+        """Raise RequestError `draining` where the operator lets the model take nothing new."""
+        if self.switches.state("model", model) is State.DRAINING:
+            raise RequestError(
+                "draining",
+                f"The model {model!r} is draining: it takes no new requests until its operator "
+                "resumes it.",
+                param="model",
+            )
+
+    def held_up(self, model: str) -> str | None:
+        """Return in words which switch keeps every request of `model` waiting; None for none."""
+        if self.switches.state("model", model) is State.PAUSED:
+            return f"model {model} is paused by its operator"
+        backends = sorted(self._backends.get(model, self._all_backends))
+        states = [self.switches.backend_state(name) for name in backends]
+        if not backends or State.RUNNING in states:
+            return None
+        if len(backends) == 1:
+            return f"backend {backends[0]} is {states[0].value} by its operator"
+        return f"its backends are all paused or draining: {', '.join(backends)}"
+
     def _route(self) -> None:
         self._routes = Routes(self.names, self.aliases)
 
@@ -97,3 +134,10 @@ class Catalog:
         if (more := len(names) - _NAMES_SHOWN) > 0:
             shown += f" and {more} more"
         return f"The model {asked[:200]!r} is not served here. Served: {shown}."
+
+
+def _backends_of(config: Config, model: str) -> frozenset[str]:
+    """Return the backends that a configured model may be sent to."""
+    if config.models == "auto":
+        return frozenset(config.backends)
+    return frozenset(t.backend for t in config.models[model].targets if t.weight)

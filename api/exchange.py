@@ -147,8 +147,8 @@ def error_reply(error: RequestError, headers: Mapping[str, str] = {}) -> Reply:
     """Return the reply for a refusal, with what an OpenAI SDK needs to know about retrying."""
     REFUSED.labels(error.code).inc()
     told = dict(headers)
-    if error.kind.retry_after_s is not None:
-        told["retry-after"] = str(error.kind.retry_after_s)
+    if error.retry_after_s is not None:
+        told["retry-after"] = str(error.retry_after_s)
     if error.kind.final:
         told["x-should-retry"] = "false"
     if error.status == RequestError("body_too_large").status:

@@ -36,6 +36,7 @@ _CODES: dict[str, str] = {
     "not_accepted": "not_accepted",
     "cancelled": "request_cancelled",
     "expired": "deadline_exceeded",
+    "model_removed": "model_not_found",
 }
 
 

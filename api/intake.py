@@ -11,7 +11,7 @@ from typing import Any
 from api.auth import Caller
 from schemas.body import Span
 from schemas.envelope import Envelope, OnDisconnect
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from schemas.tokens import input_tokens
 
 
@@ -59,9 +59,15 @@ class Intake:
         return hashlib.sha256(self.path.encode() + b"\n" + self.sent).digest()
 
     def envelope(
-        self, request_id: str, caller: Caller, model: str, holder: str | None, generation: int
+        self,
+        request_id: str,
+        caller: Caller,
+        model: str,
+        holder: str | None,
+        generation: int,
+        lane: Lane,
     ) -> Envelope:
-        """Return the envelope under which it is accepted for `caller`, for the queue of `model`."""
+        """Return the envelope under which it is accepted for `caller`, for this lane of `model`."""
         return Envelope(
             id=request_id,
             tenant=caller.tenant,
@@ -77,6 +83,7 @@ class Intake:
             body_hash=self.fingerprint,
             content_type=self.content_type,
             model_span=self.model_span,
+            lane=lane,
             input_tokens=input_tokens(self.body),
             max_tokens=self.max_tokens,
             on_disconnect=self.terms.on_disconnect,

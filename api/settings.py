@@ -16,5 +16,6 @@ class Settings:
         """Take `config`."""
         self.config = config
         self.server: ServerConfig = config.server
+        self.keyless = not config.has_keys
         self.further_endpoints = tuple(e for e in config.endpoints if e not in ENDPOINTS)
         self.endpoints = (*ENDPOINTS, *self.further_endpoints)

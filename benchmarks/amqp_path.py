@@ -19,7 +19,7 @@ import uvloop
 
 from broker.amqp.adapter import AmqpQueue
 from broker.ports import Delivery
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from tests.servers.rabbitmq import RabbitMQNode
 
@@ -56,7 +56,7 @@ async def consume(queue: AmqpQueue, messages: int, prefetch: int) -> None:
         acks.add(task)
         task.add_done_callback(acks.discard)
 
-    consumer = await queue.consume("m", Priority.NORMAL, prefetch, deliver)
+    consumer = await queue.consume("m", Priority.NORMAL, Lane.OPEN, prefetch, deliver)
     await done.wait()
     await consumer.stop()
 

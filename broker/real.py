@@ -32,6 +32,7 @@ class RealEngine:
         self.dead_letters = self._redis.dead_letters
         self.limits = self._redis.limits
         self.members = self._redis.members
+        self.switches = self._redis.switches
 
     async def start(self) -> None:
         """Begin to connect; what is not there yet is said once and waited for."""

@@ -17,9 +17,38 @@ REFUSED = Counter(
 FINISHED = Counter(
     "penstock_requests_finished", "Requests ended here", ["model", "status"], registry=REGISTRY
 )
-RETRIED = Counter("penstock_retries", "Copies put into a retry tier", ["model"], registry=REGISTRY)
+RETRIED = Counter(
+    "penstock_retries",
+    "Failed attempts that another one follows, by the class of the failure",
+    ["model", "failure"],
+    registry=REGISTRY,
+)
+RETRIES_DELAYED = Counter(
+    "penstock_retries_delayed",
+    "Retries that wait longer because the backend has had its share of them",
+    ["backend"],
+    registry=REGISTRY,
+)
+PARKED = Counter(
+    "penstock_parked",
+    "Requests sent back until a limit lets them start",
+    ["model"],
+    registry=REGISTRY,
+)
 ATTEMPTS = Counter(
     "penstock_attempts", "Calls to a backend", ["backend", "outcome"], registry=REGISTRY
+)
+REPLICA_LIMIT = Gauge(
+    "penstock_replica_limit",
+    "Calls that this process may have open on a replica, found out by adaptive concurrency",
+    ["backend", "replica"],
+    registry=REGISTRY,
+)
+REPLICA_WAITS = Counter(
+    "penstock_replica_waits",
+    "Calls that had to wait because no replica could take one",
+    ["backend"],
+    registry=REGISTRY,
 )
 RUNNING = Gauge("penstock_running", "Requests in the hands of this process", registry=REGISTRY)
 WAIT_SECONDS = Histogram(

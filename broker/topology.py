@@ -25,8 +25,15 @@ class Tier:
     delay_s: float
 
 
-# Grows at its end: 2m, 10m, 1h, 6h.
-TIERS: tuple[Tier, ...] = (Tier("1s", 1), Tier("5s", 5), Tier("30s", 30))
+TIERS: tuple[Tier, ...] = (
+    Tier("1s", 1),
+    Tier("5s", 5),
+    Tier("30s", 30),
+    Tier("2m", 120),
+    Tier("10m", 600),
+    Tier("1h", 3_600),
+    Tier("6h", 21_600),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,20 @@ from cli.client import Refused
 from cli.flow import in_order
 from cli.outcome import FAILED, OK
 from cli.showing import cell, say
+from schemas.errors import ConfigError
 
 _AT_ONCE = 16
 Answer = dict[str, Any]
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
-    """Ask on a terminal; without one, or with --yes, the answer is yes."""
-    return yes or not sys.stdin.isatty() or typer.confirm(question, err=True)
+    """Ask on a terminal; with --yes the answer is yes.
+
+    Raises ConfigError where there is no terminal to answer on.
+    """
+    if not yes and not sys.stdin.isatty():
+        raise ConfigError(f"{question} There is no terminal to answer on: add --yes.")
+    return yes or typer.confirm(question, err=True)
 
 
 async def for_each(

@@ -32,13 +32,14 @@ _PROVIDERS: dict[str, str | None] = {
 }
 _TAKEN = {"model", "api_base", "base_url", "api_key", "custom_llm_provider", "weight"}
 _TAKEN |= {"timeout", "max_parallel_requests"}
+# Limits of one deployment, which ours are where it has a backend of its own.
+_RATES = ("rpm", "tpm")
 _WHY = {
-    "rpm": "rates are not limited, calls in flight are (`concurrency`)",
-    "tpm": "rates are not limited, calls in flight are (`concurrency`)",
     "fallbacks": "there are no fallbacks; several targets of one model share its load",
     "routing_strategy": "load goes by weight, and over a backend's urls by what runs there",
     "database_url": "keys stand in the file: `penstock keys new` makes one",
 }
+_OF_THE_ROUTER = {"num_retries", "model_group_alias", "default_max_parallel_requests"}
 _FROM_ENVIRONMENT = "os.environ/"
 
 
@@ -107,7 +108,10 @@ class _Conversion:
         if isinstance(params.get("weight"), int | float):
             target["weight"] = params["weight"]
         self._models.setdefault(name, {"targets": []})["targets"].append(target)
-        for key in params.keys() - _TAKEN:
+        for key in _RATES:
+            if key in params and not _is_count(params[key]):
+                self._leave_out(f"{where}: {key}", "it is no whole number above 0")
+        for key in params.keys() - _TAKEN - {*_RATES}:
             self._leave_out(f"{where}: {key}", _WHY.get(key, "Penstock passes bodies on as sent"))
 
     def _url(self, provider: str, params: Mapping[str, Any]) -> str | None:
@@ -120,7 +124,10 @@ class _Conversion:
         return f"{url}/v1" if ours else url
 
     def _backend(self, provider: str, url: str, params: Mapping[str, Any], where: str) -> str:
-        """Return the name of the backend, which deployments with the same settings share."""
+        """Return the name of the backend, which deployments with the same settings share.
+
+        One with a rate is shared with nobody: the rate is that of one deployment.
+        """
         known = _PROVIDERS[provider]
         settings: dict[str, Any] = {"urls": [url]}
         stem = provider if url == known else urlsplit(url).hostname or url.strip("${}").lower()
@@ -132,13 +139,16 @@ class _Conversion:
                 self._leave_out(f"{where}: api_key", f"keys are not copied; {what}")
         elif url == known:
             settings["api_key"] = f"${{{_constant(provider)}_API_KEY}}"
-        if _is_count(limit := params.get("max_parallel_requests")):
+        default = self._router.get("default_max_parallel_requests")
+        if _is_count(limit := params.get("max_parallel_requests", default)):
             settings["concurrency"] = limit
+        rates = {key: params[key] for key in _RATES if _is_count(params.get(key))}
+        settings.update(rates)
         timeout_s = params.get("timeout", self._settings.get("request_timeout"))
         if isinstance(timeout_s, int | float) and timeout_s > 0:
             settings["timeout_s"] = timeout_s
         for name, other in self._backends.items():
-            if other == settings:
+            if other == settings and not rates:
                 return name
         names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(self._backends) + 2))
         name = next(name for name in names if name not in self._backends)
@@ -177,7 +187,7 @@ class _Conversion:
         for section, settings, taken in (
             ("general_settings", self._general, {"master_key"}),
             ("litellm_settings", self._settings, {"num_retries", "request_timeout"}),
-            ("router_settings", self._router, {"num_retries", "model_group_alias"}),
+            ("router_settings", self._router, _OF_THE_ROUTER),
         ):
             for key in settings.keys() - taken:
                 self._leave_out(f"{section}.{key}", _WHY.get(key, "there is nothing like it here"))
@@ -201,7 +211,7 @@ def _constant(text: str, *, upper: bool = True) -> str:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -26,10 +26,11 @@ def show_backends(access: Access, *, as_json: bool) -> int:
 
 def model_rows(models: list[Item]) -> Shown:
     """Return the table of models."""
-    columns = ("model", "targets", "aliases", "waiting", "running", "slots", "max queued")
+    columns = ("model", "state", "targets", "aliases", "waiting", "running", "slots", "max queued")
     rows = [
         [
             model["id"],
+            model["state"],
             ", ".join(map(_target, model["targets"] or ())) or "auto",
             ", ".join(model["aliases"]),
             *(model[name] for name in ("waiting", "running", "slots", "max_queued")),
@@ -41,15 +42,16 @@ def model_rows(models: list[Item]) -> Shown:
 
 def backend_rows(backends: list[Item]) -> Shown:
     """Return the table of backends."""
-    columns = ("backend", "kind", "urls", "held", "slots", "models")
+    columns = ("backend", "state", "kind", "urls", "held", "slots", "models")
     rows = [
         [
             backend["id"],
+            backend["state"],
             backend["kind"],
             ", ".join(backend["urls"]),
             backend["held"],
             backend["concurrency"],
-            ", ".join(backend["models"]),
+            ", ".join(backend["models"] or ()) or "auto",
         ]
         for backend in backends
     ]

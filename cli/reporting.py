@@ -34,13 +34,18 @@ def show_all(access: Access, admin: Access, *, as_json: bool) -> int:
     async def work() -> None:
         async with connect(access) as client:
             models = await client.items("/v1/models")
-        backends = await _backends(admin)
+        backends = await _admin_items(admin, "backends")
+        known = await _admin_items(admin, "models")
+        if known is not None:
+            states = _states(known)
+            models = [{**model, "state": states.get(model["id"])} for model in models]
         if as_json:
             print_json({"models": models, "backends": backends})
             return
         if models:
-            columns = ("model", *_PRIORITIES, _LOAD)
-            print_table(columns, map(_model_row, models), columns[1:])
+            numbers = (*_PRIORITIES, _LOAD)
+            columns = ("model", *(["state"] if known is not None else []), *numbers)
+            print_table(columns, map(_model_row, models), numbers)
         else:
             print("No model is served yet.")
         if backends:
@@ -50,21 +55,27 @@ def show_all(access: Access, admin: Access, *, as_json: bool) -> int:
     return exit_code_of(work())
 
 
-async def _backends(admin: Access) -> list[dict[str, Any]] | None:
-    """Return the backends, None for somebody who is no admin."""
+async def _admin_items(admin: Access, kind: str) -> list[dict[str, Any]] | None:
+    """Return the models or backends as the operator sees them, None for somebody else."""
     if admin.key is None:
         return None
     try:
         async with connect(admin) as client:
-            return await client.items("/admin/v1/backends")
+            return await client.items(f"/admin/v1/{kind}")
     except Refused:
         return None
+
+
+def _states(models: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the state of each model by each of its names."""
+    return {name: model["state"] for model in models for name in (model["id"], *model["aliases"])}
 
 
 def _model_row(model: dict[str, Any]) -> list[Any]:
     load = model["penstock"]
     waiting = [load["priorities"][name] for name in _PRIORITIES]
-    return [model["id"], *waiting, f"{load['running']} / {load['slots']}"]
+    state = [model["state"]] if "state" in model else []
+    return [model["id"], *state, *waiting, f"{load['running']} / {load['slots']}"]
 
 
 def request_fields(found: dict[str, Any]) -> Iterator[tuple[str, object]]:

@@ -24,11 +24,16 @@ DOOR_ADVICE: dict[str, str] = {
         "`models` extended."
     ),
     "not_admin": "Use the admin key; clients need none of these paths.",
+    "host_not_allowed": (
+        "Call it as `localhost` or 127.0.0.1, or configure a key. It keeps web pages out that let "
+        "their own name lead to this machine."
+    ),
     "request_not_found": (
         "Check the id and the key: another tenant's request is not found either, nor one whose "
         "result was dropped after `retention_s`."
     ),
     "model_not_found": "Ask for a model that `GET /v1/models` shows.",
+    "backend_not_found": "Name one that `GET /admin/v1/backends` shows.",
     "route_not_found": "Check the path.",
     "method_not_allowed": "Check the method: the header `Allow` names those that the path takes.",
     "request_timeout": "Send headers and body without long pauses; the limits are under `server`.",
@@ -45,6 +50,9 @@ DOOR_ADVICE: dict[str, str] = {
     "tenant_queue_full": (
         "Wait for some of your own requests, or have the tenant's `max_queued` raised."
     ),
+    "deadline_unreachable": (
+        "Send it again after the seconds in Retry-After, give it more time, or add capacity."
+    ),
     "internal_error": (
         "Report it with the log's lines at that time. Repeat it with an Idempotency-Key."
     ),
@@ -56,7 +64,10 @@ DOOR_ADVICE: dict[str, str] = {
     "storage_full": (
         "Free space on the disk of `server.data_dir`; Penstock accepts again by itself."
     ),
-    "draining": _RETRY,
+    "draining": (
+        "Send it again after the seconds in Retry-After: to another server where this one shuts "
+        "down. A model that is named takes no new requests until its operator resumes it."
+    ),
     "too_many_connections": (
         "Share connections (a client with a pool), or raise `server.max_connections`."
     ),
@@ -75,5 +86,5 @@ ENDING_ADVICE: dict[str, str] = {
     "dead_lettered": "Look for a policy or a delivery limit on Penstock's queues; redrive it.",
     "not_accepted": "Nothing: the client was answered 503 and told to send it again.",
     "copy_lost": "Find out who purged the queue, or how Redis lost its last writes; send it again.",
-    "model_removed": "Configure the model again, or ask for another one.",
+    "model_removed": "Configure the model again and redrive it, or ask for another one.",
 }

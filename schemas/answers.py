@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from schemas.request import RequestObject
+from schemas.request import RequestAttempt, RequestObject
 
 
 class RequestList(BaseModel):
@@ -15,6 +15,15 @@ class RequestList(BaseModel):
     object: Literal["list"]
     data: list[RequestObject]
     first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class RequestsCancelled(BaseModel):
+    """How many were cancelled; with `has_more` another call after `last_id` goes on."""
+
+    object: Literal["requests.cancelled"]
+    cancelled: int
     last_id: str | None
     has_more: bool
 
@@ -29,7 +38,7 @@ class Priorities(BaseModel):
 
 
 class Load(BaseModel):
-    """What waits for a model and what runs; `slots` are those of its backends together."""
+    """What waits for a model, parked or not, and what runs; `slots` are those of its backends."""
 
     slug: str
     priorities: Priorities
@@ -63,11 +72,16 @@ class Target(BaseModel):
     weight: float
 
 
+# What the operator lets a model or a backend do.
+State = Literal["running", "paused", "draining"]
+
+
 class AdminModel(Load):
     """A model as the operator sees it; `targets` is null with `models: auto`."""
 
     id: str
     object: Literal["model"]
+    state: State
     aliases: list[str]
     targets: list[Target] | None
     max_queued: int
@@ -85,6 +99,7 @@ class AdminBackend(BaseModel):
 
     id: str
     object: Literal["backend"]
+    state: State
     kind: str
     urls: list[str]
     concurrency: int
@@ -124,8 +139,9 @@ class DeadLetter(RequestObject):
 
 
 class DeadLetterWhole(DeadLetter):
-    """A dead letter with the body that the client sent."""
+    """A dead letter with its attempts and the body that the client sent."""
 
+    history: list[RequestAttempt]
     request: Any
 
 

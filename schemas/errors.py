@@ -76,8 +76,14 @@ DOOR_ERRORS: dict[str, DoorError] = {
     ),
     "model_not_allowed": DoorError(403, _PERMISSION, "This key does not open this model."),
     "not_admin": DoorError(403, _PERMISSION, "Only the key in PENSTOCK_ADMIN_KEY opens this."),
+    "host_not_allowed": DoorError(
+        403,
+        _PERMISSION,
+        "While no key is configured only this machine's own names are answered, such as localhost.",
+    ),
     "request_not_found": DoorError(404, _INVALID, "No request with this id exists."),
     "model_not_found": DoorError(404, _INVALID, "This model is not served here."),
+    "backend_not_found": DoorError(404, _INVALID, "No backend has this name."),
     "route_not_found": DoorError(404, _INVALID, "There is nothing at this path."),
     "method_not_allowed": DoorError(405, _INVALID, "This path does not take this method."),
     "idempotency_conflict": DoorError(
@@ -93,6 +99,12 @@ DOOR_ERRORS: dict[str, DoorError] = {
     ),
     "tenant_queue_full": DoorError(
         429, _RATE_LIMIT, "Too many of your requests wait; let some end first.", retry_after_s=5
+    ),
+    "deadline_unreachable": DoorError(
+        429,
+        _RATE_LIMIT,
+        "Too much waits for this model: the deadline would pass before its turn.",
+        retry_after_s=60,
     ),
     "backend_failed": DoorError(
         502, "server_error", "The backend failed and no further attempt is left.", final=True
@@ -158,8 +170,16 @@ class RequestError(PenstockError):
     Raises KeyError for a code outside the table, so that no undocumented code can leave.
     """
 
-    def __init__(self, code: str, message: str | None = None, param: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        param: str | None = None,
+        *,
+        retry_after_s: int | None = None,
+    ) -> None:
         self.kind = DOOR_ERRORS[code]
+        self.retry_after_s = self.kind.retry_after_s if retry_after_s is None else retry_after_s
         self.code = code
         self.param = param
         self.message = message or self.kind.sentence

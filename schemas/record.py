@@ -18,11 +18,11 @@ class Record:
 
     `attempt` numbers the calls to a backend and fences their commits; `generation` is that of the
     newest message; `poison` counts owners that died while running it; `owner` is
-    `instance:epoch` of the process that runs it, `held_by` that of the api process whose held call
-    waits for it. `body_hash` is None where an older version made the record. `redriven_as` names
-    the request that a dead letter was sent again as. `parked_for` names the limit whose turn it
-    waits for until `not_before`; `history` are its finished attempts. `result` is set when the
-    status is terminal and its retention has not passed.
+    `instance:epoch` of the process that runs it, `slot` the reservation it runs under, `held_by`
+    that of the api process whose held call waits for it. `body_hash` is None where an older version
+    made the record. `redriven_as` names the request that a dead letter was sent again as.
+    `parked_for` names the limit whose turn it waits for until `not_before`; `history` are its
+    finished attempts. `result` is set when the status is terminal and its retention has not passed.
     """
 
     id: str
@@ -47,6 +47,7 @@ class Record:
     body_hash: bytes | None = None
     redrive_of: str | None = None
     redriven_as: str | None = None
+    slot: str | None = None
     parked_for: str | None = None
     history: tuple[Attempt, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from schemas.attempts import Attempt
 from schemas.envelope import OnDisconnect
 from schemas.errors import TERMINAL_CODES
+from schemas.lifecycle import Status
 from schemas.priority import Priority
 from schemas.record import Record
 from schemas.result import Result
@@ -102,6 +104,59 @@ class RequestObject(BaseModel):
     usage: RequestUsage | None
     metadata: dict[str, str]
     expires_at: float | None
+
+
+class RequestAttempt(BaseModel):
+    """One call to a backend that has ended; `outcome` is `ok`, `cancelled`, or how it failed."""
+
+    attempt: int
+    backend: str
+    started_at: float
+    ended_at: float
+    outcome: str
+    status_code: int | None
+    message: str | None
+
+
+class RequestWhole(RequestObject):
+    """A request as one is read by its id: with its attempts, the first and the newest of them."""
+
+    history: list[RequestAttempt]
+
+
+def whole_request(
+    record: Record,
+    position: int | None = None,
+    eta_s: float | None = None,
+    waiting_for: str | None = None,
+) -> dict[str, Any]:
+    """Return the RequestWhole of `record`; see request_object."""
+    return {
+        **request_object(record, position, eta_s, waiting_for),
+        "history": history_of(record),
+    }
+
+
+def history_of(record: Record) -> list[dict[str, Any]]:
+    """Return every attempt that has ended; a first one that succeeded is told from the result."""
+    attempts = list(record.history)
+    result = record.result
+    if result is not None and result.status is Status.COMPLETED and record.attempt == 1:
+        began = record.started_at or result.finished_at
+        backend = result.backend or ""
+        attempts.append(Attempt(1, backend, began, result.finished_at, "ok", result.status_code))
+    return [
+        {
+            "attempt": attempt.number,
+            "backend": attempt.backend,
+            "started_at": _milliseconds(attempt.started_at),
+            "ended_at": _milliseconds(attempt.ended_at),
+            "outcome": attempt.outcome,
+            "status_code": attempt.status_code,
+            "message": attempt.message,
+        }
+        for attempt in attempts
+    ]
 
 
 def request_object(

@@ -7,24 +7,26 @@ The slot is reserved before; every way out frees it and settles the delivery.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import structlog
 
-from broker.claims import Claim, Early, Late, Run, Running
+from broker.claims import Run
 from broker.ports import Delivery, Engine, Reservation
 from broker.scheduling.keeping import POISON_LIMIT
-from broker.scheduling.retry import RETRY_DELAY_S, Failure, GiveUp, Later, next_step
-from broker.telemetry import ATTEMPTS, CALL_SECONDS, WAIT_SECONDS
+from broker.scheduling.retry import AnotherReplica, GiveUp, Later
+from broker.telemetry import WAIT_SECONDS
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
-from schemas.result import Result
-from workers.backends.port import Answer, Call, CallFailed
+from schemas.result import Result, Usage
+from workers.backends.port import Answer, CallFailed
+from workers.calling import Aborted, call, ready_replica
+from workers.claiming import Claiming
 from workers.inflight import InFlight, InFlightMap, Outcome
-from workers.routing.names import name_at, with_model
+from workers.retrying import what_follows
+from workers.routing.names import name_at
 from workers.routing.targets import Target
 from workers.settlement import Settlement, ended, persistently
 from workers.slots import Slots
@@ -33,13 +35,9 @@ from workers.upstreams import Upstream
 _log = structlog.get_logger("penstock.executor")
 # Attempts whose worker died before a heartbeat could witness them; more is poison as well.
 _LOST_ATTEMPTS = 10
-# Closing a connection tells the backend only a moment later; the slot is held until it knows.
-_ABORT_LINGER_S = 0.25
-_CUT_SHORT = (Failure.TIMED_OUT, Failure.UNUSABLE)
+_AFTER_BUG_S = 5.0
 
-
-class Aborted(Exception):
-    """The call was dropped because the request ended elsewhere or the process must go."""
+OnEnd = Callable[[Envelope, Usage | None, float], None]
 
 
 class Executor:
@@ -55,88 +53,72 @@ class Executor:
     ) -> None:
         self._engine = engine
         self._settlement = settlement
-        self._slots = slots
+        self._claiming = Claiming(engine, settlement, slots, inflight)
         self._inflight = inflight
         self._upstreams = upstreams
 
     async def execute(
-        self, delivery: Delivery, reservation: Reservation, target: Target, max_attempts: int
+        self,
+        delivery: Delivery,
+        reservation: Reservation,
+        target: Target,
+        max_attempts: int,
+        on_end: OnEnd,
     ) -> None:
-        """Carry one delivery, whose slot is reserved, to its settlement, whatever fails."""
+        """Carry one delivery, whose slot is reserved, to its settlement, whatever fails.
+
+        `on_end` is told once, however it ends: the usage of the answer, if there was one that said,
+        and the seconds that its calls here have taken, 0 if there was none.
+        """
+        run: InFlight | None = None
         try:
-            with self._inflight.claiming(delivery.envelope.id):
-                claim = await self._claim(delivery.envelope, reservation)
-            if not isinstance(claim, Run):
-                await self._slots.free([reservation])
-                await self._settle_unclaimed(delivery, claim)
-                return
+            claim = await self._claim(delivery, reservation)
+            if claim is not None:
+                begun = time.time()
+                run = InFlight(delivery.envelope, reservation, [delivery], claim.attempt, begun)
+                await self._run_to_its_end(run, claim, target, max_attempts)
+        finally:
+            self._upstreams[target.backend].replicas.arrived(reservation.id)
+            usage, service_s = (run.usage, run.service_s) if run is not None else (None, 0.0)
+            on_end(delivery.envelope, usage, service_s)
+
+    async def _claim(self, delivery: Delivery, reservation: Reservation) -> Run | None:
+        try:
+            return await self._claiming.claim(delivery, reservation)
         except Exception:  # noqa: BLE001  because a bug must not keep the request and its slot
             _log.exception("failed before its start", request=delivery.envelope.id)
             await self._settlement.abandon([delivery], reservation)
-            return
-        run = InFlight(delivery.envelope, reservation, [delivery], claim.attempt, time.time())
+            return None
+
+    async def _run_to_its_end(
+        self, run: InFlight, claim: Run, target: Target, max_attempts: int
+    ) -> None:
         self._inflight.add(run)
         try:
             await self._run(run, claim, target, max_attempts)
-        except Exception as error:  # noqa: BLE001  because see above
+        except Exception as error:  # noqa: BLE001  because a bug must not keep it either
             _log.exception("failed in the middle", request=run.envelope.id)
-            await self._after_failure(run, error, max_attempts)
+            await self._after_failure(run, error, target, max_attempts)
         finally:
             self._inflight.remove(run)
 
-    async def _after_failure(self, run: InFlight, error: Exception, max_attempts: int) -> None:
+    async def _after_failure(
+        self, run: InFlight, error: Exception, target: Target, max_attempts: int
+    ) -> None:
         """A bug of ours costs an attempt, as a backend's failure does; it never keeps a request."""
         message = f"Penstock failed while running it: {type(error).__name__}."
         exhausted = Outcome(ended(Status.FAILED, "attempts_exhausted", message), dead_letter=True)
+        run.made = Attempt(
+            run.attempt, target.backend, run.started_at, time.time(), "internal", None, message
+        )
         try:
             if run.attempt < max_attempts:
-                await self._settlement.retry(run, RETRY_DELAY_S)
+                await self._settlement.retry(run, _AFTER_BUG_S)
             else:
                 await self._settlement.finish(run, exhausted)
         except Exception:  # noqa: BLE001  because see above
             _log.exception("could not be settled", request=run.envelope.id)
             await self._settlement.abandon(run.settle(), run.reservation)
-
-    async def _claim(self, envelope: Envelope, reservation: Reservation) -> Claim:
-        store = self._engine.store
-        claim = await persistently(lambda: store.claim(envelope, reservation), "claim")
-        if not isinstance(claim, Running) or not await self._owner_is_gone(claim, envelope.id):
-            return claim
-        owner = claim.owner
-        _log.warning("takes over from a dead worker", request=envelope.id, owner=owner)
-        return await persistently(
-            lambda: store.take_over(envelope, owner, reservation), "take the request over"
-        )
-
-    async def _owner_is_gone(self, found: Running, request_id: str) -> bool:
-        if found.owner == self._engine.owner:
-            # Ours by name but not in our hands: its run ended between two steps of ours.
-            return found.same_generation and not self._inflight.knows(request_id)
-        members = self._engine.members
-        age = await persistently(lambda: members.last_beat(found.owner), "look for the owner")
-        return age is None
-
-    async def _settle_unclaimed(self, delivery: Delivery, claim: Claim) -> None:
-        match claim:
-            case Late():
-                await self._settlement.expire(delivery, claim)
-            case Early():
-                await self._settlement.park(delivery, claim)
-            case Running() if (run := self._adopter(delivery, claim)) is not None:
-                if not run.adopt(delivery):
-                    await delivery.requeue()
-            case Running():
-                members = self._engine.members
-                age = await persistently(lambda: members.last_beat(claim.owner), "look again")
-                await self._settlement.meet_live_owner(delivery, claim, age or 0.0)
-            case _:
-                await self._settlement.drop_finished(delivery)
-
-    def _adopter(self, delivery: Delivery, found: Running) -> InFlight | None:
-        """Return our own run of the same generation: it settles this delivery with its others."""
-        if found.owner != self._engine.owner or not found.same_generation:
-            return None
-        return self._inflight.get(delivery.envelope.id)
 
     async def _run(self, run: InFlight, claim: Run, target: Target, max_attempts: int) -> None:
         if claim.poison >= POISON_LIMIT or claim.attempt > max_attempts + _LOST_ATTEMPTS:
@@ -148,7 +130,6 @@ class Executor:
         try:
             step = await self._attempts(run, target, max_attempts)
         except Aborted:
-            await asyncio.sleep(_ABORT_LINGER_S)
             await self._after_abort(run)
             return
         if isinstance(step, Later):
@@ -160,77 +141,38 @@ class Executor:
         """Call until there is an answer, a reason to wait, or nothing left to try."""
         model = name_at(target, run.envelope)
         tried: list[str] = []
-        while True:
-            if time.time() >= run.envelope.deadline:
-                return Outcome(ended(Status.EXPIRED, "expired"))
+        while time.time() < run.envelope.deadline:
             # Looked up for each call: a reload may have come in between.
             upstream = self._upstreams[target.backend]
-            url = upstream.replicas.choose(tried)
+            url = await ready_replica(run, upstream, tried)
+            if url is None:
+                break
             tried.append(url)
             try:
-                answer = await self._call(run, upstream, url, model)
+                answer = await call(run, upstream, url, model)
             except CallFailed as failed:
-                _log.info(
-                    "attempt failed",
-                    request=run.envelope.id,
-                    attempt=run.attempt,
-                    backend=target.backend,
-                    error=failed.message,
-                )
-                if failed.failure in _CUT_SHORT:
-                    await asyncio.sleep(_ABORT_LINGER_S)
-                untried = upstream.replicas.untried(tried)
-                step = next_step(failed.failure, run.attempt, max_attempts, untried, len(tried))
-                if isinstance(step, GiveUp):
-                    return _given_up(step, failed, target.backend, model)
+                step = what_follows(run, upstream, failed, tried, max_attempts)
                 if isinstance(step, Later):
                     return step
-                await self._renew_attempt(run)
+                if isinstance(step, GiveUp):
+                    return _given_up(step, failed, target.backend, model)
+                if isinstance(step, AnotherReplica):
+                    await self._renew_attempt(run)
             else:
                 return Outcome(_completed(answer, target.backend, model))
+        return Outcome(ended(Status.EXPIRED, "expired"))
 
     async def _renew_attempt(self, run: InFlight) -> None:
         """Write the next attempt's number before its call (PROTOCOL 3.3); the slot is kept."""
         store = self._engine.store
         ours = await persistently(
-            lambda: store.next_attempt(run.envelope.id, run.attempt, run.reservation),
+            lambda: store.next_attempt(run.envelope.id, run.attempt, run.reservation, run.made),
             "write the next attempt",
         )
         if not ours:
             raise Aborted
         run.attempt += 1
-
-    async def _call(self, run: InFlight, upstream: Upstream, url: str, model: str) -> Answer:
-        """Make one call, dropping it when the run is aborted or its deadline passes."""
-        remaining_s = max(0.001, run.envelope.deadline - time.time())
-        call = Call(
-            request_id=run.envelope.id,
-            attempt=run.attempt,
-            endpoint=run.envelope.endpoint,
-            body=with_model(run.envelope, model),
-            content_type=run.envelope.content_type,
-            timeout_s=min(upstream.timeout_s, remaining_s),
-            traceparent=run.envelope.traceparent,
-        )
-        started = time.monotonic()
-        with upstream.replicas.calling(url):
-            calling = asyncio.ensure_future(upstream.backend.call(url, call))
-            aborting = asyncio.ensure_future(run.aborted.wait())
-            try:
-                await asyncio.wait({calling, aborting}, return_when=asyncio.FIRST_COMPLETED)
-                if not calling.done():
-                    raise Aborted
-                answer = calling.result()
-            except CallFailed as failed:
-                ATTEMPTS.labels(upstream.name, failed.failure.name.lower()).inc()
-                raise
-            else:
-                ATTEMPTS.labels(upstream.name, "ok").inc()
-                return answer
-            finally:
-                CALL_SECONDS.labels(upstream.name).observe(time.monotonic() - started)
-                await _cancelled(calling)
-                await _cancelled(aborting)
+        run.made = None
 
     async def _after_abort(self, run: InFlight) -> None:
         store = self._engine.store
@@ -268,11 +210,3 @@ def _given_up(step: GiveUp, failed: CallFailed, backend: str, model: str) -> Out
         backend_model=model,
     )
     return Outcome(result, dead_letter=step.dead_letter)
-
-
-async def _cancelled(task: asyncio.Future[Any]) -> None:
-    """Cancel a task of ours and wait until it is gone, whatever it ends with."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from broker.ports import Delivery, Reservation
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope
-from schemas.result import Result
+from schemas.result import Result, Usage
 
 
 @dataclass(eq=False, slots=True)
@@ -18,7 +19,9 @@ class InFlight:
     """One request in the hands of this process.
 
     `deliveries` are all live hand-overs of its message; they are settled together, once. `abort`
-    drops the backend call.
+    drops the backend call. `called`, `usage`, `tokens` and `service_s` add up its calls here;
+    `tokens` is None once it is unknown what a call has used. `made` is the attempt that has ended
+    and is not in the record yet; a first one that succeeds is told from its result.
     """
 
     envelope: Envelope
@@ -28,6 +31,11 @@ class InFlight:
     started_at: float = 0.0
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     is_settled: bool = False
+    called: bool = False
+    usage: Usage | None = None
+    tokens: int | None = 0
+    service_s: float = 0.0
+    made: Attempt | None = None
 
     def adopt(self, delivery: Delivery) -> bool:
         """Take in one more hand-over of this message; False when the others are settled already."""
@@ -89,6 +97,12 @@ class InFlightMap:
         """Drop the call of a request that has ended elsewhere, if it runs here."""
         if (run := self._runs.get(request_id)) is not None:
             run.abort()
+
+    def abort_lost(self, reservations: Collection[Reservation]) -> None:
+        """Drop the calls under reservations that others may hold by now."""
+        for run in self:
+            if run.reservation in reservations:
+                run.abort()
 
     def add(self, run: InFlight) -> None:
         """Note a run that has just been claimed."""

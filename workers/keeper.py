@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from broker.lifecycle import Tasks
-from broker.ports import Engine
+from broker.ports import Engine, Spent
 from broker.scheduling.keeping import (
     HELD_UNSTARTED_S,
     LOOK_AGAIN_S,
@@ -87,6 +87,8 @@ class Keeper:
                 _log.warning("could not be moved", request=record.id, error=str(error))
                 await upkeep.check_again(record.id, time.time() + LOOK_AGAIN_S)
         await self._settle(partition)
+        if partition == 0:
+            await self._resolve_orphans(alive)
 
     async def _move(self, record: Record, alive: dict[str, bool]) -> None:
         now = time.time()
@@ -127,14 +129,38 @@ class Keeper:
         await self._engine.store.mark_published(record.id, envelope.generation)
 
     async def _settle(self, partition: int) -> None:
-        """Free the slots of ended requests once more: their worker may have died before it did."""
+        """Settle ended requests once more: their worker may have died before it did.
+
+        One that ended without a call will not come for the turn it may have booked.
+        """
         upkeep = self._engine.upkeep
         entries = await upkeep.outbox(partition, _BATCH)
         if not entries:
             return
-        held = [entry.reservation for _, entry in entries if entry.reservation]
-        await self._engine.limits.release(held)
+        limits = self._engine.limits
+        await limits.settle(
+            Spent(entry.reservation, entry.tokens) for _, entry in entries if entry.reservation
+        )
+        await limits.give_up(entry.request_id for _, entry in entries if not entry.reservation)
         await upkeep.outbox_done(partition, entries[-1][0])
+
+    async def _resolve_orphans(self, alive: dict[str, bool]) -> None:
+        """Settle or refund what dead processes were charged for, by what the records say."""
+        limits = self._engine.limits
+        for reservation, request_id in await limits.orphans(_BATCH):
+            owner, _, _ = reservation.id.rpartition(":")
+            if await self._is_alive(owner, alive):
+                continue
+            record = await self._engine.store.get(request_id)
+            if record is None or record.terminal:
+                await limits.settle([Spent(reservation, _tokens_of(record))])
+            elif record.slot != reservation.id:
+                await limits.refund([reservation])
+
+
+def _tokens_of(record: Record | None) -> int | None:
+    result = record.result if record is not None else None
+    return result.usage.total_tokens if result is not None and result.usage is not None else None
 
 
 @dataclass(slots=True)

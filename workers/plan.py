@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 from schemas.config import Config, RetryConfig
 from workers.routing.targets import Target
+from workers.rules import Rules
+
+# A tenant that has more than this waiting is a flood (PROTOCOL 2), so a window shows every tenant.
+_BEYOND_SLOTS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """What a pool serves: a model, its targets, and each backend's slots."""
+    """What a pool serves: a model, its targets, each backend's slots, and by which rules."""
 
     model: str
     targets: tuple[Target, ...]
     slots: dict[str, int]
     max_attempts: int
+    rules: Rules = field(default_factory=lambda: Rules(Config()))
 
     @property
     def window(self) -> int:
-        """How many deliveries of a priority a pool holds: what its slots can start, and one."""
-        return sum(self.slots.values()) + 1
+        """How many deliveries of a lane a pool holds, running and not: see ADR 1."""
+        return sum(self.slots.values()) + _BEYOND_SLOTS
+
+    def without(self, backends: Collection[str]) -> PoolPlan:
+        """Return the plan with other targets than those, or itself where there are none."""
+        left = tuple(target for target in self.targets if target.backend not in backends)
+        return replace(self, targets=left) if any(target.weight for target in left) else self
 
 
 def configured(config: Config) -> dict[str, PoolPlan]:
@@ -44,12 +54,14 @@ def still_possible(plan: PoolPlan, config: Config) -> PoolPlan | None:
     targets = tuple(target for target in plan.targets if target.backend in config.backends)
     if not any(target.weight > 0 for target in targets):
         return None
-    return replace(plan, targets=targets, slots=_slots(config, targets))
+    return replace(plan, targets=targets, slots=_slots(config, targets), rules=Rules(config))
 
 
 def plan_of(config: Config, model: str, targets: Sequence[Target], retry: RetryConfig) -> PoolPlan:
     """Return the plan of `model` on configured backends."""
-    return PoolPlan(model, tuple(targets), _slots(config, targets), retry.max_attempts)
+    return PoolPlan(
+        model, tuple(targets), _slots(config, targets), retry.max_attempts, Rules(config)
+    )
 
 
 def _slots(config: Config, targets: Sequence[Target]) -> dict[str, int]:

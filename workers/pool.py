@@ -1,6 +1,7 @@
 """All consumption of one model in this process: its waiting deliveries and who starts next.
 
-Deliveries of all priorities wait in one order; slots are reserved for the best of them first.
+Deliveries of all priorities and lanes wait in one order; slots are reserved for the best of them
+first. What a limit lets start later is parked until then.
 """
 
 from __future__ import annotations
@@ -8,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 
-import structlog
-
-from broker.claims import Early
 from broker.lifecycle import Tasks
-from broker.ports import Consumer, Delivery, Engine, Reservation, Served
-from schemas.priority import PRIORITIES
-from workers.executor import Executor
-from workers.lines import Lines, Waiting
+from broker.ports import Delivery, Reservation, Served, State
+from schemas.envelope import Envelope
+from schemas.result import Usage
+from workers.holding import Holding
+from workers.lines import Waiting
 from workers.plan import PoolPlan
-from workers.settlement import Settlement, requeue_all
-from workers.slots import Slots
+from workers.settlement import requeue_all
+from workers.starting import Parts, Starting
 from workers.throughput import Throughput
 
-_log = structlog.get_logger("penstock.pool")
-_BATCH = 32
 # A lost wake-up costs at most this.
 _POLL_S = 0.25
 
@@ -31,32 +29,22 @@ _POLL_S = 0.25
 class Pool:
     """One model's share of this process. Started once, drained once."""
 
-    def __init__(
-        self,
-        plan: PoolPlan,
-        engine: Engine,
-        executor: Executor,
-        settlement: Settlement,
-        slots: Slots,
-    ) -> None:
+    def __init__(self, plan: PoolPlan, parts: Parts) -> None:
         self.plan = plan
-        self._engine = engine
-        self._executor = executor
-        self._settlement = settlement
-        self._slots = slots
-        self._lines = Lines(plan)
-        self._throughput = Throughput()
-        self._being_started = 0
-        self._wake = asyncio.Event()
-        self._consumers: list[Consumer] = []
+        self._parts = parts
         self._runs = Tasks(f"runs of {plan.model}")
         self._loop = Tasks(f"pool of {plan.model}")
+        self._starting = Starting(plan, parts, self._runs, self._begin)
+        self._holding = Holding(parts.engine.queue, plan.model, self._deliver, self._hand_back)
+        self._throughput = Throughput()
+        self._wake = asyncio.Event()
         self._stopping = False
 
     async def start(self) -> None:
         """Consume every priority and start what comes."""
-        self._watch_slots()
-        await self._consume()
+        self._watch(self.plan)
+        self._parts.board.on_change(self._choose_anew)
+        await self._holding.take_all(self.plan.window)
         self._loop.supervise("start the best", self._start_the_best)
 
     async def apply(self, plan: PoolPlan) -> None:
@@ -65,38 +53,35 @@ class Pool:
         What waits is given new targets; what a smaller window does not hold is handed back.
         """
         before, self.plan = self.plan, plan
-        for delivery in self._lines.change(plan):
-            self._runs.spawn("hand back", delivery.requeue())
-        self._ignore_slots(before)
-        self._watch_slots()
-        self._wake.set()
+        self._ignore(before)
+        self._watch(plan)
+        self._choose_anew()
         if plan.window != before.window:
-            await self._consume_anew()
+            await self._holding.renew(plan.window)
 
     @property
     def serves(self) -> Served:
         """What this process does for the model now."""
-        slots = sum(self.plan.slots.values())
         return Served(
             self.plan.model,
-            slots,
-            len(self._runs),
-            self._unstarted,
+            sum(self.plan.slots.values()),
+            self._throughput.running,
+            self._starting.unstarted,
             self._throughput.rate,
             dict(self._throughput.heads),
             self._throughput.rates,
             self._throughput.service_s,
-            self._throughput.lately,
         )
 
     async def stop_consuming(self) -> None:
         """Take nothing new and hand back what has not started."""
-        await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
+        await self._holding.stop()
         self._stopping = True
         self._wake.set()
         await self._loop.join()
-        self._ignore_slots(self.plan)
-        await requeue_all(self._lines.empty())
+        self._ignore(self.plan)
+        self._parts.board.forget(self._choose_anew)
+        await requeue_all(self._starting.empty())
 
     async def finished(self) -> None:
         """Return when every started delivery is settled."""
@@ -107,102 +92,78 @@ class Pool:
         await self._loop.stop()
         await self._runs.stop()
 
-    @property
-    def _unstarted(self) -> int:
-        return self._being_started + len(self._lines)
-
-    async def _consume(self) -> None:
-        for priority in PRIORITIES:
-            self._consumers.append(
-                await self._engine.queue.consume(
-                    self.plan.model, priority, self.plan.window, self._deliver
-                )
-            )
-
-    async def _consume_anew(self) -> None:
-        """Consume with the window of the plan; the new consumers begin before the old ones end."""
-        old = list(self._consumers)
-        await self._consume()
-        await asyncio.gather(*(consumer.stop() for consumer in old))
-        del self._consumers[: len(old)]
-
-    def _watch_slots(self) -> None:
-        for backend in self.plan.slots:
-            self._slots.wake_on_free(backend, self._wake.set)
-
-    def _ignore_slots(self, plan: PoolPlan) -> None:
+    def _watch(self, plan: PoolPlan) -> None:
         for backend in plan.slots:
-            self._slots.let_sleep(backend, self._wake.set)
+            self._parts.slots.wake_on_free(backend, self._wake.set)
+            self._parts.upstreams[backend].replicas.on_room(self._wake.set)
+
+    def _ignore(self, plan: PoolPlan) -> None:
+        for backend in plan.slots:
+            self._parts.slots.let_sleep(backend, self._wake.set)
+            self._parts.upstreams[backend].replicas.let_sleep(self._wake.set)
+
+    def _choose_anew(self) -> None:
+        """The plan or the switches have changed."""
+        self._hand_back(self._starting.change(self.plan))
+        self._wake.set()
 
     def _deliver(self, delivery: Delivery) -> None:
         if self._stopping:
-            self._runs.spawn("hand back", delivery.requeue())
-            return
-        self._lines.add(delivery)
+            self._hand_back([delivery])
+        else:
+            self._starting.receive(delivery)
         self._wake.set()
+
+    def _hand_back(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._runs.spawn("hand back", delivery.requeue())
 
     async def _start_the_best(self) -> None:
         while not self._stopping:
-            if not self._unstarted:
-                await self._wake.wait()
             self._wake.clear()
-            if await self._start_some():
+            paused = self._parts.board.state("model", self.plan.model) is State.PAUSED
+            await self._holding.tend(self._starting.lines, self.plan.rules, paused=paused)
+            if not await self._starting.start_some():
                 await self._until_woken()
 
     async def _until_woken(self) -> None:
+        timeouts: list[float] = []
+        if self._starting.unstarted or self._holding.has_given_back:
+            timeouts.append(self._holding.look_again_s)
+        if len(self._starting.lines):
+            timeouts.append(_POLL_S)
+        if (turn_at := self._starting.next_turn_at) is not None:
+            timeouts.append(max(0.0, turn_at - time.time()))
         try:
-            async with asyncio.timeout(_POLL_S):
+            async with asyncio.timeout(min(timeouts, default=None)):
                 await self._wake.wait()
         except TimeoutError:
             return
 
-    async def _start_some(self) -> bool:
-        """Start a batch of the best on each backend; tell whether one had no slot for all."""
-        short = False
-        for backend in tuple(self.plan.slots):
-            batch = self._without_early(self._lines.take(backend, _BATCH, time.time()))
-            self._being_started = len(batch)
-            try:
-                left = await self._start_on(backend, batch)
-            except BaseException:
-                left = batch
-                raise
-            finally:
-                self._being_started = 0
-                self._lines.put_back(backend, left)
-            short = short or bool(left)
-        return short
-
-    def _without_early(self, batch: Sequence[Waiting]) -> list[Waiting]:
-        """Send back to a tier what came before its time, so that it costs no slot."""
-        ready: list[Waiting] = []
-        for waiting in batch:
-            not_before = waiting.delivery.envelope.not_before
-            if not_before is not None and not_before > time.time() + 0.05:
-                early = self._settlement.park(waiting.delivery, Early(not_before))
-                self._runs.spawn("park", early)
-            else:
-                ready.append(waiting)
-        return ready
-
-    async def _start_on(self, backend: str, batch: list[Waiting]) -> list[Waiting]:
-        """Reserve slots for the first of `batch` and start those; return the rest."""
-        if not batch:
-            return []
-        granted = await self._slots.reserve(backend, self.plan.slots[backend], len(batch))
-        for waiting, reservation in zip(batch, granted, strict=False):
-            self._start(waiting, reservation)
-        return batch[len(granted) :]
-
-    def _start(self, waiting: Waiting, reservation: Reservation) -> None:
+    def _begin(self, waiting: Waiting, reservation: Reservation) -> None:
         envelope = waiting.delivery.envelope
         self._throughput.started(envelope.priority, envelope.accepted_at, envelope.lane)
+        self._holding.started(envelope.priority)
+        self._parts.upstreams[waiting.target.backend].replicas.expect(reservation.id)
         self._runs.spawn("execute", self._run(waiting, reservation))
 
     async def _run(self, waiting: Waiting, reservation: Reservation) -> None:
         try:
-            await self._executor.execute(
-                waiting.delivery, reservation, waiting.target, self.plan.max_attempts
+            await self._parts.executor.execute(
+                waiting.delivery,
+                reservation,
+                waiting.target,
+                self.plan.max_attempts,
+                partial(self._ended, waiting),
             )
         finally:
             self._throughput.ended()
+
+    def _ended(
+        self, waiting: Waiting, _envelope: Envelope, usage: Usage | None, service_s: float
+    ) -> None:
+        """Learn what a call has cost and how long it took."""
+        if usage is not None:
+            lines = self._starting.lines
+            lines.estimator.observe(usage.output_tokens, service_s)
+            lines.correct(waiting, usage.total_tokens - waiting.cost)

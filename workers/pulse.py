@@ -1,4 +1,4 @@
-"""The heartbeat of a worker: alive, these slots are still held, are these requests still ours."""
+"""The heartbeat of a worker: alive, this is still held, are these requests still ours."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from workers.slots import Slots
 
 _log = structlog.get_logger("penstock.pulse")
 BEAT_S = 2.0
+# After a freeze nothing may pass before it is known what was lost.
+_RENEW_AGAIN_S = 0.2
 
 
 class Pulse:
-    """Beats every 2 s; one round is a heartbeat, the slots' renewal and one look at the runs."""
+    """Every 2 s a heartbeat and a look at the runs; beside it, the renewal of what is held."""
 
     def __init__(
         self,
@@ -38,11 +40,27 @@ class Pulse:
         while True:
             RUNNING.set(len(self._inflight))
             # Each for itself: they may live on different servers, and one of those may be away.
-            for part in (self._slots.renew, self.beat, self._drop_ended):
+            for part in (self.beat, self._drop_ended):
                 try:
                     await part()
                 except EngineError as error:
                     _log.warning("no heartbeat while the engine is away", error=str(error))
+            await asyncio.sleep(BEAT_S)
+
+    async def renew(self) -> None:
+        """Assert what is held until cancelled, and end at once the calls of what was lost."""
+        while True:
+            try:
+                lost = await self._slots.renew()
+            except EngineError as error:
+                _log.warning("nothing is renewed while the engine is away", error=str(error))
+                await asyncio.sleep(_RENEW_AGAIN_S)
+                continue
+            if lost:
+                _log.warning(
+                    "held too long without a sign of life; drops its calls", lost=len(lost)
+                )
+                self._inflight.abort_lost(frozenset(lost))
             await asyncio.sleep(BEAT_S)
 
     async def beat(self) -> None:

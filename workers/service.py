@@ -9,6 +9,7 @@ import structlog
 
 from broker.lifecycle import Cancel, Tasks
 from broker.ports import Consumer, DeadLetter, Engine
+from broker.switchboard import SwitchBoard
 from schemas.config import Config
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
@@ -21,8 +22,10 @@ from workers.plan import PoolPlan, configured, still_possible
 from workers.pool import Pool
 from workers.pools import Pools
 from workers.pulse import Pulse
+from workers.retired import Retired
 from workers.settlement import Settlement, ended
 from workers.slots import Slots
+from workers.starting import Parts
 from workers.upstreams import Upstreams
 
 _log = structlog.get_logger("penstock.worker")
@@ -44,8 +47,13 @@ class WorkerService:
         )
         self._keeper = Keeper(engine)
         engine.store.on_ended(self._inflight.abort)
-        self._pools = Pools(self._make_pool)
+        self._board = SwitchBoard(engine.switches)
+        parts = Parts(
+            engine, self._executor, self._settlement, self._slots, self._upstreams, self._board
+        )
+        self._pools = Pools(lambda plan: Pool(plan, parts))
         self._pulse = Pulse(engine, self._inflight, self._slots, self._pools.serves)
+        self._retired = Retired(engine, self._settlement, config)
         self._discovery = Discovery()
         self._tasks = Tasks("worker")
         self._changing = asyncio.Lock()
@@ -54,10 +62,13 @@ class WorkerService:
 
     async def start(self) -> None:
         """Start everything; backends or engine parts that are away are waited for."""
+        self._tasks.supervise("switches", self._board.run)
         await self.apply(self._config)
         self._tasks.supervise("pulse", self._pulse.run)
+        self._tasks.supervise("renewal", self._pulse.renew)
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
         self._keeper.start()
+        self._tasks.supervise("retired", self._retired.run)
 
     async def apply(self, config: Config) -> None:
         """Serve by `config` from now on: its backends, models and `drain_s`.
@@ -69,6 +80,7 @@ class WorkerService:
             self._stop_discovery()
             self._config = config
             self._upstreams.apply(config.backends)
+            await self._retired.apply(config)
             if config.models != "auto":
                 self._discovery = Discovery()
             await self._adjust_pools()
@@ -79,7 +91,7 @@ class WorkerService:
         """Take nothing new, finish what runs within `drain_s`, hand the rest back, leave."""
         async with self._changing:
             self._stop_discovery()
-            await self._pools.stop_consuming()
+            await asyncio.gather(self._pools.stop_consuming(), self._retired.stop())
         _log.info("drains", running=len(self._inflight))
         finishing = asyncio.ensure_future(self._pools.finished())
         try:
@@ -92,6 +104,7 @@ class WorkerService:
     async def stop(self) -> None:
         """End everything at once; what runs is dropped and comes back to another worker."""
         await self._tasks.stop()
+        await self._retired.stop()
         await self._keeper.stop()
         await self._pools.stop()
         if self._dead is not None:
@@ -146,9 +159,6 @@ class WorkerService:
         # A backend that has not answered yet may list what is served until now.
         left = (still_possible(plan, config) for plan in self._pools.plans.values())
         return {**{plan.model: plan for plan in left if plan is not None}, **found}
-
-    def _make_pool(self, plan: PoolPlan) -> Pool:
-        return Pool(plan, self._engine, self._executor, self._settlement, self._slots)
 
     async def _receive_dead(self, letter: DeadLetter) -> None:
         """End a request whose message RabbitMQ set aside; file what is not ours (PROTOCOL 5)."""

@@ -16,10 +16,11 @@ import structlog
 
 from broker.claims import Early, Finish, Late, Running
 from broker.ports import Delivery, Engine, Reservation
-from broker.scheduling.retry import RETRY_DELAY_S
-from broker.telemetry import FINISHED, RETRIED
+from broker.telemetry import FINISHED, PARKED
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES, EngineError
+from schemas.instants import in_words
 from schemas.lifecycle import Status
 from schemas.result import Result
 from workers.inflight import InFlight, Outcome
@@ -29,6 +30,7 @@ _log = structlog.get_logger("penstock.settlement")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 # A worker whose last heartbeat is older than this is probably gone: ask again soon.
 _QUIET_OWNER_S = 3.0
+_LIVE_OWNER_S = 5.0
 _PATIENT_AFTER_MEETINGS = 2
 
 T = TypeVar("T")
@@ -58,14 +60,18 @@ class Settlement:
 
     async def finish(self, run: InFlight, outcome: Outcome) -> None:
         """Commit -> settle the slot -> ack (PROTOCOL 4)."""
+        usage = outcome.result.usage
+        # Where the result does not say what its call used, only this process can settle it.
+        told = run.called and run.tokens == (usage.total_tokens if usage is not None else None)
         finish = await self.commit(
             run.envelope,
             outcome.result,
             run.attempt,
-            run.reservation,
+            run.reservation if told else None,
             dead_letter=outcome.dead_letter,
+            made=run.made,
         )
-        await self._slots.free([run.reservation])
+        await self._end(run)
         await _settle_all(run.settle(), finish)
 
     async def retry(self, run: InFlight, delay_s: float) -> None:
@@ -73,30 +79,34 @@ class Settlement:
 
         The call has ended: its slot does not wait for RabbitMQ to take the copy.
         """
-        await self._slots.free([run.reservation])
+        await self._end(run)
         copy = run.envelope.next_generation(not_before=time.time() + delay_s)
         queue, store = self._engine.queue, self._engine.store
         await persistently(lambda: queue.publish_later(copy, delay_s), "publish the retry")
-        await persistently(lambda: store.requeue(copy, run.attempt), "requeue the record")
-        RETRIED.labels(run.envelope.model).inc()
+        await persistently(lambda: store.requeue(copy, run.attempt, run.made), "requeue the record")
         await _ack_all(run.settle())
 
     async def give_back(self, run: InFlight) -> None:
         """Return a started request unfinished, for another worker to run: no ack."""
         try:
-            await self._engine.store.requeue(run.envelope, run.attempt)
+            await self._engine.store.requeue(run.envelope, run.attempt, run.made)
         except EngineError as error:
             _log.warning("left to the keeper", request=run.envelope.id, error=str(error))
-        await self._slots.free([run.reservation])
+        await self._end(run)
         await requeue_all(run.settle())
 
     async def drop_finished(self, delivery: Delivery) -> None:
         """Ack a delivery whose record is terminal or has a newer copy."""
         await delivery.ack()
 
-    async def abandon(self, deliveries: Iterable[Delivery], reservation: Reservation) -> None:
+    async def abandon(
+        self, deliveries: Iterable[Delivery], reservation: Reservation, *, called: bool = False
+    ) -> None:
         """After a failure of our own: free the slot and let the message come again."""
-        await self._slots.free([reservation])
+        if called:
+            await self._slots.settle(reservation, None)
+        else:
+            await self._slots.refund([reservation])
         await requeue_all(deliveries)
 
     async def expire(self, delivery: Delivery, late: Late) -> None:
@@ -109,6 +119,31 @@ class Settlement:
         """Put a message that came before its time into a tier, then ack this delivery."""
         await self._put_back(delivery, delivery.envelope, early.not_before - time.time())
 
+    async def park_until(self, delivery: Delivery, at: float, what: str) -> None:
+        """Confirmed copy -> record -> ack: it comes back for its turn at `what` (PROTOCOL 3)."""
+        copy = delivery.envelope.next_generation(not_before=at)
+        queue, store = self._engine.queue, self._engine.store
+        delay_s = at - time.time()
+        await persistently(lambda: queue.publish_later(copy, delay_s), "park the request")
+        await persistently(lambda: store.park(copy, what), "note its turn")
+        PARKED.labels(delivery.envelope.model).inc()
+        await delivery.ack()
+
+    async def end_too_late(self, delivery: Delivery, at: float, what: str) -> None:
+        """End a request whose turn at `what` would come after its deadline.
+
+        One that another delivery has started meanwhile is not ended by this one.
+        """
+        envelope = delivery.envelope
+        record = await persistently(lambda: self._engine.store.get(envelope.id), "read the record")
+        if record is not None and record.status is Status.IN_PROGRESS:
+            await self._put_back(delivery, envelope, _LIVE_OWNER_S)
+            return
+        message = f"{what} would let it start at {in_words(at)}, after its deadline."
+        attempt = 0 if record is None else record.attempt
+        finish = await self.commit(envelope, ended(Status.EXPIRED, "expired", message), attempt)
+        await _settle_all([delivery], finish)
+
     async def meet_live_owner(self, delivery: Delivery, found: Running, age_s: float) -> None:
         """Put back, confirmed, a message that a live worker elsewhere runs; then ack.
 
@@ -119,7 +154,7 @@ class Settlement:
         elif delivery.envelope.meetings >= _PATIENT_AFTER_MEETINGS:
             delay_s = 30.0
         else:
-            delay_s = RETRY_DELAY_S
+            delay_s = _LIVE_OWNER_S
         _log.info("a live worker runs it", request=delivery.envelope.id, owner=found.owner)
         await self._put_back(delivery, delivery.envelope.met_live_owner(), delay_s)
 
@@ -131,16 +166,26 @@ class Settlement:
         reservation: Reservation | None = None,
         *,
         dead_letter: bool = False,
+        made: Attempt | None = None,
     ) -> Finish:
         """Commit, holding the result for as long as the store is away."""
         store = self._engine.store
         finish = await persistently(
-            lambda: store.finish(envelope, result, attempt, reservation, keep_envelope=dead_letter),
+            lambda: store.finish(
+                envelope, result, attempt, reservation, keep_envelope=dead_letter, made=made
+            ),
             "commit the result",
         )
         if finish.won:
             FINISHED.labels(envelope.model, result.status).inc()
         return finish
+
+    async def _end(self, run: InFlight) -> None:
+        """Give back what the run held: all of it, or all but what its call used."""
+        if run.called:
+            await self._slots.settle(run.reservation, run.tokens)
+        else:
+            await self._slots.refund([run.reservation])
 
     async def _put_back(self, delivery: Delivery, copy: Envelope, delay_s: float) -> None:
         queue = self._engine.queue

@@ -1,21 +1,22 @@
-"""The slots this process holds, from the moment they are granted until they are given back."""
+"""What this process holds, from the moment it is granted until it is given back."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from broker.ports import Limits, Reservation
+from broker.ports import Answer, Granted, Limits, Reservation, Spent, Wait, Want
 from schemas.errors import EngineError
 
 _log = structlog.get_logger("penstock.slots")
 Wake = Callable[[], None]
+_AWAY = Wait("the store that counts what runs")
 
 
 class Slots:
-    """Every slot of this process passes through here, so that none is held without renewal."""
+    """Every reservation of this process passes through here: none is held without renewal."""
 
     def __init__(self, limits: Limits, owner: str) -> None:
         self._limits = limits
@@ -23,42 +24,64 @@ class Slots:
         # One row of numbers for the whole life: an outbox entry may free an id once more, later.
         self._numbers = itertools.count(1)
         self._held: dict[str, Reservation] = {}
+        # What may be held although nobody here uses it, and what is to be said once more.
         self._doubtful: list[Reservation] = []
+        self._unsaid: list[Spent] = []
+        self._given_up: set[str] = set()
         self._wakes: dict[str, set[Wake]] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
-    async def reserve(self, backend: str, limit: int, count: int) -> list[Reservation]:
-        """Return at most `count` new slots; none while it is unknown what was granted."""
-        ids = [f"{self._owner}:{next(self._numbers)}" for _ in range(count)]
-        wanted = [Reservation(backend, reservation_id) for reservation_id in ids]
-        try:
-            await self._return_doubtful()
-            granted = wanted[: await self._limits.reserve(backend, limit, ids)]
-        except EngineError as error:
-            _log.warning("no slots while the engine is away", backend=backend, error=str(error))
-            # They may have been granted all the same.
-            self._doubtful.extend(wanted)
-            return []
-        self._held.update((reservation.id, reservation) for reservation in granted)
-        return granted
+    async def reserve(self, wants: Sequence[Want]) -> list[Answer]:
+        """Answer each want, in order: all wait while it is unknown what was granted.
 
-    async def free(self, reservations: Iterable[Reservation]) -> None:
-        """Give slots back; where the engine is away they are given back with the next reserve."""
-        given = list(reservations)
-        for reservation in given:
-            # First of all: a heartbeat in between would renew it.
-            self._held.pop(reservation.id, None)
+        All are of one backend and model, the best first.
+        """
+        asked = [(want, f"{self._owner}:{next(self._numbers)}") for want in wants]
         try:
-            await self._limits.release(given)
+            await self._say_again()
+            answers = await self._limits.reserve(asked)
         except EngineError as error:
-            _log.warning("slots are given back later", error=str(error))
+            _log.warning("nothing starts while the engine is away", error=str(error))
+            # They may have been granted all the same.
+            self._doubtful.extend(Reservation(want.backend, each) for want, each in asked)
+            return [_AWAY] * len(asked)
+        for answer in answers:
+            if isinstance(answer, Granted):
+                self._held[answer.reservation.id] = answer.reservation
+        return answers
+
+    async def refund(self, reservations: Iterable[Reservation]) -> None:
+        """Take back what no call was made under; while the engine is away that waits."""
+        given = self._let_go(reservations)
+        try:
+            await self._limits.refund(given)
+        except EngineError as error:
+            _log.warning("reservations are taken back later", error=str(error))
             self._doubtful.extend(given)
 
-    async def renew(self) -> None:
-        """Assert every held slot."""
-        await self._limits.renew(tuple(self._held.values()))
+    async def settle(self, reservation: Reservation, tokens: int | None) -> None:
+        """End a reservation whose call is over: `tokens` it used, None for the estimate."""
+        spent = [Spent(each, tokens) for each in self._let_go([reservation])]
+        try:
+            await self._limits.settle(spent)
+        except EngineError as error:
+            _log.warning("reservations are settled later", error=str(error))
+            self._unsaid.extend(spent)
+
+    async def give_up(self, request_ids: Iterable[str]) -> None:
+        """Drop the bookings of requests that will not come for them."""
+        given = set(request_ids)
+        try:
+            await self._limits.give_up(given)
+        except EngineError as error:
+            _log.warning("bookings are given up later", error=str(error))
+            self._given_up |= given
+
+    async def renew(self) -> list[Reservation]:
+        """Assert all that is held; return what is lost, whose calls must end at once."""
+        return await self._limits.renew(tuple(self._held.values()))
 
     def wake_on_free(self, backend: str, wake: Wake) -> None:
         """Call `wake` whenever a slot of `backend` may have become free, until `let_sleep`."""
@@ -71,15 +94,28 @@ class Slots:
         """Call `wake` no more for `backend`."""
         self._wakes.get(backend, set()).discard(wake)
 
+    def _let_go(self, reservations: Iterable[Reservation]) -> list[Reservation]:
+        """Forget them first of all: a heartbeat in between would renew them."""
+        given = list(reservations)
+        for reservation in given:
+            self._held.pop(reservation.id, None)
+        return given
+
     def _wake(self, backend: str) -> None:
         for wake in self._wakes[backend]:
             wake()
 
-    async def _return_doubtful(self) -> None:
+    async def _say_again(self) -> None:
+        """Say what the engine was away for; all of it may be said twice."""
         if self._doubtful:
-            doubtful, self._doubtful = self._doubtful, []
-            try:
-                await self._limits.release(doubtful)
-            except EngineError:
-                self._doubtful.extend(doubtful)
-                raise
+            doubtful = self._doubtful[:]
+            await self._limits.refund(doubtful)
+            del self._doubtful[: len(doubtful)]
+        if self._unsaid:
+            unsaid = self._unsaid[:]
+            await self._limits.settle(unsaid)
+            del self._unsaid[: len(unsaid)]
+        if self._given_up:
+            given_up = set(self._given_up)
+            await self._limits.give_up(given_up)
+            self._given_up -= given_up

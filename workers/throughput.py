@@ -75,6 +75,11 @@ class Throughput:
             self._ended = remembered
 
     @property
+    def running(self) -> int:
+        """How many have started and not ended."""
+        return self._running
+
+    @property
     def rate(self) -> float:
         """Starts per second of late, or since the first, of all classes together."""
         since_s = self._since_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from broker.scheduling.retry_budget import RetryBudget
 from schemas.config import BackendConfig
 from workers.backends.openai import OpenAIBackend, Session, open_session
 from workers.backends.port import Backend
@@ -13,12 +14,14 @@ from workers.routing.replicas import Replicas
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A backend ready to be called."""
+    """A backend ready to be called; a metered one has an `rpm` or a `tpm`."""
 
     name: str
     backend: Backend
     replicas: Replicas
+    budget: RetryBudget
     timeout_s: float
+    metered: bool = False
 
 
 class Upstreams(Mapping[str, Upstream]):
@@ -33,10 +36,16 @@ class Upstreams(Mapping[str, Upstream]):
         session = self._session = self._session or open_session()
         for name, config in backends.items():
             known = self._all.get(name)
-            replicas = known.replicas if known is not None else Replicas([])
-            replicas.urls = config.urls
-            backend = OpenAIBackend(config, session)
-            self._all[name] = Upstream(name, backend, replicas, config.timeout_s)
+            replicas = known.replicas if known is not None else Replicas(name)
+            replicas.configure(config.urls, config.concurrency)
+            self._all[name] = Upstream(
+                name,
+                OpenAIBackend(config, session),
+                replicas,
+                known.budget if known is not None else RetryBudget(),
+                config.timeout_s,
+                metered=config.rpm is not None or config.tpm is not None,
+            )
 
     async def close(self) -> None:
         """Close every connection."""

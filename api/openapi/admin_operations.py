@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from api.auth import Access
 from api.openapi import examples
 from api.openapi.operation import Answer, Operation
+from api.openapi.operations import BODY_ERRORS, CANCELS_SOME
 from api.openapi.parameters import PAGE
 
 _LETTERS = "/admin/v1/dead-letters"
+# The state that each verb leads to, and what that means for a model and for a backend.
+_VERBS = {
+    "pause": ("paused", "it accepts and starts nothing", "nothing starts there"),
+    "resume": ("running", "it accepts and starts again", "what waits for it may start"),
+    "drain": (
+        "draining",
+        "it refuses new requests and serves what waits",
+        "nothing starts there, and what waits for it goes to the model's other targets",
+    ),
+}
 _LETTER_ERRORS = ("request_not_found", "store_unavailable")
 
 
@@ -38,6 +49,27 @@ def _operation(
     )
 
 
+def _switches() -> Iterator[Operation]:
+    """Return pause, resume and drain of models and of backends."""
+    for verb, (state, model_does, backend_does) in _VERBS.items():
+        yield _operation(
+            f"admin{verb.title()}Model",
+            f"post /admin/v1/models/{{name}}/{verb}",
+            f"{verb.title()} a model: {model_does}",
+            ("AdminModel", {**examples.ADMIN_MODEL, "state": state}),
+            ("model_not_found", "queue_unavailable", "store_unavailable"),
+            parameters=("name",),
+        )
+        yield _operation(
+            f"admin{verb.title()}Backend",
+            f"post /admin/v1/backends/{{name}}/{verb}",
+            f"{verb.title()} a backend: {backend_does}",
+            ("AdminBackend", {**examples.ADMIN_BACKEND, "state": state}),
+            ("backend_not_found", "store_unavailable"),
+            parameters=("backend",),
+        )
+
+
 ADMIN = (
     _operation(
         "adminListModels",
@@ -53,12 +85,26 @@ ADMIN = (
         ("AdminBackendList", examples.ADMIN_BACKENDS),
         ("store_unavailable",),
     ),
+    *_switches(),
     _operation(
         "adminListQueues",
         "get /admin/v1/queues",
         "Every queue and what waits in it",
         ("AdminQueueList", examples.ADMIN_QUEUES),
         ("queue_unavailable",),
+    ),
+    Operation(
+        "adminCancelRequests",
+        "post",
+        "/admin/v1/requests/cancel",
+        "Admin",
+        "Cancel open requests of a tenant, or of all, that fit a filter",
+        {200: Answer("RequestsCancelled", examples.REQUESTS_CANCELLED)},
+        (*BODY_ERRORS, "store_unavailable"),
+        body="CancelAnyRequests",
+        example=examples.CANCEL_ANY,
+        description=CANCELS_SOME,
+        access=Access.ADMIN,
     ),
     _operation(
         "adminListDeadLetters",
@@ -81,7 +127,14 @@ ADMIN = (
         f"post {_LETTERS}/{{id}}/redrive",
         "Make a new request of a dead letter, once",
         ("DeadLetter", examples.REDRIVEN),
-        (*_LETTER_ERRORS, "queue_unavailable", "storage_full", "not_accepted", "draining"),
+        (
+            *_LETTER_ERRORS,
+            "model_not_found",
+            "queue_unavailable",
+            "storage_full",
+            "not_accepted",
+            "draining",
+        ),
         parameters=("id",),
         status=202,
     ),

@@ -15,10 +15,12 @@ from api.openapi.operation import JSON, Answer, Operation
 from api.openapi.operations import CALLS, HEALTH, MODELS, REQUESTS, passed_through
 from api.openapi.parameters import HEADERS, PARAMETERS
 from schemas import answers
+from schemas.cancellation import CancelAnyRequests, CancelRequests
 from schemas.errors import DOOR_ERRORS, RequestError
-from schemas.request import RequestObject, SubmitRequest
+from schemas.request import RequestWhole, SubmitRequest
 
 _REF = "#/components/schemas/{model}"
+_ASKED = (SubmitRequest, CancelRequests, CancelAnyRequests)
 _TAGS = {
     "Requests": "Submit, come back, cancel: the same request through every door.",
     "Calls": "OpenAI's dialect, held open over the same durable queue.",
@@ -27,9 +29,9 @@ _TAGS = {
     "Health": "For load balancers and Prometheus; needs no key.",
 }
 _OF_EVERY_ONE: dict[Access, tuple[str, ...]] = {
-    Access.OPEN: (),
-    Access.CLIENT: ("invalid_api_key",),
-    Access.ADMIN: ("invalid_api_key", "not_admin"),
+    Access.OPEN: ("host_not_allowed",),
+    Access.CLIENT: ("invalid_api_key", "host_not_allowed"),
+    Access.ADMIN: ("invalid_api_key", "not_admin", "host_not_allowed"),
 }
 
 
@@ -127,11 +129,11 @@ def _schemas() -> dict[str, Any]:
     mode: JsonSchemaMode = "serialization"
     answered = [
         (each, mode)
-        for each in (RequestObject, *vars(answers).values())
+        for each in (RequestWhole, *vars(answers).values())
         if isinstance(each, type) and issubclass(each, BaseModel) and each is not BaseModel
     ]
     _, definitions = models_json_schema(
-        [(SubmitRequest, "validation"), *answered], ref_template=_REF
+        [*((each, "validation") for each in _ASKED), *answered], ref_template=_REF
     )
     return {**definitions["$defs"], "Error": _error_schema()}
 

@@ -83,6 +83,7 @@ QUEUED: dict[str, Any] = {
     "usage": None,
     "metadata": {"job": "nightly"},
     "expires_at": None,
+    "history": [],
 }
 COMPLETED: dict[str, Any] = {
     **QUEUED,
@@ -97,6 +98,17 @@ COMPLETED: dict[str, Any] = {
     "response": {"status_code": 200, "body": CHAT_ANSWER},
     "usage": {"input_tokens": 12, "output_tokens": 2, "total_tokens": 14},
     "expires_at": 1764240004.6,
+    "history": [
+        {
+            "attempt": 1,
+            "backend": "gpu-a",
+            "started_at": 1764153603.9,
+            "ended_at": 1764153604.6,
+            "outcome": "ok",
+            "status_code": 200,
+            "message": None,
+        }
+    ],
 }
 CANCELLED: dict[str, Any] = {
     **QUEUED,
@@ -113,9 +125,18 @@ CANCELLED: dict[str, Any] = {
     },
     "expires_at": 1764240001.0,
 }
+_LISTED = {name: value for name, value in COMPLETED.items() if name != "history"}
+CANCEL: dict[str, Any] = {"model": MODEL, "status": "queued", "created_before": 1764153600}
+CANCEL_ANY: dict[str, Any] = {"tenant": "acme", "priority": "batch"}
+REQUESTS_CANCELLED: dict[str, Any] = {
+    "object": "requests.cancelled",
+    "cancelled": 1000,
+    "last_id": REQUEST_ID,
+    "has_more": True,
+}
 REQUEST_LIST: dict[str, Any] = {
     "object": "list",
-    "data": [{**COMPLETED, "response": {"status_code": 200, "body": None}}],
+    "data": [{**_LISTED, "response": {"status_code": 200, "body": None}}],
     "first_id": REQUEST_ID,
     "last_id": REQUEST_ID,
     "has_more": False,
@@ -137,33 +158,27 @@ MODEL_ITEM: dict[str, Any] = {
 }
 MODEL_LIST: dict[str, Any] = {"object": "list", "data": [MODEL_ITEM]}
 
-ADMIN_MODELS: dict[str, Any] = {
-    "object": "list",
-    "data": [
-        {
-            "id": MODEL,
-            "object": "model",
-            "aliases": ["fruit-chat"],
-            "targets": [{"backend": "gpu-a", "model": None, "weight": 1.0}],
-            "max_queued": 1_000_000,
-            **_LOAD,
-        }
-    ],
+ADMIN_MODEL: dict[str, Any] = {
+    "id": MODEL,
+    "object": "model",
+    "state": "running",
+    "aliases": ["fruit-chat"],
+    "targets": [{"backend": "gpu-a", "model": None, "weight": 1.0}],
+    "max_queued": 1_000_000,
+    **_LOAD,
 }
-ADMIN_BACKENDS: dict[str, Any] = {
-    "object": "list",
-    "data": [
-        {
-            "id": "gpu-a",
-            "object": "backend",
-            "kind": "openai",
-            "urls": ["http://gpu-a:8000/v1"],
-            "concurrency": 8,
-            "held": 8,
-            "models": [MODEL],
-        }
-    ],
+ADMIN_MODELS: dict[str, Any] = {"object": "list", "data": [ADMIN_MODEL]}
+ADMIN_BACKEND: dict[str, Any] = {
+    "id": "gpu-a",
+    "object": "backend",
+    "state": "running",
+    "kind": "openai",
+    "urls": ["http://gpu-a:8000/v1"],
+    "concurrency": 8,
+    "held": 8,
+    "models": [MODEL],
 }
+ADMIN_BACKENDS: dict[str, Any] = {"object": "list", "data": [ADMIN_BACKEND]}
 ADMIN_QUEUES: dict[str, Any] = {
     "object": "list",
     "data": [
@@ -184,7 +199,7 @@ ADMIN_QUEUES: dict[str, Any] = {
     ],
 }
 DEAD_LETTER: dict[str, Any] = {
-    **COMPLETED,
+    **_LISTED,
     "status": "failed",
     "attempts": 3,
     "response": None,
@@ -205,9 +220,24 @@ DEAD_LETTER_LIST: dict[str, Any] = {
     "last_id": REQUEST_ID,
     "has_more": False,
 }
-DEAD_LETTER_WHOLE: dict[str, Any] = {**DEAD_LETTER, "request": SUBMIT["body"]}
+_FAILED = {"outcome": "error", "status_code": 500, "message": "the backend answered 500"}
+_STARTS = enumerate((1764153603.9, 1764153609.7, 1764153645.2), 1)
+DEAD_LETTER_WHOLE: dict[str, Any] = {
+    **DEAD_LETTER,
+    "history": [
+        {
+            "attempt": number,
+            "backend": "gpu-a",
+            "started_at": began,
+            "ended_at": round(began + 0.7, 3),
+            **_FAILED,
+        }
+        for number, began in _STARTS
+    ],
+    "request": SUBMIT["body"],
+}
 REDRIVEN: dict[str, Any] = {
-    **QUEUED,
+    **{name: value for name, value in QUEUED.items() if name != "history"},
     "id": "req_0ac19c7e4c9ad14e7b9e2b6f2b3f0d5c61",
     "position": None,
     "eta_s": None,

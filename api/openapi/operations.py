@@ -25,6 +25,7 @@ _ACCEPTING = (
     "idempotency_conflict",
     "queue_full",
     "tenant_queue_full",
+    "deadline_unreachable",
     "queue_unavailable",
     "store_unavailable",
     "storage_full",
@@ -42,9 +43,13 @@ _READING = ("request_not_found", "store_unavailable")
 _OBJECT = {"type": "object", "additionalProperties": True}
 _OPENAI = "OpenAI's own shape; every byte reaches the backend as sent, but for the model's name."
 
+CANCELS_SOME = (
+    "One call cancels at most 1,000, the newest first, and takes some seconds. While `has_more` is "
+    "true, call again with `after` set to `last_id`."
+)
 
 _ACCEPTED = Answer(
-    "RequestObject",
+    "RequestWhole",
     examples.QUEUED,
     "Accepted, where `Prefer: respond-async` asks for that.",
     ACCEPTED_HEADERS,
@@ -123,7 +128,7 @@ REQUESTS = (
         "Submit a request",
         {
             202: Answer(
-                "RequestObject",
+                "RequestWhole",
                 examples.QUEUED,
                 "The request is durable and will end exactly once.",
                 ACCEPTED_HEADERS,
@@ -150,7 +155,7 @@ REQUESTS = (
         "/v1/requests/{id}",
         "Requests",
         "Read a request, or wait for its end",
-        {200: Answer("RequestObject", examples.COMPLETED, headers=("x-request-id",))},
+        {200: Answer("RequestWhole", examples.COMPLETED, headers=("x-request-id",))},
         ("invalid_body", *_READING),
         ("id", "wait"),
     ),
@@ -161,7 +166,7 @@ REQUESTS = (
         "Requests",
         "The backend's answer alone: its bytes, type and status",
         {200: Answer({}, examples.CHAT_ANSWER, "As the backend sent it.", ANSWERED_HEADERS, "*/*")},
-        ("not_finished", "not_accepted", *_READING, *_ENDED),
+        ("not_finished", "not_accepted", "model_not_found", *_READING, *_ENDED),
         ("id",),
     ),
     Operation(
@@ -170,9 +175,21 @@ REQUESTS = (
         "/v1/requests/{id}/cancel",
         "Requests",
         "Cancel a request; one that has ended stays as it is",
-        {200: Answer("RequestObject", examples.CANCELLED, headers=("x-request-id",))},
+        {200: Answer("RequestWhole", examples.CANCELLED, headers=("x-request-id",))},
         _READING,
         ("id",),
+    ),
+    Operation(
+        "cancelRequests",
+        "post",
+        "/v1/requests/cancel",
+        "Requests",
+        "Cancel all of your open requests that fit a filter",
+        {200: Answer("RequestsCancelled", examples.REQUESTS_CANCELLED)},
+        (*BODY_ERRORS, "store_unavailable"),
+        body="CancelRequests",
+        example=examples.CANCEL,
+        description=CANCELS_SOME,
     ),
 )
 

@@ -22,6 +22,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "path", "id", {"type": "string", "pattern": "^req_[0-9a-f]{34}$"}, "A request's id."
     ),
     "name": _parameter("path", "name", _TEXT, "A model's name or alias; it may hold slashes."),
+    "backend": _parameter("path", "name", _TEXT, "A backend's name."),
     "wait": _parameter(
         "query",
         "wait",

@@ -13,7 +13,7 @@ from broker.ports import Engine
 from schemas.envelope import Envelope
 from schemas.errors import RequestError
 from schemas.record import Record
-from schemas.request import request_object
+from schemas.request import history_of, request_object
 
 _FOREIGN_SHOWN = 1_000
 # It may well be a request that ended otherwise, or a dead letter that was purged.
@@ -42,7 +42,8 @@ class DeadLetterRoutes:
         envelope = await self._envelope(request_id)
         if record is None:
             raise RequestError("request_not_found", _UNKNOWN)
-        return json_reply({**_letter(record), "request": _readable(envelope.body)})
+        history, request = history_of(record), _readable(envelope.body)
+        return json_reply({**_letter(record), "history": history, "request": request})
 
     async def redrive(self, exchange: Exchange) -> Reply:
         """POST /admin/v1/dead-letters/{id}/redrive: 202 with the new request."""

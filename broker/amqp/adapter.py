@@ -13,11 +13,11 @@ from broker.amqp.depth import DepthGauge
 from broker.amqp.publisher import Outgoing, Publisher
 from broker.lifecycle import Tasks
 from broker.ports import Consumer, DeadLetter, Delivery, QueueDepth
-from broker.topology import TIERS, Topology, tier_for
+from broker.topology import TIERS, QueueSpec, Topology, tier_for
 from schemas.codec import encode
 from schemas.envelope import Envelope
 from schemas.errors import ConfigError
-from schemas.priority import PRIORITIES, Priority
+from schemas.priority import PRIORITIES, Lane, Priority
 
 
 class AmqpQueue:
@@ -66,14 +66,14 @@ class AmqpQueue:
 
     async def publish(self, envelope: Envelope) -> None:
         """Store a message durably; see the port."""
-        queue = self._topology.work_queue(envelope.model, envelope.priority)
+        queue = self._queue_of(envelope)
         await self._publisher.publish(
             Outgoing(queue.exchange, queue, encode(envelope), envelope.id)
         )
 
     async def publish_later(self, envelope: Envelope, delay_s: float) -> None:
         """Store a copy that comes back later; see the port."""
-        queue = self._topology.work_queue(envelope.model, envelope.priority)
+        queue = self._queue_of(envelope)
         tier = self._topology.retry_exchange(tier_for(delay_s))
         await self._publisher.publish(Outgoing(tier.name, queue, encode(envelope), envelope.id))
 
@@ -81,11 +81,12 @@ class AmqpQueue:
         self,
         model: str,
         priority: Priority,
+        lane: Lane,
         prefetch: int,
         deliver: Callable[[Delivery], None],
     ) -> Consumer:
         """Hand deliveries to `deliver`; see the port."""
-        queue = self._topology.work_queue(model, priority)
+        queue = self._topology.work_queue(model, priority, lane)
         reader = Reader(queue.name, deliver, self.counters)
         return self._keep(
             QueueConsumer(self._in, self._declarer, queue, prefetch, reader, self.counters)
@@ -100,8 +101,9 @@ class AmqpQueue:
         )
 
     async def depth(self, model: str, priority: Priority) -> int:
-        """Return how many messages wait undelivered."""
-        return await self._gauge.ready(self._topology.work_queue(model, priority).name)
+        """Return how many messages wait undelivered, in both lanes."""
+        queues = (self._topology.work_queue(model, priority, lane) for lane in Lane)
+        return sum([await self._gauge.ready(queue.name) for queue in queues])
 
     async def tiers_empty(self) -> bool:
         """Tell whether no message waits in any retry tier; one seen as empty may be on its way."""
@@ -113,16 +115,20 @@ class AmqpQueue:
     async def survey(self, models: Sequence[str]) -> list[QueueDepth]:
         """Return every queue with what waits in it; unacknowledged messages are not seen."""
         work = [
-            QueueDepth(queue.name, await self._gauge.ready(queue.name), model, priority)
+            QueueDepth(queue.name, await self._gauge.ready(queue.name), model, priority, lane)
             for model in models
             for priority in PRIORITIES
-            for queue in (self._topology.work_queue(model, priority),)
+            for lane in Lane
+            for queue in (self._topology.work_queue(model, priority, lane),)
         ]
         shared = [
             QueueDepth(queue.name, await self._gauge.ready(queue.name))
             for queue in self._topology.shared_queues()
         ]
         return work + shared
+
+    def _queue_of(self, envelope: Envelope) -> QueueSpec:
+        return self._topology.work_queue(envelope.model, envelope.priority, envelope.lane)
 
     def _keep(self, consumer: QueueConsumer) -> QueueConsumer:
         self._consumers = [each for each in self._consumers if not each.ended]

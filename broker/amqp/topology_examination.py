@@ -14,7 +14,7 @@ from broker.amqp.probing import QUESTION_S, REFUSALS, Prober
 from broker.findings import Examined
 from broker.topology import ExchangeSpec, QueueSpec, Topology
 from schemas.errors import QueueUnavailable
-from schemas.priority import PRIORITIES
+from schemas.priority import PRIORITIES, Lane
 
 # Each queue that does not answer costs QUESTION_S.
 MOST_SILENT = 3
@@ -39,7 +39,12 @@ async def look_at_topology(
     """Say what exists, what differs, and what does not answer."""
     await _exchanges(examined, prober, topology.exchanges())
     queues = topology.shared_queues()
-    queues += [topology.work_queue(model, each) for model in models for each in PRIORITIES]
+    queues += [
+        topology.work_queue(model, priority, lane)
+        for model in models
+        for priority in PRIORITIES
+        for lane in Lane
+    ]
     seen = _Seen()
     for queue in queues:
         await _look_at(examined, prober, queue, seen)

@@ -16,8 +16,9 @@ from schemas.result import decode_result
 _INSERT = """
 INSERT INTO requests (
     id, partition, tenant, model, endpoint, priority, status, accepted_at, deadline, not_before,
-    generation, held_by, on_disconnect, next_check, parked, metadata, body_hash, redrive_of
-) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
+    generation, held_by, on_disconnect, next_check, parked, metadata, body_hash, redrive_of,
+    lane
+) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
 """
 
 
@@ -74,6 +75,7 @@ def insert(file: apsw.Connection, envelope: Envelope, now: float) -> Row:
         msgpack.packb(dict(envelope.metadata)) if envelope.metadata else None,
         envelope.body_hash,
         envelope.redrive_of,
+        envelope.lane.value,
     )
     row = row_from(file.execute(_INSERT, values).fetchall()[0])
     keep_envelope(file, row.seq, envelope)

@@ -9,8 +9,10 @@ import apsw
 
 from broker.embedded import births
 from broker.embedded.rows import Key, Row, erase, find, find_with_result, record_of
+from broker.embedded.runs import tell_attempt
 from broker.ports import Reservation
 from broker.scheduling.committing import commit_wins
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES
 from schemas.lifecycle import TERMINAL, Status
@@ -23,7 +25,8 @@ _SWEEP_BATCH = 1_000
 _CONCLUDE = """
 UPDATE requests SET
     status = ?, attempt = max(attempt, ?), owner = NULL, reservation = NULL, finished_at = ?,
-    expires_at = ?, gone_at = ?, dead = ?, next_check = NULL, parked = 0
+    expires_at = ?, gone_at = ?, dead = ?, next_check = NULL, parked = 0,
+    parked_for = NULL
 WHERE seq = ?
 """
 
@@ -41,6 +44,7 @@ class Ending:
     reservation: Reservation | None = None
     keep_envelope: bool = False
     told: bool = True
+    made: Attempt | None = None
 
     @property
     def kept(self) -> bool:
@@ -161,21 +165,23 @@ def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
         "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
         (row.seq, gone_at if ending.kept else expires_at, encode_result(result)),
     )
+    tell_attempt(file, row, ending.made)
     if ending.told:
         _tell_outbox(file, row, ending)
 
 
 def _tell_outbox(file: apsw.Connection, row: Row, ending: Ending) -> None:
-    held = ending.reservation
+    held, usage = ending.reservation, ending.result.usage
     file.execute(
-        "INSERT INTO outbox (partition, request_id, status, backend, reservation)"
-        " VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO outbox (partition, request_id, status, backend, reservation, tokens)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
         (
             row.partition,
             row.id,
             ending.result.status.value,
             held.backend if held else None,
             held.id if held else None,
+            usage.total_tokens if usage else None,
         ),
     )
 

@@ -19,9 +19,10 @@ from broker.embedded.members import EmbeddedMembers
 from broker.embedded.rows import Key
 from broker.embedded.runs import release_older_lives
 from broker.embedded.store import EmbeddedStore
+from broker.embedded.switches import EmbeddedSwitches
 from broker.embedded.upkeep import EmbeddedUpkeep
 from broker.embedded.work_queue import EmbeddedQueue
-from broker.ports import DeadLetters, Limits, Members, Queue, Store, Upkeep
+from broker.ports import DeadLetters, Limits, Members, Queue, Store, Switches, Upkeep
 
 _log = structlog.get_logger("penstock.embedded")
 
@@ -58,8 +59,9 @@ class EmbeddedEngine:
         self.store: Store = self._store
         self.upkeep: Upkeep = EmbeddedUpkeep(self._database, self._life, self._store, self._queue)
         self.dead_letters: DeadLetters = EmbeddedDeadLetters(self._database, self._life)
-        self.limits: Limits = EmbeddedLimits()
+        self.limits: Limits = EmbeddedLimits(clock)
         self.members: Members = EmbeddedMembers(self._life)
+        self.switches: Switches = EmbeddedSwitches(self._database)
 
     @property
     def owner(self) -> str:

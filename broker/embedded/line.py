@@ -1,4 +1,4 @@
-"""The waiting line of one (model, priority): its window, who consumes it, what is handed over."""
+"""The line of one (model, priority, lane): its window, who consumes it, what is handed over."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from broker.ports import Delivery
 from schemas.codec import BadEnvelope
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 
 _log = structlog.get_logger("penstock.embedded")
 WINDOW = 256
@@ -33,13 +33,13 @@ class Line:
         database: Database,
         model: str,
         priority: Priority,
+        lane: Lane,
         tasks: Tasks,
         set_aside: SetAside,
     ) -> None:
         self._database = database
         self._set_aside = set_aside
-        self._model = model
-        self._priority = priority
+        self._place = (model, priority, lane)
         self._tasks = tasks
         self._serving = False
         self.window = Window(WINDOW)
@@ -60,7 +60,7 @@ class Line:
         """Begin to hand over, unless that is under way."""
         if not self._serving and not self.closed and self._credit():
             self._serving = True
-            self._tasks.spawn(f"serve {self._model} {self._priority}", self._serve())
+            self._tasks.spawn(f"serve {' '.join(self._place)}", self._serve())
 
     def settled(self, key: Key, *, requeued: bool) -> None:
         """Forget a hand-over; a requeued copy takes its old place."""
@@ -74,9 +74,7 @@ class Line:
 
     async def depth(self) -> int:
         """Return how many wait and are not handed over."""
-        return await self._database.read(
-            waiting.count, self._model, self._priority, self.window.held
-        )
+        return await self._database.read(waiting.count, *self._place, self.window.held)
 
     async def _serve(self) -> None:
         try:
@@ -95,7 +93,7 @@ class Line:
 
     async def _refill(self) -> None:
         asked = self.window.begin_refill()
-        keys = await self._database.read(waiting.next_keys, self._model, self._priority, asked)
+        keys = await self._database.read(waiting.next_keys, *self._place, asked)
         self.window.refill(keys, asked)
 
     async def _hand_over(self, keys: list[Key]) -> None:

@@ -12,7 +12,7 @@ from broker.embedded.database import Database
 from broker.embedded.life import Life
 from broker.lifecycle import Tasks
 from schemas.errors import EngineError
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 
 _log = structlog.get_logger("penstock.embedded")
 # The wall clock may be set: look again at least this often.
@@ -23,7 +23,7 @@ class Parking:
     """Wakes parked requests at their `not_before` and says whose line they join."""
 
     def __init__(
-        self, database: Database, life: Life, on_ready: Callable[[str, Priority], None]
+        self, database: Database, life: Life, on_ready: Callable[[str, Priority, Lane], None]
     ) -> None:
         self._database = database
         self._life = life
@@ -59,8 +59,9 @@ class Parking:
         now = self._life.clock()
         if first is None or first > now:
             return _LONGEST_SLEEP_S if first is None else min(first - now, _LONGEST_SLEEP_S)
-        for model, priority in await self._database.write(lambda file: waiting.unpark(file, now)):
-            self._on_ready(model, Priority(priority))
+        ready = await self._database.write(lambda file: waiting.unpark(file, now))
+        for model, priority, lane in ready:
+            self._on_ready(model, Priority(priority), Lane(lane))
         return 0.0
 
     async def _sleep(self, seconds: float) -> None:

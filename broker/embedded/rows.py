@@ -10,9 +10,10 @@ import msgpack
 
 from broker.scheduling.checks import Open
 from broker.scheduling.claiming import Found
+from schemas.attempts import decode_history
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from schemas.record import Record
 from schemas.result import Result, decode_result
 
@@ -50,6 +51,9 @@ class Row(NamedTuple):
     redrive_of: str | None
     redriven_as: str | None
     dead: int
+    lane: str
+    parked_for: str | None
+    history: bytes | None
 
 
 def row_from(values: Any) -> Row:
@@ -72,6 +76,7 @@ class Placed:
 
     model: str
     priority: Priority
+    lane: Lane
     key: Key
     parked_until: float | None
 
@@ -151,7 +156,7 @@ def key_of(row: Row) -> Key:
 def placed(row: Row) -> Placed:
     """Return where a `queued` row waits."""
     until = row.not_before if row.parked else None
-    return Placed(row.model, Priority(row.priority), key_of(row), until)
+    return Placed(row.model, Priority(row.priority), Lane(row.lane), key_of(row), until)
 
 
 def record_of(row: Row, result: Result | None = None) -> Record:
@@ -179,6 +184,9 @@ def record_of(row: Row, result: Result | None = None) -> Record:
         body_hash=row.body_hash,
         redrive_of=row.redrive_of,
         redriven_as=row.redriven_as,
+        parked_for=row.parked_for,
+        history=decode_history(row.history),
+        slot=row.reservation,
         metadata=msgpack.unpackb(row.metadata) if row.metadata else {},
         result=result,
     )

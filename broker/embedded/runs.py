@@ -1,4 +1,4 @@
-"""How a request comes to run and back to wait: claim, take-over, next attempt, requeue."""
+"""How a request comes to run and back to wait: claim, take-over, next attempt, requeue, park."""
 
 from __future__ import annotations
 
@@ -21,19 +21,24 @@ from broker.embedded.rows import (
 )
 from broker.scheduling.checks import next_check
 from broker.scheduling.claiming import Claimant, decide_claim, decide_take_over
+from schemas.attempts import Attempt, decode_history, encode_history, with_attempt
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 
 _START = """
 UPDATE requests SET
     status = 'in_progress', owner = ?, reservation = ?, attempt = ?, poison = ?, generation = ?,
-    started_at = coalesce(started_at, ?), next_check = ?, parked = 0
+    started_at = coalesce(started_at, ?), next_check = ?, parked = 0, parked_for = NULL
 WHERE seq = ?
 """
 _WAIT = """
 UPDATE requests SET
     status = 'queued', owner = NULL, reservation = NULL, generation = ?, not_before = ?,
     poison = ?, next_check = ?, parked = ?
+WHERE seq = ? RETURNING *
+"""
+_PARK = """
+UPDATE requests SET generation = ?, not_before = ?, next_check = ?, parked = ?, parked_for = ?
 WHERE seq = ? RETURNING *
 """
 
@@ -75,7 +80,12 @@ def take_over(
 
 
 def next_attempt(
-    file: apsw.Connection, request_id: str, attempt: int, claimant: Claimant, now: float
+    file: apsw.Connection,
+    request_id: str,
+    attempt: int,
+    claimant: Claimant,
+    now: float,
+    made: Attempt | None,
 ) -> bool:
     """Write attempt + 1, if this process still runs it as `attempt`; True if that is written."""
     row = find(file, request_id)
@@ -89,11 +99,17 @@ def next_attempt(
         "UPDATE requests SET attempt = attempt + 1, reservation = ?, next_check = ? WHERE seq = ?",
         (claimant.reservation, next_check(as_open(row, running=True), now), row.seq),
     )
+    tell_attempt(file, row, made)
     return True
 
 
 def requeue(
-    file: apsw.Connection, copy: Envelope, attempt: int, owner: str, now: float
+    file: apsw.Connection,
+    copy: Envelope,
+    attempt: int,
+    owner: str,
+    now: float,
+    made: Attempt | None,
 ) -> tuple[bool, Placed | None]:
     """Let a run of this process wait again as `copy` says; True also when it already does."""
     row = find(file, copy.id)
@@ -101,9 +117,25 @@ def requeue(
         return False, None
     if _runs_as(row, owner, attempt):
         back = Return(copy.generation, copy.not_before, row.poison)
+        tell_attempt(file, row, made)
         return True, wait_again(file, row, back, now)
     waits = (row.status, row.generation, row.attempt)
     return waits == (Status.QUEUED, copy.generation, attempt), None
+
+
+def park(
+    file: apsw.Connection, copy: Envelope, what: str, now: float
+) -> tuple[bool, Placed | None]:
+    """Let a waiting request wait until the copy's time; True also if a newer copy waits."""
+    row = find(file, copy.id)
+    if row is None or row.status != Status.QUEUED:
+        return False, None
+    if row.generation > copy.generation:
+        return True, None
+    check = next_check(as_open(copy, running=False), now)
+    parked = int(_lies_ahead(copy.not_before, now))
+    values = (copy.generation, copy.not_before, check, parked, what, row.seq)
+    return True, placed(row_from(file.execute(_PARK, values).fetchall()[0]))
 
 
 def release(file: apsw.Connection, request_id: str, dead_owner: str, now: float) -> Placed | None:
@@ -125,7 +157,7 @@ def release_older_lives(file: apsw.Connection, owner: str, now: float) -> int:
 
 def wait_again(file: apsw.Connection, row: Row, back: Return, now: float) -> Placed:
     """Write a running row back to `queued`; return where it waits."""
-    parked = int(back.not_before is not None and back.not_before > now)
+    parked = int(_lies_ahead(back.not_before, now))
     check = next_check(as_open(row, running=False), now)
     values = (back.generation, back.not_before, back.poison, check, parked, row.seq)
     return placed(row_from(file.execute(_WAIT, values).fetchall()[0]))
@@ -147,6 +179,17 @@ def statuses(file: apsw.Connection, request_ids: list[str]) -> dict[str, Status]
     query = "SELECT id, status FROM requests WHERE id IN (SELECT value FROM json_each(?))"
     found = file.execute(query, (orjson.dumps(request_ids).decode(),))
     return {str(request_id): Status(str(status)) for request_id, status in found}
+
+
+def tell_attempt(file: apsw.Connection, row: Row, made: Attempt | None) -> None:
+    """Let an attempt that has ended join the history of its request."""
+    if made is not None:
+        history = encode_history(with_attempt(decode_history(row.history), made))
+        file.execute("UPDATE requests SET history = ? WHERE seq = ?", (history, row.seq))
+
+
+def _lies_ahead(not_before: float | None, now: float) -> bool:
+    return not_before is not None and not_before > now
 
 
 def _returned_by_the_dead(row: Row) -> Return:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from broker.claims import Claim, Finish
-from broker.embedded import births, endings, held, runs
+from broker.embedded import births, endings, held, runs, waiting
 from broker.embedded.database import Database
 from broker.embedded.endings import Ending
 from broker.embedded.free_space import FreeSpace
@@ -18,8 +18,10 @@ from broker.embedded.rows import Key, Placed, find, result_of
 from broker.embedded.waiters import Waiters
 from broker.ports import Reservation, Selection
 from broker.scheduling.claiming import Claimant
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
+from schemas.priority import Priority
 from schemas.record import Record
 from schemas.result import Result
 
@@ -97,6 +99,14 @@ class EmbeddedStore:
         """Return how many requests of the tenant are open."""
         return await self._database.read(_open_count, tenant)
 
+    async def waiting(self, model: str) -> dict[Priority, dict[str, int]]:
+        """Return how many requests are queued, by class and tenant."""
+        return await self._database.read(waiting.counts, model)
+
+    async def waiting_models(self) -> list[str]:
+        """Return the models for which anything is queued."""
+        return await self._database.read(waiting.models)
+
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
         """Return the status of each known id."""
         return await self._database.read(runs.statuses, list(request_ids))
@@ -124,19 +134,29 @@ class EmbeddedStore:
             lambda file: runs.take_over(file, envelope, claimant, dead_owner, now, retention_s)
         )
 
-    async def next_attempt(self, request_id: str, attempt: int, reservation: Reservation) -> bool:
+    async def next_attempt(
+        self, request_id: str, attempt: int, reservation: Reservation, made: Attempt | None = None
+    ) -> bool:
         """Write attempt + 1 before its call."""
         now, claimant = self._life.clock(), self._claimant(reservation)
         return await self._database.write(
-            lambda file: runs.next_attempt(file, request_id, attempt, claimant, now)
+            lambda file: runs.next_attempt(file, request_id, attempt, claimant, now, made)
         )
 
-    async def requeue(self, envelope: Envelope, attempt: int) -> bool:
+    async def requeue(self, envelope: Envelope, attempt: int, made: Attempt | None = None) -> bool:
         """Move `in_progress` back to `queued`; the window is told where it waits."""
         now, owner = self._life.clock(), self._life.owner
         done, _ = await self._database.write(
-            lambda file: runs.requeue(file, envelope, attempt, owner, now),
+            lambda file: runs.requeue(file, envelope, attempt, owner, now, made),
             after=self._tell_placed,
+        )
+        return done
+
+    async def park(self, copy: Envelope, what: str) -> bool:
+        """Let a `queued` record wait until the copy's not_before; the alarm clock is told."""
+        now = self._life.clock()
+        done, _ = await self._database.write(
+            lambda file: runs.park(file, copy, what, now), after=self._tell_placed
         )
         return done
 
@@ -148,10 +168,12 @@ class EmbeddedStore:
         reservation: Reservation | None = None,
         *,
         keep_envelope: bool = False,
+        made: Attempt | None = None,
     ) -> Finish:
         """The one commit point."""
         now = self._life.clock()
-        ending = Ending(result, attempt, self._life.retention_s, reservation, keep_envelope)
+        retention_s = self._life.retention_s
+        ending = Ending(result, attempt, retention_s, reservation, keep_envelope, made=made)
         return await self._database.write(
             lambda file: _finish(file, envelope, ending, now),
             after=lambda finish: self.waiters.wake_if(finish.won, envelope.id),
@@ -177,9 +199,9 @@ class EmbeddedStore:
         """Call `tell` with the id of each request that ends."""
         self.waiters.tells.append(tell)
 
-    def _tell_placed(self, requeued: tuple[bool, Placed | None]) -> None:
-        if requeued[1] is not None:
-            self._on_placed(requeued[1])
+    def _tell_placed(self, done: tuple[bool, Placed | None]) -> None:
+        if done[1] is not None:
+            self._on_placed(done[1])
 
     def _claimant(self, reservation: Reservation) -> Claimant:
         return Claimant(self._life.owner, reservation.id)

@@ -99,13 +99,14 @@ def _due(file: apsw.Connection, partition: int, limit: int, now: float) -> list[
 
 def _outbox(file: apsw.Connection, partition: int, limit: int) -> list[tuple[str, OutboxEntry]]:
     query = (
-        "SELECT cursor, request_id, status, backend, reservation FROM outbox"
+        "SELECT cursor, request_id, status, backend, reservation, tokens FROM outbox"
         " WHERE partition = ? ORDER BY cursor LIMIT ?"
     )
     entries: list[tuple[str, OutboxEntry]] = []
-    for cursor, request_id, status, backend, reservation in file.execute(query, (partition, limit)):
+    found = file.execute(query, (partition, limit))
+    for cursor, request_id, status, backend, reservation, tokens in found:
         held = Reservation(backend, reservation) if reservation is not None else None
-        entries.append((str(cursor), OutboxEntry(request_id, Status(status), held)))
+        entries.append((str(cursor), OutboxEntry(request_id, Status(status), held, tokens)))
     return entries
 
 

@@ -12,19 +12,22 @@ import orjson
 from broker.embedded.rows import Key
 from schemas.codec import BadEnvelope, decode
 from schemas.envelope import Envelope
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 
 _UNPARK_BATCH = 1_000
 
 
-def next_keys(file: apsw.Connection, model: str, priority: Priority, limit: int) -> list[Key]:
+def next_keys(
+    file: apsw.Connection, model: str, priority: Priority, lane: Lane, limit: int
+) -> list[Key]:
     """Return the first waiting keys, oldest first."""
     query = (
         "SELECT accepted_at, seq, id, generation FROM requests"
-        " WHERE status = 'queued' AND parked = 0 AND model = ? AND priority = ?"
+        " WHERE status = 'queued' AND parked = 0 AND model = ? AND priority = ? AND lane = ?"
         " ORDER BY accepted_at, seq LIMIT ?"
     )
-    return [Key(*values) for values in file.execute(query, (model, priority.value, limit))]
+    values = (model, priority.value, lane.value, limit)
+    return [Key(*found) for found in file.execute(query, values)]
 
 
 def envelopes(file: apsw.Connection, keys: Sequence[Key]) -> list[Envelope | BadEnvelope | None]:
@@ -33,13 +36,17 @@ def envelopes(file: apsw.Connection, keys: Sequence[Key]) -> list[Envelope | Bad
 
 
 def count(
-    file: apsw.Connection, model: str, priority: Priority, held: Sequence[tuple[str, int]]
+    file: apsw.Connection,
+    model: str,
+    priority: Priority,
+    lane: Lane,
+    held: Sequence[tuple[str, int]],
 ) -> int:
     """Return how many wait, without those that are handed over."""
     waiting: int = file.execute(
         "SELECT count(*) FROM requests"
-        " WHERE status = 'queued' AND parked = 0 AND model = ? AND priority = ?",
-        (model, priority.value),
+        " WHERE status = 'queued' AND parked = 0 AND model = ? AND priority = ? AND lane = ?",
+        (model, priority.value, lane.value),
     ).get
     out: int = file.execute(
         "SELECT count(*) FROM json_each(?) h JOIN requests q"
@@ -48,6 +55,20 @@ def count(
         (orjson.dumps(held).decode(),),
     ).get
     return waiting - out
+
+
+def counts(file: apsw.Connection, model: str) -> dict[Priority, dict[str, int]]:
+    """Return how many are queued, parked and handed over ones too, by class and tenant."""
+    query = "SELECT priority, tenant, count FROM waiting_counts WHERE model = ?"
+    found: dict[Priority, dict[str, int]] = {}
+    for priority, tenant, queued in file.execute(query, (model,)):
+        found.setdefault(Priority(priority), {})[tenant] = queued
+    return found
+
+
+def models(file: apsw.Connection) -> list[str]:
+    """Return the models for which something is queued."""
+    return [str(model) for (model,) in file.execute("SELECT DISTINCT model FROM waiting_counts")]
 
 
 def first_parked(file: apsw.Connection) -> float | None:
@@ -64,12 +85,12 @@ def count_parked(file: apsw.Connection) -> int:
     return count
 
 
-def unpark(file: apsw.Connection, now: float) -> list[tuple[str, str]]:
-    """Let parked requests wait whose time has come; return their (model, priority)."""
+def unpark(file: apsw.Connection, now: float) -> list[tuple[str, str, str]]:
+    """Let parked requests wait whose time has come; return their (model, priority, lane)."""
     query = (
         "UPDATE requests SET parked = 0 WHERE seq IN ("
         " SELECT seq FROM requests WHERE status = 'queued' AND parked = 1 AND not_before <= ?"
-        " ORDER BY not_before LIMIT ?) RETURNING model, priority"
+        " ORDER BY not_before LIMIT ?) RETURNING model, priority, lane"
     )
     moved: list[Any] = file.execute(query, (now, _UNPARK_BATCH)).fetchall()
     return sorted(set(moved))

@@ -1,4 +1,4 @@
-"""The few next copies of one (model, priority): what is known of a backlog of any length.
+"""The few next copies of one line: what is known of a backlog of any length.
 
 Pure: the file is read elsewhere. A copy is (id, generation), so that a requeued request can be
 handed over again while the delivery of its older copy is still unsettled.

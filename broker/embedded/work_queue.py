@@ -14,10 +14,12 @@ from broker.embedded.rows import Placed
 from broker.lifecycle import Tasks
 from broker.ports import Consumer, DeadLetter, Delivery, QueueDepth
 from schemas.envelope import Envelope
-from schemas.priority import PRIORITIES, Priority
+from schemas.priority import PRIORITIES, Lane, Priority
 
 # Whatever was missed, by an error or a caller that died between two steps, is found by then.
 _LOOK_EVERY_S = 5.0
+
+Place = tuple[str, Priority, Lane]
 
 
 class EmbeddedQueue:
@@ -26,7 +28,7 @@ class EmbeddedQueue:
     def __init__(self, database: Database, life: Life, set_aside: SetAside) -> None:
         self._database = database
         self._set_aside = set_aside
-        self._lines: dict[tuple[str, Priority], Line] = {}
+        self._lines: dict[Place, Line] = {}
         self._parking = Parking(database, life, self._look_into)
         self._tasks = Tasks("queue")
 
@@ -54,11 +56,12 @@ class EmbeddedQueue:
         self,
         model: str,
         priority: Priority,
+        lane: Lane,
         prefetch: int,
         deliver: Callable[[Delivery], None],
     ) -> Consumer:
         """Hand deliveries to `deliver`, at most `prefetch` unsettled."""
-        line = self._line(model, priority)
+        line = self._line((model, priority, lane))
         consumer = LineConsumer(line, prefetch, deliver)
         line.consumers.append(consumer)
         line.serve()
@@ -70,19 +73,21 @@ class EmbeddedQueue:
         return _NoConsumer()
 
     async def depth(self, model: str, priority: Priority) -> int:
-        """Return how many messages wait undelivered."""
-        return await self._line(model, priority).depth()
+        """Return how many messages wait undelivered, in both lanes."""
+        return sum([await self._line((model, priority, lane)).depth() for lane in Lane])
 
     async def tiers_empty(self) -> bool:
         """Tell whether nothing is parked."""
         return await self._database.read(waiting.first_parked) is None
 
     async def survey(self, models: Sequence[str]) -> list[QueueDepth]:
-        """Return the line of each model and priority, and what is parked."""
+        """Return the line of each model, priority and lane, and what is parked."""
         found = [
-            QueueDepth(f"{model}.{priority}", await self.depth(model, priority), model, priority)
+            QueueDepth(".".join(place), await self._line(place).depth(), *place)
             for model in models
             for priority in PRIORITIES
+            for lane in Lane
+            for place in ((model, priority, lane),)
         ]
         parked = await self._database.read(waiting.count_parked)
         return [*found, QueueDepth("parked", parked)]
@@ -91,11 +96,11 @@ class EmbeddedQueue:
         """A record's step has put a request back to wait."""
         if placed.parked_until is not None:
             self._parking.look()
-        elif (line := self._lines.get((placed.model, placed.priority))) is not None:
+        elif line := self._lines.get((placed.model, placed.priority, placed.lane)):
             line.offer(placed.key)
 
     def _publish(self, envelope: Envelope, delay_s: float) -> None:
-        line = self._lines.get((envelope.model, envelope.priority))
+        line = self._lines.get((envelope.model, envelope.priority, envelope.lane))
         if envelope.not_before is not None:
             self._parking.look()
         if line is None:
@@ -104,14 +109,13 @@ class EmbeddedQueue:
         if not line.window.come_back((envelope.id, envelope.generation), back_at):
             line.look()
 
-    def _line(self, model: str, priority: Priority) -> Line:
-        key = (model, priority)
-        if key not in self._lines:
-            self._lines[key] = Line(self._database, model, priority, self._tasks, self._set_aside)
-        return self._lines[key]
+    def _line(self, place: Place) -> Line:
+        if place not in self._lines:
+            self._lines[place] = Line(self._database, *place, self._tasks, self._set_aside)
+        return self._lines[place]
 
-    def _look_into(self, model: str, priority: Priority) -> None:
-        if (line := self._lines.get((model, priority))) is not None:
+    def _look_into(self, *place: *Place) -> None:
+        if line := self._lines.get(place):
             line.look()
 
     async def _look_around(self) -> None:

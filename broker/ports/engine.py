@@ -9,6 +9,7 @@ from broker.ports.limits import Limits
 from broker.ports.members import Members
 from broker.ports.messages import Queue
 from broker.ports.store import Store
+from broker.ports.switches import Switches
 from broker.ports.upkeep import Upkeep
 
 
@@ -38,6 +39,9 @@ class Engine(Protocol):
 
     @property
     def members(self) -> Members: ...
+
+    @property
+    def switches(self) -> Switches: ...
 
     async def start(self) -> None:
         """Connect, and keep connecting in the background where a part is away."""

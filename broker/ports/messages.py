@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.envelope import Envelope
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 
 
 class Delivery(Protocol):
@@ -27,7 +27,7 @@ class Delivery(Protocol):
 
 
 class Consumer(Protocol):
-    """A subscription to the messages of one (model, priority)."""
+    """A subscription to the messages of one (model, priority, lane)."""
 
     async def stop(self) -> None:
         """Stop deliveries; those handed over before stay the receiver's to settle."""
@@ -50,16 +50,17 @@ class QueueDepth:
     waiting: int
     model: str | None = None
     priority: Priority | None = None
+    lane: Lane | None = None
 
 
 class Queue(Protocol):
-    """The waiting messages, one queue per model and priority."""
+    """The waiting messages, one queue per model, priority and lane."""
 
     async def publish(self, envelope: Envelope) -> None:
-        """Store a message durably. Returns only once that is confirmed."""
+        """Store a message durably, in its lane. Returns only once that is confirmed."""
 
     async def publish_later(self, envelope: Envelope, delay_s: float) -> None:
-        """Store a copy that comes back to its queue after the largest tier <= `delay_s`.
+        """Store a copy that comes back to its lane after the largest tier <= `delay_s`.
 
         At least the smallest tier. Returns only once confirmed.
         """
@@ -68,6 +69,7 @@ class Queue(Protocol):
         self,
         model: str,
         priority: Priority,
+        lane: Lane,
         prefetch: int,
         deliver: Callable[[Delivery], None],
     ) -> Consumer:
@@ -77,7 +79,7 @@ class Queue(Protocol):
         """Hand each dead letter to the async `receive`; it is acked when that returns."""
 
     async def depth(self, model: str, priority: Priority) -> int:
-        """Return how many messages wait undelivered."""
+        """Return how many messages wait undelivered, in both lanes."""
 
     async def tiers_empty(self) -> bool:
         """Tell whether no message waits in any retry tier."""

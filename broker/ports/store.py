@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from broker.claims import Claim, Finish
 from broker.ports.limits import Reservation
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.priority import Priority
@@ -71,6 +72,16 @@ class Store(Protocol):
     async def open_count(self, tenant: str) -> int:
         """Return how many requests of the tenant are queued or in progress."""
 
+    async def waiting(self, model: str) -> Mapping[Priority, Mapping[str, int]]:
+        """Return how many requests are queued, by class and tenant; parked ones count too.
+
+        Every transition counts in its own atomic step. What an older version made counts from the
+        first step that this one takes with it.
+        """
+
+    async def waiting_models(self) -> list[str]:
+        """Return the models for which anything is queued, in no order."""
+
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
         """Return the status of each known id, in one round trip."""
 
@@ -89,13 +100,25 @@ class Store(Protocol):
     ) -> Claim:
         """Take it from `dead_owner`: attempt + 1, poison + 1 if witnessed; else as `claim`."""
 
-    async def next_attempt(self, request_id: str, attempt: int, reservation: Reservation) -> bool:
-        """Write attempt + 1 before its call. False if the request is no longer ours."""
+    async def next_attempt(
+        self, request_id: str, attempt: int, reservation: Reservation, made: Attempt | None = None
+    ) -> bool:
+        """Write attempt + 1 before its call. False if the request is no longer ours.
 
-    async def requeue(self, envelope: Envelope, attempt: int) -> bool:
+        `made` is the attempt that has ended; here and below it joins the record's history.
+        """
+
+    async def requeue(self, envelope: Envelope, attempt: int, made: Attempt | None = None) -> bool:
         """Move `in_progress` back to `queued` with the generation and not_before of `envelope`.
 
         Only for this process and this attempt, and only after that copy is confirmed.
+        """
+
+    async def park(self, copy: Envelope, what: str) -> bool:
+        """Let a `queued` record wait until the copy's not_before, for the limit `what`.
+
+        Only after that copy is confirmed; a record that knows a newer one stays as it is. The next
+        claim, or its end, forgets `what`. False if the record is not queued.
         """
 
     async def finish(
@@ -106,6 +129,7 @@ class Store(Protocol):
         reservation: Reservation | None = None,
         *,
         keep_envelope: bool = False,
+        made: Attempt | None = None,
     ) -> Finish:
         """The one commit point: terminal status, result, outbox entry and wake-up.
 

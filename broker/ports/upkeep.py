@@ -15,11 +15,15 @@ from schemas.result import Result
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """One ended request, for the readers that act on it once more or later."""
+    """One ended request, for the readers that act on it once more or later.
+
+    `reservation` is what its last call held, `tokens` what that used; None where it is not known.
+    """
 
     request_id: str
     status: Status
     reservation: Reservation | None
+    tokens: int | None = None
 
 
 class Upkeep(Protocol):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgpack
 
+from schemas.attempts import decode_history
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.priority import Priority
@@ -72,6 +73,9 @@ def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> R
         body_hash=fields.get(b"body_hash"),
         redrive_of=_text(fields, b"redrive_of"),
         redriven_as=_text(fields, b"redriven_as"),
+        parked_for=_text(fields, b"parked_for"),
+        history=decode_history(fields.get(b"history")),
+        slot=_text(fields, b"slot"),
         metadata=_metadata(fields),
         result=decode_result(result) if result else None,
     )

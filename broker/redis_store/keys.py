@@ -13,8 +13,11 @@ class Keys:
         self.limits = f"{namespace}:limits"
         self.members = f"{namespace}:members"
         self.foreign = f"{namespace}:foreign"
+        self.switches = f"{namespace}:switches"
         # A channel per process; scripts append the owner.
         self.wake = f"{namespace}:wake:"
+        # No owner has this name: the channel that every process hears.
+        self.wake_all = f"{self.wake}all"
 
     def tag(self, request_id: str) -> str:
         """Return the tag of the partition that holds `request_id`."""
@@ -34,6 +37,7 @@ class Keys:
             tag + "counts",  # hash: how many requests of a tenant are open
             tag + "joins",  # zset: what finds an open, held request by its body
             tag + "dead",  # zset: the dead letters by accepted_at
+            tag + "waiting",  # set: models that something waits for; their counts begin with it
         )
 
     def of_birth(self, request_id: str, tenant: str) -> tuple[str, ...]:
@@ -73,9 +77,21 @@ class Keys:
         """Return the zset that finds open, held requests by their body (scripts/record.lua)."""
         return "{" + tag + "}:joins"
 
+    def waiting_models(self, tag: str) -> str:
+        """Return the set of models that something waits for, or once did."""
+        return "{" + tag + "}:waiting"
+
+    def waiting(self, tag: str, model: str) -> str:
+        """Return the hash of queued requests of a model by class and tenant."""
+        return self.waiting_models(tag) + ":" + model
+
     def pruned(self, tag: str) -> str:
         """Return the key that exists while a partition's lists need no pruning."""
         return "{" + tag + "}:pruned"
+
+    def recounted(self, tag: str) -> str:
+        """Return the key that exists while what waits in a partition need not be counted anew."""
+        return "{" + tag + "}:recounted"
 
     def open(self, tag: str) -> str:
         """Return the zset of a partition's requests that are not terminal."""
@@ -90,14 +106,32 @@ class Keys:
         return "{" + tag + "}:outbox", "{" + tag + "}:settled"
 
     def of_backend(self, backend: str) -> tuple[str, ...]:
-        """Return KEYS of the slot scripts, in the order of scripts/slots.lua."""
-        tag = "{" + self.limits + "}:"
+        """Return KEYS of the slot scripts, in the order of scripts/slots.lua; for any cap."""
+        tag = self.limits_prefix()
         return (
             tag + "slots:" + backend,  # zset: reservation ids by the end of their lease, in ms
             tag + "pulse:" + backend,  # when a reservation was last made or renewed, in ms
             tag + "paused:" + backend,  # exists while no new slot is granted
-            tag + "wanted:" + backend,  # set: the processes to wake when a slot is released
+            tag + "wanted:" + backend,  # zset: the lines of processes that wait, by their best
+            tag + "granted:" + backend,  # zset: the lines a slot is kept for, by until when, in ms
         )
+
+    def of_limits(self) -> tuple[str, ...]:
+        """Return the last KEYS of the scripts about limits, in the order of scripts/limits.lua."""
+        tag = self.limits_prefix()
+        return (
+            tag + "reserved",  # hash: what reservations took beside their slot
+            tag + "booked",  # hash: the turns of requests
+            tag + "lapses",  # zset: booked requests by when their turn may lapse
+        )
+
+    def limits_prefix(self) -> str:
+        """Return what stands before the names that scripts/limits.lua makes for each limit.
+
+        Those of a cap as in `of_backend`; of a rate `rate:<key>`, a hash; of both `turns:<key>:<n>`
+        with the rank of a class, a zset of requests; of a cap also `hold:<key>`, a number.
+        """
+        return "{" + self.limits + "}:"
 
     def of_members(self) -> tuple[str, ...]:
         """Return KEYS of the member scripts, in the order of scripts/living.lua."""
@@ -112,3 +146,7 @@ class Keys:
     def foreign_letters(self) -> str:
         """Return the list of messages that are not ours."""
         return "{" + self.foreign + "}:letters"
+
+    def states(self) -> str:
+        """Return the hash of what is paused or draining."""
+        return "{" + self.switches + "}:states"

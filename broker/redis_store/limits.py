@@ -1,4 +1,4 @@
-"""The Limits port: slots as leases in a sorted set per backend (PROTOCOL 3, reserve)."""
+"""The Limits port: leases in a sorted set per cap, a bucket per rate (PROTOCOL 3, reserve)."""
 
 from __future__ import annotations
 
@@ -7,59 +7,196 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from broker.ports import Reservation
+import msgpack
+
+from broker.ports import (
+    Answer,
+    Cap,
+    Granted,
+    Rate,
+    Reservation,
+    Spent,
+    StartAt,
+    TooLate,
+    Wait,
+    Want,
+)
 from broker.redis_store.batch import Batcher
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
 from broker.redis_store.waits import Waits
+from schemas.errors import StoreUnavailable
+
+# Longer than any instant in seconds: the rank decides before the due time.
+_RANK_WEIGHT = 1e11
 
 
 class RedisLimits:
-    """The slots of all backends, counted by Redis."""
+    """What all processes hold and have booked, counted by Redis."""
 
     def __init__(self, batcher: Batcher, keys: Keys, owner: str, waits: Waits) -> None:
         self._batcher = batcher
         self._keys = keys
         self._owner = owner
         self._waits = waits
-        # The last pulse of each backend that this process saw: the proof of what Redis forgot.
+        # The last pulse of each cap that this process saw: the proof of what Redis forgot.
         self._seen: dict[str, int] = defaultdict(int)
+        # How many each cap allows, and under which others than its backend's a reservation is held.
+        self._most: dict[str, int] = {}
+        self._caps: dict[str, tuple[str, ...]] = {}
+        self._cursor = 0
 
-    async def reserve(self, backend: str, limit: int, reservation_ids: Sequence[str]) -> int:
-        args = (limit, self._owner, self._seen[backend], *reservation_ids)
-        granted, self._seen[backend] = await self._run("reserve", backend, *args)
-        return int(granted)
-
-    async def release(self, reservations: Iterable[Reservation]) -> None:
-        await asyncio.gather(
-            *(
-                self._run("free", backend, self._keys.wake, backend, *ids)
-                for backend, ids in _by_backend(reservations).items()
-            )
+    async def reserve(self, wants: Sequence[tuple[Want, str]]) -> list[Answer]:
+        if not wants:
+            return []
+        first = wants[0][0]
+        self._most[first.backend] = first.slot.limit
+        if any(want.own or want.shared for want, _ in wants):
+            return await self._book(wants)
+        args = [part for want, each in wants for part in (each, repr(_score(want)))]
+        keys = self._keys.of_backend(first.backend)
+        line, seen = self._line(first), self._seen[first.backend]
+        pulse, *places = await self._run(
+            "reserve", keys, first.slot.limit, line, seen, self._keys.wake, *args
         )
+        self._seen[first.backend] = pulse
+        waits = Wait(first.slot.what)
+        answers: list[Answer] = [waits] * len(wants)
+        for place in places:
+            answers[place] = Granted(Reservation(first.backend, wants[place][1]))
+        return answers
 
-    async def renew(self, reservations: Iterable[Reservation]) -> None:
-        await asyncio.gather(
-            *(self._renew(backend, ids) for backend, ids in _by_backend(reservations).items())
-        )
+    async def refund(self, reservations: Iterable[Reservation]) -> None:
+        await self._free("refund", [Spent(each) for each in reservations])
 
-    async def held(self, backend: str) -> int:
-        count: int = await self._run("held", backend)
+    async def settle(self, spent: Iterable[Spent]) -> None:
+        await self._free("settle", spent)
+
+    async def renew(self, reservations: Iterable[Reservation]) -> list[Reservation]:
+        held = {each.id: each for each in reservations}
+        by_cap: dict[str, list[str]] = {}
+        for each in held.values():
+            for key in (each.backend, *self._caps.get(each.id, ())):
+                by_cap.setdefault(key, []).append(each.id)
+        found = await asyncio.gather(*(self._renew(key, ids) for key, ids in by_cap.items()))
+        lost = {reservation_id for some in found for reservation_id in some}
+        return [each for each in held.values() if each.id in lost]
+
+    async def give_up(self, request_ids: Iterable[str]) -> None:
+        if ids := list(request_ids):
+            await self._run("give_up", self._keys.of_limits(), self._keys.limits_prefix(), *ids)
+
+    async def orphans(self, limit: int) -> list[tuple[Reservation, str]]:
+        keys, prefix = self._keys.of_limits(), self._keys.limits_prefix()
+        cursor, *found = await self._run("orphans", keys, prefix, self._cursor, limit)
+        self._cursor = int(cursor)
+        return [
+            (Reservation(backend.decode(), each.decode()), request_id.decode())
+            for backend, each, request_id in found
+        ]
+
+    async def peek(self, own: Sequence[Cap | Rate], rank: int) -> float:
+        limits = msgpack.packb([_packed(limit) for limit in own])
+        keys, prefix = self._keys.of_limits(), self._keys.limits_prefix()
+        return float(await self._run("peek", keys, prefix, rank, limits))
+
+    async def held(self, key: str) -> int:
+        count: int = await self._run("held", self._keys.of_backend(key))
         return count
 
     def on_free(self, backend: str, wake: Callable[[], None]) -> None:
         self._waits.on_free(backend, wake)
 
-    async def _renew(self, backend: str, ids: list[str]) -> None:
-        self._seen[backend] = await self._run("renew", backend, self._seen[backend], *ids)
+    async def _book(self, wants: Sequence[tuple[Want, str]]) -> list[Answer]:
+        first = wants[0][0]
+        caps = {first.backend: first.slot.limit}
+        for want, _ in wants:
+            caps |= {each.key: each.limit for each in _limits(want) if isinstance(each, Cap)}
+        pulse, *answers = await self._run(
+            "book",
+            (*self._keys.of_backend(first.backend), *self._keys.of_limits()),
+            first.slot.limit,
+            self._line(first),
+            self._keys.limits_prefix(),
+            self._keys.wake,
+            first.backend,
+            msgpack.packb({key: self._seen[key] for key in caps}),
+            msgpack.packb([_asked(want, each) for want, each in wants]),
+        )
+        self._most |= caps
+        self._seen |= dict.fromkeys(caps, pulse)
+        pairs = zip(answers, wants, strict=True)
+        return [self._answer(answer, want, each) for answer, (want, each) in pairs]
 
-    async def _run(self, name: str, backend: str, *args: Any) -> Any:
-        command = script(name, self._keys.of_backend(backend), *args)
-        return await self._batcher.submit(self._keys.limits, *command)
+    def _answer(self, answer: list[Any], want: Want, reservation_id: str) -> Answer:
+        match answer:
+            case [1]:
+                caps = tuple(each.key for each in _limits(want) if isinstance(each, Cap))
+                if caps:
+                    self._caps[reservation_id] = caps
+                return Granted(Reservation(want.backend, reservation_id))
+            case [2, at, place]:
+                return StartAt(float(at), _what(want, place))
+            case [3, place, at]:
+                return Wait(_what(want, place), None if at is None else float(at))
+            case [4, at, place]:
+                return TooLate(float(at), _what(want, place))
+            case _:
+                raise StoreUnavailable(f"the script book answered {answer!r}")
+
+    async def _free(self, how: str, spent: Iterable[Spent]) -> None:
+        by_backend: dict[str, list[Any]] = {}
+        for each in spent:
+            tokens = "" if each.tokens is None else each.tokens
+            by_backend.setdefault(each.reservation.backend, []).extend(
+                (each.reservation.id, tokens)
+            )
+        prefix, wake = self._keys.limits_prefix(), self._keys.wake
+        await asyncio.gather(
+            *(
+                self._run("free", self._free_keys(backend), prefix, wake, how, *args)
+                for backend, args in by_backend.items()
+            )
+        )
+        for args in by_backend.values():
+            for reservation_id in args[::2]:
+                self._caps.pop(reservation_id, None)
+
+    def _free_keys(self, backend: str) -> tuple[str, ...]:
+        return (*self._keys.of_backend(backend), *self._keys.of_limits())
+
+    async def _renew(self, key: str, ids: list[str]) -> list[str]:
+        most = self._most.get(key, 0)
+        keys = self._keys.of_backend(key)
+        self._seen[key], *lost = await self._run("renew", keys, self._seen[key], most, *ids)
+        return [each.decode() for each in lost]
+
+    def _line(self, want: Want) -> str:
+        return f"{self._owner}\0{want.backend}\0{want.model}"
+
+    async def _run(self, name: str, keys: Sequence[str], *args: Any) -> Any:
+        return await self._batcher.submit(self._keys.limits, *script(name, keys, *args))
 
 
-def _by_backend(reservations: Iterable[Reservation]) -> dict[str, list[str]]:
-    ids: dict[str, list[str]] = {}
-    for reservation in reservations:
-        ids.setdefault(reservation.backend, []).append(reservation.id)
-    return ids
+def _score(want: Want) -> float:
+    return want.rank * _RANK_WEIGHT + want.due
+
+
+def _limits(want: Want) -> tuple[Cap | Rate, ...]:
+    return (*want.own, *want.shared)
+
+
+def _what(want: Want, place: int) -> str:
+    return _limits(want)[place - 1].what if place else want.slot.what
+
+
+def _asked(want: Want, reservation_id: str) -> list[Any]:
+    own, shared = ([_packed(each) for each in some] for some in (want.own, want.shared))
+    due, deadline = float(want.due), float(want.deadline)
+    return [reservation_id, want.request_id, want.rank, due, deadline, own, shared]
+
+
+def _packed(limit: Cap | Rate) -> list[Any]:
+    if isinstance(limit, Rate):
+        return [limit.key, limit.per_minute, float(limit.cost), limit.counts == "tokens"]
+    return [limit.key, limit.limit, False, False]

@@ -16,6 +16,7 @@ from broker.redis_store.members import RedisMembers
 from broker.redis_store.pruning import Pruning
 from broker.redis_store.records import RedisStore
 from broker.redis_store.routes import Routes
+from broker.redis_store.switches import RedisSwitches
 from broker.redis_store.upkeep import RedisUpkeep
 from broker.redis_store.waits import Waits
 from schemas.errors import StoreUnavailable
@@ -32,7 +33,7 @@ class RedisParts:
         keys = Keys(namespace)
         self._routes = Routes(url)
         self._batcher = batcher = Batcher(self._routes)
-        self._waits = waits = Waits(self._routes, keys.wake + owner)
+        self._waits = waits = Waits(self._routes, keys.wake + owner, keys.wake_all)
         self._tasks = Tasks("redis")
         self._warnings: list[str] = []
         self.store = store = RedisStore(batcher, keys, owner, retention_s, waits)
@@ -41,6 +42,7 @@ class RedisParts:
         self.dead_letters = RedisDeadLetters(batcher, keys, store)
         self.limits = RedisLimits(batcher, keys, owner, waits)
         self.members = RedisMembers(batcher, keys, owner)
+        self.switches = RedisSwitches(batcher, keys, waits)
 
     async def start(self) -> None:
         """Begin to listen. A Redis that is away is no failure: each call connects by itself."""

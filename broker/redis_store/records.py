@@ -15,13 +15,16 @@ from broker.redis_store.fields import at_birth, record_of
 from broker.redis_store.keys import Keys
 from broker.redis_store.lists import Lists
 from broker.redis_store.scripts import script
+from broker.redis_store.waiting import summed
 from broker.redis_store.waits import Waits
 from broker.scheduling.claiming import forgotten_from
+from schemas.attempts import Attempt, encode_attempt
 from schemas.codec import encode
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES, StoreUnavailable
 from schemas.ids import ID_LENGTH, partition_of_seed
 from schemas.lifecycle import Status
+from schemas.priority import Priority
 from schemas.record import Record
 from schemas.result import Result, decode_result, encode_result
 
@@ -84,6 +87,21 @@ class RedisStore:
         ]
         return sum(int(count or 0) for count in await asyncio.gather(*asked))
 
+    async def waiting(self, model: str) -> dict[Priority, dict[str, int]]:
+        asked = [
+            self._batcher.submit(tag, "HGETALL", self._keys.waiting(tag, model))
+            for tag in self._keys.partitions
+        ]
+        return summed(await asyncio.gather(*asked))
+
+    async def waiting_models(self) -> list[str]:
+        asked = [
+            self._batcher.submit(tag, *script("models", [self._keys.waiting_models(tag)]))
+            for tag in self._keys.partitions
+        ]
+        parts = await asyncio.gather(*asked)
+        return list({model.decode() for part in parts for model in part})
+
     async def statuses(self, request_ids: Sequence[str]) -> dict[str, Status]:
         asked = [
             self._batcher.submit(
@@ -111,13 +129,20 @@ class RedisStore:
     ) -> Claim:
         return await self._claim(envelope, reservation, dead_owner)
 
-    async def next_attempt(self, request_id: str, attempt: int, reservation: Reservation) -> bool:
-        args = (self._owner, attempt, reservation.backend, reservation.id)
+    async def next_attempt(
+        self, request_id: str, attempt: int, reservation: Reservation, made: Attempt | None = None
+    ) -> bool:
+        args = (self._owner, attempt, reservation.backend, reservation.id, _told(made))
         return bool(await self.run("next_attempt", request_id, *args))
 
-    async def requeue(self, envelope: Envelope, attempt: int) -> bool:
-        args = (self._owner, attempt, envelope.generation, repr(envelope.not_before or 0))
+    async def requeue(self, envelope: Envelope, attempt: int, made: Attempt | None = None) -> bool:
+        generation, not_before = envelope.generation, repr(envelope.not_before or 0)
+        args = (self._owner, attempt, generation, not_before, _told(made))
         return bool(await self.run("requeue", envelope.id, *args))
+
+    async def park(self, copy: Envelope, what: str) -> bool:
+        args = (copy.generation, repr(copy.not_before or 0), what)
+        return bool(await self.run("park", copy.id, *args))
 
     async def finish(
         self,
@@ -127,6 +152,7 @@ class RedisStore:
         reservation: Reservation | None = None,
         *,
         keep_envelope: bool = False,
+        made: Attempt | None = None,
     ) -> Finish:
         args = [
             *self.closing(result),
@@ -134,6 +160,8 @@ class RedisStore:
             reservation.backend if reservation else "",
             reservation.id if reservation else "",
             encode(envelope) if keep_envelope else b"",
+            _told(made),
+            result.usage.total_tokens if result.usage else "",
         ]
         verdict, *rest = await self.run("finish", envelope.id, *args)
         if verdict == b"missing":
@@ -228,6 +256,10 @@ def _record(request_id: str, answer: Any) -> Record | None:
         return None
     flat, result = answer
     return record_of(request_id, flat, result)
+
+
+def _told(made: Attempt | None) -> bytes:
+    return encode_attempt(made) if made else b""
 
 
 def _ended(status: Status, code: str) -> Result:

@@ -11,6 +11,7 @@ from broker.redis_store.fields import record_of
 from broker.redis_store.keys import Keys
 from broker.redis_store.pruning import Pruning
 from broker.redis_store.records import RedisStore
+from broker.redis_store.recounting import Recounting
 from broker.redis_store.scripts import script
 from schemas.codec import decode
 from schemas.envelope import Envelope
@@ -33,6 +34,7 @@ class RedisUpkeep:
         self._owner = owner
         self._store = store
         self._pruning = pruning
+        self._recounting = Recounting(batcher, keys)
 
     async def hold(self, partition: int) -> bool:
         tag = self._keys.partitions[partition]
@@ -79,8 +81,9 @@ class RedisUpkeep:
         await self._batcher.submit(tag, "LTRIM", letters, 0, _LETTERS_KEPT - 1)
 
     async def sweep(self) -> None:
-        """Prune the lists: every other key that may go has a time to live."""
+        """Prune the lists, for every other key that may go has a time to live; count anew."""
         await self._pruning.prune()
+        await self._recounting.recount()
 
     async def _run(self, tag: str, name: str, keys: Any, *args: Any) -> Any:
         return await self._batcher.submit(tag, *script(name, keys, *args))
@@ -90,4 +93,6 @@ def _entry(flat: list[bytes]) -> OutboxEntry:
     values = iter(flat)
     fields = {name.decode(): value.decode() for name, value in zip(values, values, strict=True)}
     reservation = Reservation(fields["backend"], fields["slot"]) if fields["slot"] else None
-    return OutboxEntry(fields["id"], Status(fields["status"]), reservation)
+    # An entry of an older version says nothing of tokens.
+    tokens = int(fields["tokens"]) if fields.get("tokens") else None
+    return OutboxEntry(fields["id"], Status(fields["status"]), reservation, tokens)

@@ -53,14 +53,15 @@ class Ending:
 
 
 class Waits:
-    """Who waits in this process, for the end of a request or for a free slot."""
+    """Who waits in this process: for the end of a request, a free slot, a change of a switch."""
 
-    def __init__(self, routes: Routes, channel: str) -> None:
+    def __init__(self, routes: Routes, *channels: str) -> None:
         self._routes = routes
-        self._channel = channel
+        self._channels = channels
         self._endings: dict[str, list[Ending]] = {}
         self._free: dict[str, list[Callable[[], None]]] = {}
         self._ended: list[Callable[[str], None]] = []
+        self._switched: list[Callable[[], None]] = []
         self.connected = False
 
     @contextmanager
@@ -83,6 +84,10 @@ class Waits:
     def on_ended(self, tell: Callable[[str], None]) -> None:
         """Call `tell` with the id of each request whose end this process is told of."""
         self._ended.append(tell)
+
+    def on_switched(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when a switch may have changed."""
+        self._switched.append(tell)
 
     async def listen(self) -> None:
         """Hear messages, over ever new connections, until cancelled."""
@@ -125,8 +130,9 @@ class Waits:
             try:
                 async with asyncio.timeout(2.0):
                     await connection.connect()  # type: ignore[no-untyped-call]  # because redis-py leaves it untyped
-                    await connection.send_command("SUBSCRIBE", self._channel)
-                    await connection.read_response(timeout=2.0)
+                    await connection.send_command("SUBSCRIBE", *self._channels)
+                    for _ in self._channels:
+                        await connection.read_response(timeout=2.0)
             except (RedisError, OSError) as error:
                 await connection.disconnect(nowait=True)
                 trouble = error
@@ -145,6 +151,12 @@ class Waits:
             case [b"free", backend]:
                 for wake in self._free.get(backend.decode(), ()):
                     wake()
+            case [b"switched"]:
+                self._tell_switched()
+
+    def _tell_switched(self) -> None:
+        for tell in self._switched:
+            tell()
 
     def _tell(self, request_id: str, flat: list[bytes] | None, result: bytes | None) -> None:
         for tell in self._ended:
@@ -161,6 +173,7 @@ class Waits:
         for wakes in self._free.values():
             for wake in wakes:
                 wake()
+        self._tell_switched()
 
 
 async def _keep_pinging(connection: AbstractConnection) -> None:

@@ -79,7 +79,7 @@ def status(
     sys.exit(show_all(access, Access(url, admin_key or api_key), as_json=as_json))
 
 
-def cancel(  # noqa: PLR0917  because each is an option of the command
+def cancel(  # noqa: PLR0913, PLR0917  because each is an option of the command
     request_ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help="The requests.")
     ] = None,
@@ -90,19 +90,37 @@ def cancel(  # noqa: PLR0917  because each is an option of the command
         Literal["queued", "in_progress"] | None,
         typer.Option(help="Instead of ids: every request with this status."),
     ] = None,
+    priority: Annotated[
+        Literal["high", "normal", "low", "batch"] | None,
+        typer.Option(help="Instead of ids: every open request of this priority."),
+    ] = None,
+    created_after: Annotated[
+        float | None, typer.Option(help="Only those created after this; Unix seconds.")
+    ] = None,
+    created_before: Annotated[
+        float | None, typer.Option(help="Only those created before this; Unix seconds.")
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="Every open request of this tenant (admin).")
+    ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
+    admin_key: Annotated[str | None, typer.Option(envvar="PENSTOCK_ADMIN_KEY", hidden=True)] = None,
 ) -> None:
-    """Cancel requests; one that has ended stays as it is."""
-    from cli.cancelling import cancel_matching, cancel_named
+    """Cancel requests; one that has ended stays as it is.
+
+    By a filter, more than 100 are cancelled only after a question.
+    """
+    from cli.cancelling import Filters, cancel_matching, cancel_named
     from cli.client import Access
     from schemas.errors import ConfigError
 
-    access = Access(url, api_key)
-    if bool(request_ids) == bool(model or status):
-        raise ConfigError("name the requests, or choose them with --model and --status.")
+    filters = Filters(model, status, priority, created_after, created_before, tenant)
+    if bool(request_ids) == bool(filters.given):
+        raise ConfigError("name the requests, or choose them by filters such as --model MODEL.")
     if request_ids:
-        sys.exit(cancel_named(access, request_ids, as_json=as_json))
-    sys.exit(cancel_matching(access, model, status, yes=yes, as_json=as_json))
+        sys.exit(cancel_named(Access(url, api_key), request_ids, as_json=as_json))
+    access = Access(url, api_key if tenant is None else admin_key or api_key)
+    sys.exit(cancel_matching(access, filters, yes=yes, as_json=as_json))

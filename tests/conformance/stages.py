@@ -17,7 +17,7 @@ import pytest
 
 from broker.embedded import parking, work_queue
 from broker.embedded.engine import EmbeddedEngine
-from broker.ports import DeadLetters, Limits, Members, Queue, Store, Upkeep
+from broker.ports import DeadLetters, Limits, Members, Queue, Store, Switches, Upkeep
 from broker.real import RealEngine
 from broker.redis_store.parts import RedisParts
 from tests.integration.amqp import remove
@@ -38,6 +38,8 @@ class Process(Protocol):
     def limits(self) -> Limits: ...
     @property
     def members(self) -> Members: ...
+    @property
+    def switches(self) -> Switches: ...
 
 
 class QueueProcess(Process, Protocol):
@@ -102,6 +104,7 @@ class _RedisProcess:
     dead_letters: DeadLetters
     limits: Limits
     members: Members
+    switches: Switches
 
 
 class RedisStage:
@@ -128,6 +131,7 @@ class RedisStage:
                 parts.dead_letters,
                 parts.limits,
                 parts.members,
+                parts.switches,
             )
         finally:
             await parts.stop()

@@ -10,7 +10,7 @@ import pytest
 
 from broker.claims import Run
 from broker.ports import Delivery
-from schemas.priority import PRIORITIES, Priority
+from schemas.priority import PRIORITIES, Lane, Priority
 from tests.conformance.stages import QueueProcess
 from tests.conformance.steps import eventually, submitted
 from tests.fakes.inbox import Inbox
@@ -36,7 +36,7 @@ async def test_what_was_published_is_delivered_whole(queue_engine: QueueProcess)
     }
     envelope = await submitted(queue_engine, **changes)
     inbox = Inbox()
-    await queue_engine.queue.consume("m", NORMAL, 5, inbox)
+    await queue_engine.queue.consume("m", NORMAL, Lane.OPEN, 5, inbox)
     [delivery] = await inbox.count(1)
     assert delivery.envelope == envelope
     await finish(queue_engine, delivery)
@@ -44,7 +44,7 @@ async def test_what_was_published_is_delivered_whole(queue_engine: QueueProcess)
 
 async def test_a_waiting_consumer_is_told(queue_engine: QueueProcess) -> None:
     inbox = Inbox()
-    await queue_engine.queue.consume("m", NORMAL, 5, inbox)
+    await queue_engine.queue.consume("m", NORMAL, Lane.OPEN, 5, inbox)
     envelope = await submitted(queue_engine)
     await inbox.count(1, timeout_s=5)
     assert inbox.ids == [envelope.id]
@@ -54,7 +54,7 @@ async def test_the_oldest_comes_first(queue_engine: QueueProcess) -> None:
     now = time.time()
     envelopes = [await submitted(queue_engine, accepted_at=now + age) for age in range(20)]
     inbox = Inbox()
-    await queue_engine.queue.consume("m", NORMAL, 30, inbox)
+    await queue_engine.queue.consume("m", NORMAL, Lane.OPEN, 30, inbox)
     await inbox.count(20)
     assert inbox.ids == [envelope.id for envelope in envelopes]
 
@@ -63,7 +63,7 @@ async def test_no_more_than_the_prefetch_is_out(queue_engine: QueueProcess) -> N
     for _ in range(7):
         await submitted(queue_engine)
     inbox = Inbox()
-    await queue_engine.queue.consume("m", NORMAL, 3, inbox)
+    await queue_engine.queue.consume("m", NORMAL, Lane.OPEN, 3, inbox)
     await inbox.count(3)
     await asyncio.sleep(_QUIET_S)
     assert len(inbox.got) == 3
@@ -76,7 +76,7 @@ async def test_no_more_than_the_prefetch_is_out(queue_engine: QueueProcess) -> N
 async def test_each_is_delivered_once(queue_engine: QueueProcess) -> None:
     inboxes = [Inbox(), Inbox()]
     for inbox in inboxes:
-        await queue_engine.queue.consume("m", NORMAL, 4, inbox)
+        await queue_engine.queue.consume("m", NORMAL, Lane.OPEN, 4, inbox)
     envelopes = await asyncio.gather(*(submitted(queue_engine) for _ in range(30)))
     finished: set[str] = set()
 
@@ -99,7 +99,7 @@ async def test_a_consumer_gets_its_own_class_only(
     queue_engine: QueueProcess, priority: Priority
 ) -> None:
     inbox = Inbox()
-    await queue_engine.queue.consume("m", priority, 10, inbox)
+    await queue_engine.queue.consume("m", priority, Lane.OPEN, 10, inbox)
     envelopes = [await submitted(queue_engine, priority=each) for each in PRIORITIES]
     await inbox.count(1)
     await asyncio.sleep(_QUIET_S)
@@ -118,7 +118,7 @@ async def test_the_depth_counts_what_nobody_has(queue_engine: QueueProcess) -> N
 
     await eventually(depth_is(5))
     inbox = Inbox()
-    await queue_engine.queue.consume("m", NORMAL, 2, inbox)
+    await queue_engine.queue.consume("m", NORMAL, Lane.OPEN, 2, inbox)
     await inbox.count(2)
     await eventually(depth_is(3))
     await queue_engine.store.claim(inbox.got[0].envelope, make_slot())
@@ -130,14 +130,14 @@ async def test_after_its_stop_a_consumer_gets_nothing_and_settles_what_it_has(
     queue_engine: QueueProcess,
 ) -> None:
     first, second = Inbox(), Inbox()
-    consumer = await queue_engine.queue.consume("m", NORMAL, 2, first)
+    consumer = await queue_engine.queue.consume("m", NORMAL, Lane.OPEN, 2, first)
     for _ in range(3):
         await submitted(queue_engine)
     await first.count(2)
     await consumer.stop()
     await finish(queue_engine, first.got[0])
     await first.got[1].requeue()
-    await queue_engine.queue.consume("m", NORMAL, 5, second)
+    await queue_engine.queue.consume("m", NORMAL, Lane.OPEN, 5, second)
     await second.count(2)
     await asyncio.sleep(_QUIET_S)
     assert len(first.got) == 2
@@ -149,7 +149,7 @@ async def test_a_cancelled_request_hurts_nobody(queue_engine: QueueProcess) -> N
     cancelled, well = await submitted(queue_engine), await submitted(queue_engine)
     await queue_engine.store.cancel(cancelled.id)
     inbox = Inbox()
-    await queue_engine.queue.consume("m", NORMAL, 1, inbox)
+    await queue_engine.queue.consume("m", NORMAL, Lane.OPEN, 1, inbox)
 
     async def well_ran() -> bool:
         for delivery in inbox.got[len(seen) :]:

@@ -8,7 +8,7 @@ import time
 from broker.claims import Done, Run
 from broker.ports import Delivery
 from schemas.envelope import Envelope
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from tests.conformance.stages import QueueProcess, QueueStage
 from tests.conformance.steps import eventually, submitted
 from tests.fakes.envelopes import make_envelope
@@ -21,7 +21,7 @@ _QUIET_S = 0.4
 
 async def consuming(engine: QueueProcess, prefetch: int = 5) -> Inbox:
     inbox = Inbox()
-    await engine.queue.consume("m", NORMAL, prefetch, inbox)
+    await engine.queue.consume("m", NORMAL, Lane.OPEN, prefetch, inbox)
     return inbox
 
 

@@ -22,6 +22,7 @@ from broker.embedded import connection
 from broker.embedded.engine import EmbeddedEngine
 from schemas.envelope import Envelope
 from schemas.lifecycle import TERMINAL, Status
+from schemas.priority import Priority
 from schemas.result import Result
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.results import make_result, make_slot
@@ -203,6 +204,9 @@ class StoreAndModel(RuleBasedStateMachine):
     def every_record_is_as_modelled(self) -> None:
         open_now = sum(not known.ended for known in self.model.values())
         assert self.run(self.engine.store.open_count("default")) == open_now
+        queued = sum(known.status is Status.QUEUED for known in self.model.values())
+        waiting = self.run(self.engine.store.waiting("m"))
+        assert waiting == ({Priority.NORMAL: {"default": queued}} if queued else {})
         for request, known in self.model.items():
             record = self.run(self.engine.store.get(request))
             assert record is not None, "a request was lost"

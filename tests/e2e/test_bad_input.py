@@ -327,4 +327,4 @@ def test_a_client_that_leaves_in_mid_body_harms_nobody(door: Door) -> None:
 def _send_and_leave(door: Door, head: str, part: bytes) -> None:
 
     with socket.create_connection(("127.0.0.1", door.stack.ports[0]), timeout=5) as wire:
-        wire.sendall(f"{head}\r\nHost: x\r\n\r\n".encode() + part)
+        wire.sendall(f"{head}\r\nHost: localhost\r\n\r\n".encode() + part)

@@ -1,4 +1,6 @@
-"""The caps on what waits: `queue_full` for a model, `tenant_queue_full` for a tenant."""
+"""What is refused for what waits: `queue_full` for a model, `tenant_queue_full` for a tenant, and
+`deadline_unreachable` for a request whose deadline would pass before its turn.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from tests.fakes.stack import Setup
 
 ACME, GLOBEX = new_key(), new_key()
 CAP, TENANT_CAP = 40, 12
-SLOW = "slow-2000"
+SLOW, SLOWER = "slow-2000", "slow-4000"
 # What waits is counted once a second.
 COUNTED_S = 2.5
 
@@ -32,7 +34,7 @@ def door(setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doo
     }
     whole = replace(setup, server={**setup.server, "max_queued": CAP}, more={"tenants": tenants})
     directory = tmp_path_factory.mktemp("caps")
-    with open_door(directory, whole, ["echo", SLOW], key=GLOBEX) as opened:
+    with open_door(directory, whole, ["echo", SLOW, SLOWER], key=GLOBEX) as opened:
         yield opened
 
 
@@ -82,8 +84,37 @@ def test_a_model_has_no_more_waiting_requests_than_the_cap(door: Door) -> None:
     # What runs does not count, and while this submits some calls end and others start.
     assert CAP <= len(accepted) <= CAP + 4 * CONCURRENCY
     assert door.chat("echo").status == 200, "another model has its own"
-    waiting = door.ask("GET", f"/v1/requests/{accepted[-1].json['id']}").json
-    assert waiting["status"] == "queued"
-    assert waiting["position"] > 1
-    assert waiting["waiting_for"]
+    found = [door.ask("GET", f"/v1/requests/{each.json['id']}").json for each in accepted]
+    waiting = [each for each in found if each["status"] == "queued"]
+    assert max(each["position"] for each in waiting) > 1
+    assert all(each["waiting_for"] for each in waiting)
     cancel_all(door, told)
+
+
+def test_a_deadline_that_would_pass_before_its_turn_is_refused_with_the_eta(door: Door) -> None:
+    waiting = [
+        door.ask("POST", "/v1/requests", {"body": chat_body(SLOWER), "priority": "low"})
+        for _ in range(CAP - 12)
+    ]
+
+    def in_a_second() -> Told:
+        fields = {"body": chat_body(SLOWER), "priority": "low", "timeout_s": 1}
+        return door.ask("POST", "/v1/requests", fields)
+
+    # Until the workers have told how fast they start requests, nobody is refused.
+    until = time.monotonic() + 20
+    while (told := in_a_second()).status == 202:
+        assert time.monotonic() < until, told
+        time.sleep(1)
+    told.assert_refused("deadline_unreachable")
+    assert "s; its deadline is in 1 s" in told.json["error"]["message"]
+    assert 5 <= int(told.headers["retry-after"]) <= 60
+    short = {
+        "Content-Type": "application/json",
+        "x-penstock-timeout-s": "1",
+        "x-penstock-priority": "low",
+    }
+    door.chat(SLOWER, headers=short).assert_refused("deadline_unreachable")
+    patient = door.ask("POST", "/v1/requests", {"body": chat_body(SLOWER), "priority": "low"})
+    assert patient.status == 202, patient
+    cancel_all(door, [*waiting, patient])

@@ -45,9 +45,35 @@ def test_status_shows_the_backends_to_an_admin_only(fake: FakeAdmin, env: dict[s
     assert "http://gpu/v1" in both.stdout
     listed = json.loads(penstock("status", "--json", env=env).stdout)
     assert [len(listed[name]) for name in ("models", "backends")] == [1, 1]
+    assert [each["state"] for each in (*listed["models"], *listed["backends"])] == ["running"] * 2
     user = penstock("status", "--url", fake.url, "--api-key", USER_KEY)
     assert (user.returncode, user.stderr) == (0, "")
     assert "http://gpu/v1" not in user.stdout
+    assert "state" not in user.stdout
+
+
+@pytest.mark.parametrize(("kind", "name"), [("models", "llama"), ("backends", "gpu")])
+def test_a_switch_is_used_and_shown(
+    fake: FakeAdmin, env: dict[str, str], kind: str, name: str
+) -> None:
+    for verb, state in (("pause", "paused"), ("drain", "draining")):
+        done = penstock(kind, verb, name, env=env)
+        assert (done.returncode, done.stdout) == (0, f"{name} {state}\n"), done.stderr
+        assert fake.states[f"{kind}/{name}"] == state
+        assert state in penstock(kind, "list", env=env).stdout
+        assert state in penstock("status", env=env).stdout
+    told = penstock(kind, "resume", name, "--json", env=env).stdout
+    assert json.loads(told)["state"] == "running"
+
+
+def test_an_unknown_name_does_not_stop_the_others(fake: FakeAdmin, env: dict[str, str]) -> None:
+    done = penstock("models", "drain", "none", "llama", env=env)
+    assert (done.returncode, done.stdout) == (1, "llama draining\n")
+    assert done.stderr == "penstock: none: This model is not served here.\n"
+    assert penstock("models", "pause", env=env).returncode == 2
+    user = penstock("backends", "pause", "gpu", "--url", fake.url, "--api-key", USER_KEY)
+    assert (user.returncode, fake.states["backends/gpu"]) == (1, "running")
+    assert "set PENSTOCK_ADMIN_KEY" in user.stderr
 
 
 @pytest.mark.parametrize(
@@ -142,7 +168,9 @@ def test_redrive_makes_new_requests_and_goes_on_over_a_refusal(
     assert [line.split()[0] for line in done.stdout.splitlines()] == [first, last]
     assert "req_none: No request with this id exists." in done.stderr
     assert "2 of 3 dead letters redriven." in done.stderr
-    every = penstock("dead-letters", "redrive", "--all", "--model", "llama", "--json", env=env)
+    every = penstock(
+        "dead-letters", "redrive", "--all", "--model", "llama", "--json", "-y", env=env
+    )
     assert every.returncode == 0
     assert [json.loads(line)["redrive_of"] for line in every.stdout.splitlines()] == list(
         fake.letters
@@ -153,9 +181,9 @@ def test_purge_drops_all_or_the_foreign_ones(fake: FakeAdmin, env: dict[str, str
     foreign = penstock("dead-letters", "list", "--foreign", env=env)
     assert "not msgpack" in foreign.stdout
     assert safe(foreign.stdout)
-    assert penstock("dead-letters", "purge", "--foreign", env=env).stdout == "1 purged\n"
+    assert penstock("dead-letters", "purge", "--foreign", "-y", env=env).stdout == "1 purged\n"
     assert (fake.foreign, len(fake.letters)) == ([], 5)
-    done = penstock("dead-letters", "purge", "--all", env=env)
+    done = penstock("dead-letters", "purge", "--all", "--yes", env=env)
     assert (done.returncode, len(fake.letters)) == (0, 0)
     assert "5 of 5 dead letters purged." in done.stderr
 
@@ -186,12 +214,53 @@ def test_cancel_takes_all_that_match(fake: FakeAdmin, env: dict[str, str]) -> No
     fake.add("other", "queued", 2)
     fake.add("llama", "completed", 1)
     done = penstock("cancel", "--model", "llama", "--status", "queued", env=env)
-    assert (done.returncode, len(done.stdout.splitlines())) == (0, 5)
-    assert "5 cancelled." in done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5 cancelled\n", "")
     ends = [one["status"] for one in fake.requests.values()]
     assert ends == ["cancelled"] * 5 + ["queued"] * 2 + ["completed"]
     none = penstock("cancel", "--model", "llama", env=env)
-    assert (none.returncode, none.stderr) == (0, "penstock: no request matches.\n")
+    assert (none.returncode, none.stdout) == (0, "0 cancelled\n")
+    rest = penstock("cancel", "--priority", "normal", "--json", env=env)
+    assert json.loads(rest.stdout) == {"cancelled": 2}
+
+
+def test_many_are_not_cancelled_unasked(fake: FakeAdmin, env: dict[str, str]) -> None:
+    fake.page = 100
+    fake.add("llama", "queued", 101)
+    refused = penstock("cancel", "--model", "llama", env=env)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "Cancel 101 requests? There is no terminal to answer on: add --yes." in refused.stderr
+    code, screen = on_terminal("cancel", "--model", "llama", typed="n\n", env=env)
+    assert (code, "Cancel 101 requests? [y/N]" in screen) == (1, True)
+    assert {one["status"] for one in fake.requests.values()} == {"queued"}
+    done = penstock("cancel", "--model", "llama", "--yes", env=env)
+    assert (done.returncode, done.stdout) == (0, "101 cancelled\n")
+
+
+def test_another_tenant_s_are_cancelled_with_the_admin_key(
+    fake: FakeAdmin, env: dict[str, str]
+) -> None:
+    fake.add("llama", "queued", 3)
+    asked = ("cancel", "--tenant", "default")
+    unasked = penstock(*asked, env=env)
+    assert (unasked.returncode, unasked.stdout) == (2, "")
+    user = penstock(*asked, "--yes", "--url", fake.url, "--api-key", USER_KEY)
+    assert (user.returncode, user.stdout) == (1, "")
+    assert "set PENSTOCK_ADMIN_KEY" in user.stderr
+    done = penstock(*asked, "--yes", env={**env, "PENSTOCK_API_KEY": USER_KEY})
+    assert (done.returncode, done.stdout) == (0, "3 cancelled\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("purge", "--all"), ("redrive", "--all"), ("purge", "--foreign")]
+)
+def test_without_a_terminal_dead_letters_are_not_touched_in_bulk_unasked(
+    fake: FakeAdmin, env: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    refused = penstock("dead-letters", *arguments, env=env)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "There is no terminal to answer on: add --yes." in refused.stderr
+    assert (len(fake.letters), len(fake.foreign), len(fake.requests)) == (5, 1, 0)
+    assert not any(letter["redriven_as"] for letter in fake.letters.values())
 
 
 def test_a_terminal_is_asked_first(fake: FakeAdmin, env: dict[str, str]) -> None:

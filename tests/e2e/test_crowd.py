@@ -22,7 +22,7 @@ IDLE, DRIPPING = 5_000, 200
 # Long enough for all of them to be open at once, also where connecting is slow.
 HEADER_S = 10.0
 GROWTH_KIB = 64 * 1024
-GET = b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n"
+GET = b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def _dripping(wires: Sequence[socket.socket]) -> Iterator[None]:
     stop = threading.Event()
 
     def drip() -> None:
-        for byte in b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 10_000:
+        for byte in b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 10_000:
             for wire in wires:
                 with suppress(OSError):  # the server has closed this one, as it should
                     wire.send(bytes([byte]))

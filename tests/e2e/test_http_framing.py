@@ -14,7 +14,7 @@ from tests.fakes.stack import Setup
 
 MIB = 1024 * 1024
 GET = "GET /v1/models HTTP/1.1"
-POST = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json"
+POST = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,8 @@ def _all_told(door: Door, raw: bytes) -> bytes:
 # Each head is sent without anything added, and then the empty line.
 BROKEN = {
     "no Host": GET,
-    "two Hosts": f"{GET}\r\nHost: a\r\nHost: a",
-    "two other Hosts": f"{GET}\r\nHost: a\r\nhost: b",
+    "two Hosts": f"{GET}\r\nHost: localhost\r\nHost: localhost",
+    "two other Hosts": f"{GET}\r\nHost: localhost\r\nhost: b",
     "Host with a path": f"{GET}\r\nHost: a/?x=",
     "Host with a fragment": f"{GET}\r\nHost: a#",
     "Host with a user": f"{GET}\r\nHost: @b",
@@ -47,24 +47,24 @@ BROKEN = {
     "endless length": f"{POST}\r\nContent-Length: {'9' * 40}",
     "gzip coding": f"{POST}\r\nTransfer-Encoding: gzip, chunked",
     "unknown coding": f"{POST}\r\nTransfer-Encoding: xchunked",
-    "folded header": f"{GET}\r\nHost: a\r\nX: a\r\n b",
-    "bare CR": f"{GET}\r\nHost: a\r\nX: a\rb",
-    "NUL": f"{GET}\r\nHost: a\r\nX: a\0b",
-    "blank before the colon": f"{GET}\r\nHost: a\r\nX : a",
-    "no colon": f"{GET}\r\nHost: a\r\nX",
+    "folded header": f"{GET}\r\nHost: localhost\r\nX: a\r\n b",
+    "bare CR": f"{GET}\r\nHost: localhost\r\nX: a\rb",
+    "NUL": f"{GET}\r\nHost: localhost\r\nX: a\0b",
+    "blank before the colon": f"{GET}\r\nHost: localhost\r\nX : a",
+    "no colon": f"{GET}\r\nHost: localhost\r\nX",
     "bare LF": "GET /v1/models HTTP/1.1\nHost: a\n",
-    "method FOO": "FOO /v1/models HTTP/1.1\r\nHost: a",
-    "method get": "get /v1/models HTTP/1.1\r\nHost: a",
-    "CONNECT": "CONNECT a:443 HTTP/1.1\r\nHost: a",
+    "method FOO": "FOO /v1/models HTTP/1.1\r\nHost: localhost",
+    "method get": "get /v1/models HTTP/1.1\r\nHost: localhost",
+    "CONNECT": "CONNECT a:443 HTTP/1.1\r\nHost: localhost",
     "HTTP/2": "PRI * HTTP/2.0\r\n\r\nSM",
     "HTTP/0.9": "GET /v1/models",
     "TLS": "\x16\x03\x01\x02\x00\x01\x00",
-    "target @host": "GET @host HTTP/1.1\r\nHost: a",
-    "target without a path": "GET http://other HTTP/1.1\r\nHost: a",
-    "NUL in the target": "GET /v1/\0 HTTP/1.1\r\nHost: a",
-    "websocket": f"{GET}\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "target @host": "GET @host HTTP/1.1\r\nHost: localhost",
+    "target without a path": "GET http://other HTTP/1.1\r\nHost: localhost",
+    "NUL in the target": "GET /v1/\0 HTTP/1.1\r\nHost: localhost",
+    "websocket": f"{GET}\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    "h2c": f"{GET}\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    "h2c": f"{GET}\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
     "HTTP2-Settings: AAMAAABkAAQAAP__",
     "h2c with a body": f"{POST}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 45",
 }
@@ -79,13 +79,13 @@ def test_what_two_parsers_could_read_differently_is_refused(door: Door, case: st
 
 @pytest.mark.parametrize("case", ["length and chunks", "h2c with a body", "two Hosts"])
 def test_nothing_after_a_refusal_is_taken_for_a_request(door: Door, case: str) -> None:
-    smuggled = "GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n" * 2
+    smuggled = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2
     told = _all_told(door, f"{BROKEN[case]}\r\n\r\n{smuggled}".encode())
     assert statuses(told) == [400]
 
 
-HEAD, END = f"{GET}\r\nHost: a\r\n".encode(), b"\r\n\r\n"
-REST = b" HTTP/1.1\r\nHost: a" + END
+HEAD, END = f"{GET}\r\nHost: localhost\r\n".encode(), b"\r\n\r\n"
+REST = b" HTTP/1.1\r\nHost: localhost" + END
 TOO_MUCH = {
     "a header of 1 MB": (HEAD + b"X: " + b"x" * MIB + END, "headers_too_large"),
     "a header name of 1 MB": (HEAD + b"x" * MIB + b": x" + END, "headers_too_large"),
@@ -121,19 +121,19 @@ def test_a_head_that_is_too_large_is_refused(door: Door, case: str) -> None:
     ],
 )
 def test_an_odd_target_finds_nothing(door: Door, target: str, code: str) -> None:
-    raw = f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    raw = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     ask_bytes(door.stack.url, [raw]).assert_refused(code)
 
 
 def test_an_absolute_target_is_the_path_in_it(door: Door) -> None:
-    raw = b"GET http://other/v1/models HTTP/1.1\r\nHost: a\r\n\r\n"
+    raw = b"GET http://other/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
     told = ask_bytes(door.stack.url, [raw])
     assert (told.status, told.json["object"]) == (200, "list")
 
 
 @pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PROPFIND"])
 def test_a_method_that_no_route_takes_is_refused(door: Door, method: str) -> None:
-    raw = f"{method} /v1/models HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    raw = f"{method} /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     ask_bytes(door.stack.url, [raw]).assert_refused("method_not_allowed")
 
 
@@ -155,7 +155,7 @@ def test_a_body_within_the_cap_is_asked_for(door: Door) -> None:
 
 
 def test_a_refused_upload_can_be_sent_to_its_end_and_the_refusal_be_read(door: Door) -> None:
-    raw = f"{GET}\r\nHost: a\r\nX: ".encode() + b"x" * 8 * MIB
+    raw = f"{GET}\r\nHost: localhost\r\nX: ".encode() + b"x" * 8 * MIB
     with closing(open_wire(door.stack.url, 10)) as wire:
         wire.sendall(raw)
         assert statuses(read_to_end(wire)) == [431]

@@ -64,7 +64,7 @@ def test_every_example_body_is_answered_as_documented(door: Door, document: dict
         assert told.status in (200, 202), (path, told)
         check(document, path, "post", told)
         sent += 1
-        if path != "/v1/requests":
+        if {"$ref": "#/components/parameters/prefer"} in methods["post"].get("parameters", ()):
             headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
             later = door.ask("POST", path, example, headers)
             assert (later.status, later.headers["preference-applied"]) == (202, "respond-async")
@@ -117,6 +117,18 @@ def test_a_dead_letter_goes_its_documented_ways(door: Door, document: dict[str, 
     assert door.ended(dead)["status"] == "failed"
     foreign = door.ask("DELETE", f"{base}/foreign")
     check(document, f"{base}/foreign", "delete", foreign)
+
+
+def test_every_switch_answers_as_documented(door: Door, document: dict[str, Any]) -> None:
+    switches = [p for p in document["paths"] if p.endswith(("/pause", "/drain", "/resume"))]
+    assert len(switches) == 6
+    # What was switched runs again at the end.
+    for path in sorted(switches, key=lambda each: each.endswith("/resume")):
+        name = FAKE if "/backends/" in path else MODEL
+        told = door.ask("POST", path.replace("{name}", name))
+        assert told.status == 200, (path, told)
+        check(document, path, "post", told)
+    assert door.chat(MODEL).status == 200
 
 
 def test_a_queued_request_tells_its_place(door: Door) -> None:

@@ -18,8 +18,10 @@ from tests.fakes.stack import Setup
 HEADER_S, BODY_S, KEEP_ALIVE_S = 1.0, 1.5, 2.0
 # The server looks each second, and lingers one for a client that it has refused.
 LATE_S = 8.0
-GET = b"GET /v1/models HTTP/1.1\r\nHost: a\r\n"
-POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+GET = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n"
+POST = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+)
 
 
 @pytest.fixture(scope="module")

@@ -69,6 +69,7 @@ class FakeAdmin:
         self.bodies: list[dict[str, Any]] = []
         self.foreign = [{"reason": "not msgpack", "body": EVIL, "filed_at": 1_790_000_000.0}]
         self.broken: list[str] = []
+        self.states = {"models/llama": "running", "backends/gpu": "running"}
 
     def add(self, model: str, status: str, count: int) -> None:
         """Hold some requests more."""
@@ -92,9 +93,12 @@ class FakeAdmin:
         app.router.add_get("/v1/requests", self._list_requests)
         app.router.add_post("/v1/requests", self._submit)
         app.router.add_get("/v1/requests/{id}", self._read)
+        app.router.add_post("/v1/requests/cancel", self._cancel_some)
+        app.router.add_post("/admin/v1/requests/cancel", self._cancel_some)
         app.router.add_post("/v1/requests/{id}/cancel", self._cancel)
         app.router.add_get("/admin/v1/models", self._admin_models)
         app.router.add_get("/admin/v1/backends", self._backends)
+        app.router.add_post("/admin/v1/{kind}/{name}/{verb:pause|resume|drain}", self._switch)
         app.router.add_get("/admin/v1/dead-letters", self._list_letters)
         app.router.add_get("/admin/v1/dead-letters/foreign", self._list_foreign)
         app.router.add_delete("/admin/v1/dead-letters/foreign", self._purge_foreign)
@@ -135,6 +139,19 @@ class FakeAdmin:
         found["status"] = "cancelled"
         return web.json_response(found)
 
+    async def _cancel_some(self, asked: web.Request) -> web.Response:
+        wanted = await asked.json()
+        wanted.pop("after", None)
+        matching = [
+            one
+            for one in self.requests.values()
+            if wanted.items() <= one.items() and one["status"] in ("queued", "in_progress")
+        ]
+        for one in matching[: self.page]:
+            one["status"] = "cancelled"
+        told = {"cancelled": len(matching[: self.page]), "last_id": "req_00" + "0" * 32}
+        return web.json_response({**told, "has_more": len(matching) > self.page})
+
     async def _list_requests(self, asked: web.Request) -> web.Response:
         return self._paged(asked, self.requests, ("model", "status"))
 
@@ -144,8 +161,10 @@ class FakeAdmin:
     def _paged(
         self, asked: web.Request, held: dict[str, dict[str, Any]], filters: tuple[str, ...]
     ) -> web.Response:
-        wanted = {name: asked.query[name] for name in filters if name in asked.query}
-        matching = [one for one in held.values() if wanted.items() <= one.items()]
+        wanted = {name: asked.query[name].split(",") for name in filters if name in asked.query}
+        matching = [
+            one for one in held.values() if all(one[name] in wanted[name] for name in wanted)
+        ]
         ids = [one["id"] for one in matching]
         start = ids.index(asked.query["after"]) + 1 if "after" in asked.query else 0
         size = min(self.page, int(asked.query["limit"]))
@@ -155,11 +174,23 @@ class FakeAdmin:
         targets = [{"backend": "gpu", "model": "meta/llama", "weight": 1.0}]
         shown = {"id": "llama", "object": "model", "slug": "llama", "targets": targets}
         load = {"priorities": {"high": 0}, "waiting": 3, "running": 1, "slots": 4}
-        return _listed([{**shown, **load, "aliases": ["l"], "max_queued": 1_000}])
+        state = self.states["models/llama"]
+        return _listed([{**shown, **load, "state": state, "aliases": ["l"], "max_queued": 1_000}])
 
     async def _backends(self, _asked: web.Request) -> web.Response:
         shown = {"id": "gpu", "object": "backend", "kind": "openai", "urls": ["http://gpu/v1"]}
-        return _listed([{**shown, "concurrency": 4, "held": 1, "models": ["llama"]}])
+        state = self.states["backends/gpu"]
+        return _listed(
+            [{**shown, "state": state, "concurrency": 4, "held": 1, "models": ["llama"]}]
+        )
+
+    async def _switch(self, asked: web.Request) -> web.Response:
+        kind, name, verb = (asked.match_info[part] for part in ("kind", "name", "verb"))
+        if f"{kind}/{name}" not in self.states:
+            return _refusal("model_not_found" if kind == "models" else "backend_not_found")
+        state = {"pause": "paused", "resume": "running", "drain": "draining"}[verb]
+        self.states[f"{kind}/{name}"] = state
+        return web.json_response({"id": name, "object": kind[:-1], "state": state})
 
     async def _show_letter(self, asked: web.Request) -> web.Response:
         found = self.letters[asked.match_info["id"]]

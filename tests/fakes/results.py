@@ -18,7 +18,7 @@ def make_result(status: Status = Status.COMPLETED, **changes: Any) -> Result:
     fields: dict[str, Any] = {"code": None if status is Status.COMPLETED else "backend_failed"}
     if status is Status.COMPLETED:
         fields |= {"status_code": 200, "content_type": "application/json", "body": b"{}"}
-    return Result(status, time.time(), **fields | changes)
+    return Result(**{"status": status, "finished_at": time.time(), **fields, **changes})
 
 
 def make_slot(backend: str = "gpu-a") -> Reservation:

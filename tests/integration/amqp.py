@@ -13,7 +13,7 @@ from aiormq.abc import AbstractChannel
 
 from broker.amqp.adapter import AmqpQueue
 from broker.topology import Topology
-from schemas.priority import PRIORITIES
+from schemas.priority import PRIORITIES, Lane
 
 
 @asynccontextmanager
@@ -46,7 +46,9 @@ async def remove(url: str, namespace: str) -> None:
     """Delete what the tests declare in `namespace`."""
     topology = Topology(namespace)
     queues = [spec.name for spec in topology.shared_queues()]
-    queues += [topology.work_queue("m", priority).name for priority in PRIORITIES]
+    queues += [
+        topology.work_queue("m", priority, lane).name for priority in PRIORITIES for lane in Lane
+    ]
     async with outside(url) as channel:
         for name in queues:
             await channel.queue_delete(name)

@@ -21,7 +21,7 @@ from schemas.config import Config
 from schemas.errors import QueueUnavailable, RequestError, StorageFull
 from schemas.ids import derived_request_id
 from schemas.lifecycle import Status
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from tests.integration.embedded import rows, running
 
@@ -79,7 +79,7 @@ async def test_a_refusal_that_comes_in_between_is_never_told_as_a_result(
     """The take-back of a first submission lands between the look and the create of a second."""
     async with admitting(tmp_path) as (admission, engine):
         request_id = derived_request_id("penstock", CALLER.tenant, "k")
-        first = intake().envelope(request_id, CALLER, "m", None, 0)
+        first = intake().envelope(request_id, CALLER, "m", None, 0, Lane.OPEN)
         create = engine.store.create
 
         async def beaten(envelope: Any) -> bool:

@@ -10,7 +10,7 @@ from aiormq import spec
 from broker.ports import DeadLetter
 from broker.topology import Topology
 from schemas.codec import encode
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.inbox import Inbox
 from tests.integration.amqp import eventually, outside, running
@@ -25,7 +25,7 @@ async def test_foreign_bytes_become_a_dead_letter_and_disturb_nobody(amqp_url: s
         async def receive(letter: DeadLetter) -> None:
             letters.append(letter)
 
-        await queue.consume("m", Priority.NORMAL, 1, inbox)
+        await queue.consume("m", Priority.NORMAL, Lane.OPEN, 1, inbox)
         await queue.consume_dead(receive)
         await queue.publish(make_envelope())
         (held,) = await inbox.count(1)
@@ -74,7 +74,7 @@ async def test_a_letter_is_offered_until_it_is_filed(amqp_url: str) -> None:
 async def test_letters_wait_for_a_consumer(amqp_url: str) -> None:
     async with running(amqp_url) as queue:
         inbox = Inbox()
-        await queue.consume("m", Priority.NORMAL, 1, inbox)
+        await queue.consume("m", Priority.NORMAL, Lane.OPEN, 1, inbox)
         await queue.publish(make_envelope())
         await (await inbox.count(1))[0].ack()
         name = Topology(queue.namespace).work_queue("m", Priority.NORMAL).name

@@ -13,7 +13,7 @@ from broker.amqp.examination import examine
 from broker.findings import Finding, Verdict
 from broker.topology import TIERS, Topology
 from cli.management import examine as examine_management
-from schemas.priority import PRIORITIES, Priority
+from schemas.priority import PRIORITIES, Lane, Priority
 from tests.fakes.findings import bad, one
 from tests.integration.amqp import eventually, outside, remove, running
 from tests.servers.ports import reserve
@@ -23,6 +23,8 @@ from tests.servers.rabbitmq import RabbitMQNode
 pytestmark = pytest.mark.realservers
 
 _PASSWORD = "long-password"
+# The dead letters, the tiers, and those of one model.
+QUEUES = 1 + len(TIERS) + len(PRIORITIES) * len(Lane)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ async def declare(channel: AbstractChannel, namespace: str) -> None:
     topology = Topology(namespace)
     for exchange in topology.exchanges():
         await channel.exchange_declare(exchange.name, exchange_type=exchange.kind, durable=True)
-    work = [topology.work_queue("m", priority) for priority in PRIORITIES]
+    work = [topology.work_queue("m", priority, lane) for priority in PRIORITIES for lane in Lane]
     for queue in [*topology.shared_queues(), *work]:
         await channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
 
@@ -68,21 +70,21 @@ async def test_a_fresh_rabbitmq_is_well_and_stays_as_it_was(
 ) -> None:
     findings = await seen(node.url, namespace)
     assert bad(findings) == {}
-    assert "8 not there yet" in one(findings, "queues").text
+    assert f"{QUEUES} not there yet" in one(findings, "queues").text
     assert namespace not in node.place.control("list_queues", "name")
     assert namespace not in node.place.control("list_exchanges", "name")
 
 
 async def test_what_a_server_declared_is_as_declared(node: RabbitMQNode) -> None:
     async with running(node.url) as queue:
-        consumer = await queue.consume("m", Priority.HIGH, 1, lambda _: None)
+        consumer = await queue.consume("m", Priority.HIGH, Lane.OPEN, 1, lambda _: None)
         async with outside(node.url) as channel:
             await declare(channel, queue.namespace)
         findings = await seen(node.url, queue.namespace)
         await consumer.stop()
     assert bad(findings) == {}
     assert one(findings, "exchanges").text == f"{2 + len(TIERS)} as declared"
-    assert one(findings, "queues").text.startswith("8 as declared; 0 messages")
+    assert one(findings, "queues").text.startswith(f"{QUEUES} as declared; 0 messages")
 
 
 async def test_a_queue_with_other_arguments_is_named_and_kept(
@@ -130,7 +132,7 @@ async def test_a_queue_without_a_leader_is_named(node: RabbitMQNode, namespace: 
     node.place.control("eval", f"ra:restart_server(quorum_queues, {member}).")
     silent = [each for each in findings if each.verdict is Verdict.FAILED]
     assert [(each.check, name in each.text) for each in silent] == [("queues", True)]
-    assert "7 as declared" in "".join(each.text for each in findings)
+    assert f"{QUEUES - 1} as declared" in "".join(each.text for each in findings)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from broker.amqp.adapter import AmqpQueue
 from broker.amqp.declare import NEW_QUEUE_S
 from broker.ports import Delivery
 from schemas.errors import QueueUnavailable
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.inbox import Inbox
 from tests.integration.amqp import eventually, healthy, running
@@ -47,7 +47,7 @@ async def test_rabbitmq_may_come_after_us(module_node: RabbitMQNode) -> None:
     await queue.start()
     assert time.monotonic() - began < 0.1
     inbox = Inbox()
-    consumer = await queue.consume("m", Priority.NORMAL, 1, inbox)
+    consumer = await queue.consume("m", Priority.NORMAL, Lane.OPEN, 1, inbox)
     with pytest.raises(QueueUnavailable, match="not reachable"):
         await queue.publish(make_envelope())
     assert time.monotonic() - began < 5.5
@@ -68,7 +68,7 @@ async def test_stop_without_rabbitmq_is_quick(module_node: RabbitMQNode) -> None
     await never_started.stop()
     queue = AmqpQueue(module_node.url, "stopped")
     await queue.start()
-    await queue.consume("m", Priority.NORMAL, 1, Inbox())
+    await queue.consume("m", Priority.NORMAL, Lane.OPEN, 1, Inbox())
     await asyncio.sleep(0.5)
     began = time.monotonic()
     await queue.stop()
@@ -101,7 +101,7 @@ async def test_what_was_confirmed_before_a_kill_is_there(node: RabbitMQNode, aft
         await asyncio.to_thread(node.restart)
         await healthy(queue)
         inbox = Inbox()
-        await queue.consume("m", Priority.HIGH, 1000, inbox)
+        await queue.consume("m", Priority.HIGH, Lane.OPEN, 1000, inbox)
         await inbox.until(lambda: confirmed <= set(inbox.ids))
         assert set(inbox.ids) <= sent
         assert len(confirmed) < 4000
@@ -115,8 +115,8 @@ async def test_consumers_come_back_with_their_own_prefetch(node: RabbitMQNode) -
             for _ in range(8):
                 await queue.publish(make_envelope(priority=priority))
         high, low = Inbox(), Inbox()
-        await queue.consume("m", Priority.HIGH, 5, high)
-        await queue.consume("m", Priority.LOW, 1, low)
+        await queue.consume("m", Priority.HIGH, Lane.OPEN, 5, high)
+        await queue.consume("m", Priority.LOW, Lane.OPEN, 1, low)
         await high.count(5)
         await low.count(1)
         node.kill()
@@ -161,7 +161,7 @@ async def test_an_alarm_stops_publishing_but_not_consuming(node: RabbitMQNode) -
             assert all(isinstance(outcome, QueueUnavailable) for outcome in outcomes)
             assert "alarm" in (await queue.health() or "")
             inbox = Inbox()
-            await queue.consume("m", Priority.NORMAL, 1, inbox)
+            await queue.consume("m", Priority.NORMAL, Lane.OPEN, 1, inbox)
             for count in range(1, 4):
                 await (await inbox.count(count))[-1].ack()
         finally:
@@ -181,7 +181,7 @@ async def test_an_alarm_stops_publishing_but_not_consuming(node: RabbitMQNode) -
 async def test_a_frozen_server_is_given_up_and_taken_back(node: RabbitMQNode) -> None:
     async with running(node.url, new_queue_s=NEW_QUEUE_S) as queue:
         inbox = Inbox()
-        await queue.consume("m", Priority.NORMAL, 1, inbox)
+        await queue.consume("m", Priority.NORMAL, Lane.OPEN, 1, inbox)
         await queue.publish(make_envelope())
         (held,) = await inbox.count(1)
         os.kill(node.pid, signal.SIGSTOP)
@@ -230,7 +230,7 @@ async def test_connections_closed_by_the_operator_cost_no_message(node: RabbitMQ
         async def more_than(count: int) -> bool:
             return len(confirmed) > count
 
-        await queue.consume("m", Priority.NORMAL, 64, deliver)
+        await queue.consume("m", Priority.NORMAL, Lane.OPEN, 64, deliver)
         publishers = asyncio.gather(*(publish_until_confirmed(150) for _ in range(32)))
         for share in (1000, 3000):
             await eventually(partial(more_than, share), every_s=0.01)

@@ -9,7 +9,7 @@ import pytest
 
 from broker.topology import Topology
 from schemas.errors import QueueUnavailable, TopologyDrift
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.inbox import Inbox
 from tests.integration.amqp import eventually, outside, remove, running
@@ -33,7 +33,7 @@ async def test_many_first_publishes_at_once_declare_once_and_all_land(amqp_url: 
         sent = [make_envelope() for _ in range(100)]
         await asyncio.gather(*(queue.publish(envelope) for envelope in sent))
         inbox = Inbox()
-        await queue.consume("m", Priority.NORMAL, 200, inbox)
+        await queue.consume("m", Priority.NORMAL, Lane.OPEN, 200, inbox)
         await inbox.count(100)
         assert sorted(inbox.ids) == sorted(envelope.id for envelope in sent)
         await inbox.ack_all()
@@ -44,7 +44,7 @@ async def test_an_envelope_arrives_as_it_was_sent(amqp_url: str) -> None:
         sent = make_envelope(body=b"x" * 5_000_000, metadata={"a": "b"}, generation=3)
         await queue.publish(sent)
         inbox = Inbox()
-        await queue.consume("m", Priority.NORMAL, 1, inbox)
+        await queue.consume("m", Priority.NORMAL, Lane.OPEN, 1, inbox)
         (delivery,) = await inbox.count(1)
         assert delivery.envelope == sent
         await delivery.ack()

@@ -89,6 +89,20 @@ async def test_what_is_no_json_is_unusable_at_a_json_endpoint(
     assert refused.value.failure is Failure.UNUSABLE
 
 
+async def test_a_busy_backend_tells_when_to_come_back_and_others_do_not(stage: Stage) -> None:
+    told = {}
+    for model in ("status-429", "status-503", "status-500", "status-404"):
+        with pytest.raises(CallFailed) as refused:
+            await stage.call("/v1/chat/completions", {"model": model})
+        told[model] = (refused.value.failure, refused.value.retry_after_s)
+    assert told == {
+        "status-429": (Failure.BUSY, 1.0),
+        "status-503": (Failure.BUSY, None),
+        "status-500": (Failure.ERROR, None),
+        "status-404": (Failure.REFUSED, None),
+    }
+
+
 async def test_a_refusal_keeps_its_bytes_at_every_endpoint(stage: Stage) -> None:
     with pytest.raises(CallFailed) as refused:
         await stage.call("/v1/rerank", {"model": "status-422"})

@@ -12,7 +12,7 @@ from broker.claims import Run
 from broker.embedded.engine import EmbeddedEngine
 from broker.embedded.line import WINDOW
 from broker.embedded.rows import Row
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.inbox import Inbox
 from tests.fakes.results import make_result, make_slot
@@ -49,7 +49,7 @@ async def test_memory_does_not_grow_with_what_waits(tmp_path: Path) -> None:
         tracemalloc.start()
         try:
             inbox = Inbox()
-            await engine.queue.consume("m", NORMAL, 20, inbox)
+            await engine.queue.consume("m", NORMAL, Lane.OPEN, 20, inbox)
             for turn in range(100):
                 delivery = (await inbox.count(turn + 1))[turn]
                 await engine.store.cancel(delivery.envelope.id)
@@ -57,7 +57,7 @@ async def test_memory_does_not_grow_with_what_waits(tmp_path: Path) -> None:
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        line = engine._queue._lines["m", NORMAL]
+        line = engine._queue._lines["m", NORMAL, Lane.OPEN]
         assert len(line.window) <= WINDOW
         assert peak < 3_000_000
         assert await engine.queue.depth("m", NORMAL) > WAITING - 200
@@ -69,10 +69,11 @@ async def test_the_next_ones_are_found_without_reading_the_others(tmp_path: Path
             engine,
             "EXPLAIN QUERY PLAN SELECT accepted_at, seq, id, generation FROM requests"
             " WHERE status = 'queued' AND parked = 0 AND model = 'm' AND priority = 'normal'"
+            " AND lane = 'open'"
             " ORDER BY accepted_at, seq LIMIT 256",
         )
         steps = [step[-1] for step in plan]
-        assert steps == ["SEARCH requests USING INDEX waiting (model=? AND priority=?)"]
+        assert steps == ["SEARCH requests USING INDEX waiting (model=? AND priority=? AND lane=?)"]
         for query, index in (
             (
                 "SELECT min(not_before) FROM requests WHERE status = 'queued' AND parked = 1",
@@ -100,7 +101,7 @@ async def test_parked_requests_are_not_in_the_way(tmp_path: Path) -> None:
         ready = make_envelope()
         await engine.store.create(ready)
         inbox = Inbox()
-        await engine.queue.consume("m", NORMAL, 3, inbox)
+        await engine.queue.consume("m", NORMAL, Lane.OPEN, 3, inbox)
         await inbox.count(1, timeout_s=5)
         assert inbox.ids == [ready.id]
         assert await engine.queue.depth("m", NORMAL) == 0
@@ -114,7 +115,7 @@ async def test_a_requeued_delivery_takes_its_old_place(tmp_path: Path) -> None:
         for envelope in ages:
             await engine.store.create(envelope)
         inbox = Inbox()
-        await engine.queue.consume("m", NORMAL, 1, inbox)
+        await engine.queue.consume("m", NORMAL, Lane.OPEN, 1, inbox)
         [first] = await inbox.count(1)
         await first.requeue()
         await inbox.count(2)
@@ -128,7 +129,7 @@ async def test_a_retry_takes_its_place_by_age_before_the_younger(tmp_path: Path)
         for envelope in ages:
             await engine.store.create(envelope)
         inbox = Inbox()
-        await engine.queue.consume("m", NORMAL, 1, inbox)
+        await engine.queue.consume("m", NORMAL, Lane.OPEN, 1, inbox)
         [first] = await inbox.count(1)
         assert await engine.store.claim(ages[0], make_slot()) == Run(1, 0)
         assert await engine.store.requeue(ages[0].next_generation(0.0), 1)
@@ -141,7 +142,7 @@ async def test_a_retry_takes_its_place_by_age_before_the_younger(tmp_path: Path)
 async def test_a_request_nobody_published_is_found_all_the_same(tmp_path: Path) -> None:
     async with running(tmp_path) as engine:
         inbox = Inbox()
-        await engine.queue.consume("m", NORMAL, 5, inbox)
+        await engine.queue.consume("m", NORMAL, Lane.OPEN, 5, inbox)
         published = make_envelope()
         await engine.store.create(published)
         await engine.queue.publish(published)

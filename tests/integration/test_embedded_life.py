@@ -16,7 +16,7 @@ from broker.embedded.engine import EmbeddedEngine
 from broker.ports import DeadLetter
 from schemas.errors import ConfigError, StoreUnavailable
 from schemas.lifecycle import Status
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.inbox import Inbox
 from tests.fakes.results import make_result, make_slot
@@ -97,7 +97,7 @@ async def test_what_ran_waits_again_and_its_attempt_counts(tmp_path: Path) -> No
         assert record is not None
         assert (record.status, record.owner, record.attempt) == (Status.QUEUED, None, 1)
         inbox = Inbox()
-        await engine.queue.consume("m", Priority.NORMAL, 5, inbox)
+        await engine.queue.consume("m", Priority.NORMAL, Lane.OPEN, 5, inbox)
         await inbox.count(2)
         assert await engine.store.claim(unseen, make_slot()) == Run(2, 0)
         assert await engine.store.claim(seen, make_slot()) == Run(2, 1)
@@ -109,7 +109,7 @@ async def test_what_was_parked_wakes_in_the_next_life(tmp_path: Path) -> None:
         await engine.store.create(envelope)
     async with running(tmp_path) as engine:
         inbox = Inbox()
-        await engine.queue.consume("m", Priority.NORMAL, 5, inbox)
+        await engine.queue.consume("m", Priority.NORMAL, Lane.OPEN, 5, inbox)
         await inbox.count(1)
         assert envelope.not_before is not None
         assert time.time() >= envelope.not_before - 0.05
@@ -119,7 +119,7 @@ async def test_deliveries_of_a_stopped_engine_settle_nothing(tmp_path: Path) -> 
     envelope, inbox = make_envelope(), Inbox()
     async with running(tmp_path) as engine:
         await engine.store.create(envelope)
-        await engine.queue.consume("m", Priority.NORMAL, 5, inbox)
+        await engine.queue.consume("m", Priority.NORMAL, Lane.OPEN, 5, inbox)
         await inbox.count(1)
     await inbox.got[0].requeue()
     await inbox.got[0].ack()

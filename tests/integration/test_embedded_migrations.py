@@ -1,4 +1,4 @@
-"""A data file of the version before: opened, migrated and served, or left as it was."""
+"""A data file of an earlier version: opened, migrated and served, or left as it was."""
 
 from __future__ import annotations
 
@@ -17,30 +17,37 @@ from schemas.codec import encode
 from schemas.envelope import Envelope
 from schemas.ids import partition_of
 from schemas.lifecycle import Status
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from schemas.result import Result, encode_result
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.inbox import Inbox
 from tests.fakes.results import make_result, make_slot
 from tests.integration.embedded import rows, running
 
-_SCHEMA_1 = Path(__file__).parent / "data" / "embedded_schema_1.sql"
+_DATA = Path(__file__).parent / "data"
+RELEASED = (1, 2)
 _SHAPE = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
 _ALL = Selection(None)
 
 
-def version_1(folder: Path) -> apsw.Connection:
-    """Return an empty file as schema 1 made it."""
+def released_step(number: int) -> str:
+    """Return the step to schema `number` as it was released."""
+    return (_DATA / f"embedded_schema_{number}.sql").read_text("utf-8")
+
+
+def of_version(number: int, folder: Path) -> apsw.Connection:
+    """Return an empty file as schema `number` was."""
     folder.mkdir(exist_ok=True)
     file = apsw.Connection(str(folder / FILE_NAME))
     file.pragma("journal_mode", "WAL")
-    file.execute(_SCHEMA_1.read_text("utf-8"))
-    file.pragma("user_version", 1)
+    for step in RELEASED[:number]:
+        file.execute(released_step(step))
+    file.pragma("user_version", number)
     return file
 
 
 def put(file: apsw.Connection, envelope: Envelope, result: Result | None = None) -> None:
-    """Write a request as the version of schema 1 did: waiting, or as a dead letter."""
+    """Write a request as an earlier version did: waiting, or as a dead letter."""
     ended = result and (result.finished_at, result.finished_at + 60, envelope.deadline + 900_000)
     fields: dict[str, Any] = {
         "id": envelope.id,
@@ -66,15 +73,17 @@ def put(file: apsw.Connection, envelope: Envelope, result: Result | None = None)
         file.execute("INSERT INTO results VALUES (?, ?, ?)", values)
 
 
-async def test_what_waits_in_it_is_served(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", RELEASED)
+async def test_what_waits_in_it_is_served(tmp_path: Path, version: int) -> None:
     waiting = make_envelope(tenant="acme", metadata={"a": "b"})
-    file = version_1(tmp_path)
+    file = of_version(version, tmp_path)
     put(file, waiting)
     file.close()
     async with running(tmp_path) as engine:
         assert await engine.store.open_count("acme") == 1
+        assert await engine.store.waiting("m") == {Priority.NORMAL: {"acme": 1}}
         inbox = Inbox()
-        await engine.queue.consume("m", Priority.NORMAL, 5, inbox)
+        await engine.queue.consume("m", Priority.NORMAL, Lane.OPEN, 5, inbox)
         await inbox.count(1)
         assert inbox.ids == [waiting.id]
         assert await engine.store.claim(waiting, make_slot()) == Run(1, 0)
@@ -82,13 +91,15 @@ async def test_what_waits_in_it_is_served(tmp_path: Path) -> None:
         (record,) = await engine.store.select(Selection("acme"), None, 10) or []
         assert (record.id, record.status) == (waiting.id, Status.COMPLETED)
         assert (record.body_hash, record.redriven_as) == (None, None)
+        assert (record.parked_for, record.history) == (None, ())
         assert await engine.store.open_count("acme") == 0
+        assert await engine.store.waiting_models() == []
 
 
 async def test_its_dead_letters_can_be_listed_and_redriven(tmp_path: Path) -> None:
     dead, ended = make_envelope(), make_envelope()
     result = Result(Status.FAILED, time.time(), code="poisoned")
-    file = version_1(tmp_path)
+    file = of_version(1, tmp_path)
     put(file, dead, result)
     put(file, ended, result)
     file.execute("DELETE FROM envelopes WHERE data = ?", (encode(ended),))
@@ -101,8 +112,9 @@ async def test_its_dead_letters_can_be_listed_and_redriven(tmp_path: Path) -> No
         assert await engine.dead_letters.redriven(dead.id, make_envelope().id)
 
 
-async def test_a_migrated_file_has_the_shape_of_a_new_one(tmp_path: Path) -> None:
-    version_1(tmp_path / "old").close()
+@pytest.mark.parametrize("version", RELEASED)
+async def test_a_migrated_file_has_the_shape_of_a_new_one(tmp_path: Path, version: int) -> None:
+    of_version(version, tmp_path / "old").close()
     async with running(tmp_path / "old") as old, running(tmp_path / "new") as new:
         assert await rows(old, _SHAPE) == await rows(new, _SHAPE)
     async with running(tmp_path / "old") as again:
@@ -112,7 +124,7 @@ async def test_a_migrated_file_has_the_shape_of_a_new_one(tmp_path: Path) -> Non
 def test_a_step_that_fails_leaves_the_file_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = version_1(tmp_path)
+    file = of_version(1, tmp_path)
     put(file, make_envelope())
     before = file.execute(_SHAPE).fetchall()
     # The next version's step is missing: the ones before it must not stay either.
@@ -124,9 +136,10 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(
     file.close()
 
 
-def test_the_first_step_is_the_schema_that_was_released() -> None:
+@pytest.mark.parametrize("number", RELEASED)
+def test_a_step_stays_as_it_was_released(number: int) -> None:
     def statements(text: str) -> list[str]:
         return [line.split("--")[0].rstrip() for line in text.splitlines() if line.split("--")[0]]
 
-    first = Path(migrations.__file__).parent / "1.sql"
-    assert statements(first.read_text("utf-8")) == statements(_SCHEMA_1.read_text("utf-8"))
+    step = Path(migrations.__file__).parent / f"{number}.sql"
+    assert statements(step.read_text("utf-8")) == statements(released_step(number))

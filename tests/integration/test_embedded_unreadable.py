@@ -14,7 +14,7 @@ from schemas.envelope import Envelope
 from schemas.errors import StoreUnavailable
 from schemas.ids import partition_of
 from schemas.lifecycle import Status
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.inbox import Inbox
 from tests.integration.embedded import rows, running
@@ -42,7 +42,7 @@ async def test_it_ends_as_a_dead_letter_and_the_others_are_delivered(tmp_path: P
         waiting = asyncio.create_task(engine.store.wait(bad.id, 10))
         inbox = Inbox()
         with capture_logs() as logs:
-            await engine.queue.consume("m", NORMAL, 5, inbox)
+            await engine.queue.consume("m", NORMAL, Lane.OPEN, 5, inbox)
             await inbox.count(2)
             record = await waiting
         assert inbox.ids == [first.id, last.id]
@@ -73,7 +73,7 @@ async def test_it_is_tried_again_where_its_end_cannot_be_written(
             raise StoreUnavailable("The disk is away.")
 
         monkeypatch.setattr(engine._database, "write", away)
-        await engine.queue.consume("m", NORMAL, 5, inbox)
+        await engine.queue.consume("m", NORMAL, Lane.OPEN, 5, inbox)
         await inbox.count(1)
         monkeypatch.setattr(engine._database, "write", write)
         assert inbox.ids == [good.id]

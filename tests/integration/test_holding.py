@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from api.auth import Caller
 from api.exchange import ClientGone, Exchange
-from api.holding import Holding
+from api.holding import Holding, reply_of
 from schemas.lifecycle import Status
 from schemas.record import born
 from tests.fakes.envelopes import make_envelope
+from tests.fakes.results import make_result
 from tests.integration.embedded import running
 
 
@@ -44,3 +47,12 @@ async def test_what_a_retry_is_about_to_join_is_not_cancelled(tmp_path: Path, jo
         last = await engine.store.get(request.id)
         assert last is not None
         assert last.status is Status.CANCELLED, "nobody holds it any more"
+
+
+def test_a_held_call_of_a_removed_model_is_told_that_there_is_no_such_model() -> None:
+    removed = make_result(Status.FAILED, code="model_removed", message="It is gone.")
+    record = replace(born(make_envelope()), status=Status.FAILED, result=removed)
+    reply = reply_of(record)
+    error = orjson.loads(reply.body)["error"]
+    assert (reply.status, error["code"]) == (404, "model_not_found")
+    assert error["message"] == f"It is gone. (request {record.id})"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from broker.scheduling.retry import Failure
+from broker.scheduling.retry_budget import RetryBudget
 from schemas.config import BackendConfig, Config
 from workers.backends.port import Answer, Call, CallFailed
 from workers.discovery import Discovery
 from workers.plan import PoolPlan, configured, still_possible
 from workers.routing.replicas import Replicas
 from workers.routing.targets import Target
+from workers.rules import Rules
 from workers.upstreams import Upstream
 
 
@@ -33,7 +35,10 @@ def backend(url: str, slots: int = 8) -> BackendConfig:
 
 
 def upstreams(**backends: Lists) -> dict[str, Upstream]:
-    return {name: Upstream(name, lists, Replicas([]), 5) for name, lists in backends.items()}
+    return {
+        name: Upstream(name, lists, Replicas(name), RetryBudget(), 5)
+        for name, lists in backends.items()
+    }
 
 
 async def test_a_model_of_two_backends_has_both_targets() -> None:
@@ -83,8 +88,9 @@ async def test_a_listed_wildcard_is_a_route_and_two_are_no_model() -> None:
 
 def test_a_plan_is_left_its_configured_backends() -> None:
     plan = PoolPlan("m", (Target("a", "x"), Target("b", "y")), {"a": 1, "b": 2}, 5)
-    left = still_possible(plan, Config(backends={"b": backend("http://b", 7)}))
-    assert left == PoolPlan("m", (Target("b", "y"),), {"b": 7}, 5)
+    config = Config(backends={"b": backend("http://b", 7)})
+    left = still_possible(plan, config)
+    assert left == PoolPlan("m", (Target("b", "y"),), {"b": 7}, 5, Rules(config))
     assert still_possible(plan, Config()) is None
 
 
@@ -97,4 +103,4 @@ def test_a_target_without_a_name_is_called_like_its_model() -> None:
     plans = configured(config)
     assert [target.model for target in plans["m"].targets] == ["m"]
     assert [target.model for target in plans["x-*"].targets] == ["x-*", "y-*"]
-    assert plans["m"].window == 9
+    assert plans["m"].window == 40

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,9 +13,12 @@ import pytest
 from broker.claims import Claim, Done, Early, Finish, Late, Run, Running
 from broker.ports import Engine, Reservation
 from broker.scheduling.retry import Failure
+from broker.scheduling.retry_budget import RetryBudget
+from broker.topology import TIERS
+from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
-from schemas.result import Result
+from schemas.result import Result, Usage
 from tests.fakes.envelopes import make_envelope
 from workers.backends.port import Answer, Call, CallFailed
 from workers.executor import Executor
@@ -44,16 +49,26 @@ class Stage:
         engine = cast(
             Engine, SimpleNamespace(owner=ME, store=self, limits=self, queue=self, members=self)
         )
-        upstream = Upstream("b", self, Replicas(["u1", "u2"]), timeout_s=5)
+        replicas = Replicas("b")
+        replicas.configure(["u1", "u2"], 8)
+        self.upstreams = {"b": Upstream("b", self, replicas, RetryBudget(), timeout_s=5)}
+        self.ends: list[tuple[str, Usage | None, float]] = []
+        self.made: list[Attempt | None] = []
         slots = Slots(engine.limits, ME)
         settlement = Settlement(engine, slots)
-        self.executor = Executor(engine, settlement, slots, self.inflight, {"b": upstream})
+        self.executor = Executor(engine, settlement, slots, self.inflight, self.upstreams)
 
     async def run(
         self, envelope: Envelope | None = None, max_attempts: int = 3, target: Target = TARGET
     ) -> None:
         delivery = NotedDelivery(envelope or make_envelope(model_span=(10, 13)), self.steps)
-        await self.executor.execute(delivery, SLOT, target, max_attempts)
+        await self.executor.execute(delivery, SLOT, target, max_attempts, self.on_end)
+
+    def change(self, **changes: Any) -> None:
+        self.upstreams["b"] = replace(self.upstreams["b"], **changes)
+
+    def on_end(self, envelope: Envelope, usage: Usage | None, service_s: float) -> None:
+        self.ends.append((envelope.id, usage, service_s))
 
     async def claim(self, _envelope: Envelope, _reservation: Reservation) -> Claim:
         return self.claims.pop(0)
@@ -62,18 +77,28 @@ class Stage:
         self.steps.append(f"take over from {owner}")
         return self.claims.pop(0)
 
-    async def next_attempt(self, _id: str, _attempt: int, _slot: Reservation) -> bool:
+    async def next_attempt(
+        self, _id: str, _attempt: int, _slot: Reservation, made: Attempt | None
+    ) -> bool:
+        self.made.append(made)
         self.steps.append("next attempt")
         return True
 
     async def finish(
-        self, _envelope: Envelope, result: Result, *_rest: Any, **_options: Any
+        self,
+        _envelope: Envelope,
+        result: Result,
+        *_rest: Any,
+        made: Attempt | None = None,
+        **_options: Any,
     ) -> Finish:
+        self.made.append(made)
         self.results.append(result)
         self.steps.append(f"finish {result.code or result.status}")
         return Finish(won=True, result=result)
 
-    async def requeue(self, _envelope: Envelope, _attempt: int) -> bool:
+    async def requeue(self, _envelope: Envelope, _attempt: int, made: Attempt | None) -> bool:
+        self.made.append(made)
         self.steps.append("requeue the record")
         return True
 
@@ -81,10 +106,14 @@ class Stage:
         return dict.fromkeys(ids, Status.CANCELLED)
 
     async def publish_later(self, envelope: Envelope, delay_s: float) -> None:
-        self.steps.append(f"publish generation {envelope.generation} in {delay_s:g} s")
+        # The jitter lengthens a delay by up to a quarter.
+        tier = max(tier.delay_s for tier in TIERS if tier.delay_s <= max(1, delay_s))
+        self.steps.append(f"publish generation {envelope.generation} in {tier:g} s")
 
-    async def release(self, _reservations: object) -> None:
+    async def settle(self, _spent: object) -> None:
         self.steps.append("free")
+
+    refund = settle
 
     async def last_beat(self, owner: str) -> float | None:
         return self.last_beats.get(owner)
@@ -114,9 +143,17 @@ class NotedDelivery:
         self._steps.append("requeue")
 
 
-def failed(failure: Failure, status: int | None = None) -> CallFailed:
+async def some_turns() -> None:
+    """Let the loop do whatever it can do without waiting."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def failed(
+    failure: Failure, status: int | None = None, retry_after_s: float | None = None
+) -> CallFailed:
     answer = None if status is None else Answer(status, "text/plain", b"no")
-    return CallFailed(failure, "the backend said no", answer)
+    return CallFailed(failure, "the backend said no", answer, retry_after_s)
 
 
 async def test_a_good_answer_is_committed_with_the_targets_model() -> None:
@@ -238,6 +275,141 @@ async def test_a_passed_deadline_costs_no_call() -> None:
     assert stage.steps == ["finish expired", "free", "ack"]
 
 
+async def test_a_deadline_that_passes_during_a_call_costs_no_second_one() -> None:
+    stage = Stage(Run(1, 0))
+    envelope = make_envelope(deadline=time.time() + 0.05)
+
+    async def fail_late(_url: str, _call: Call) -> Answer:
+        stage.steps.append("call")
+        await asyncio.sleep(envelope.deadline - time.time() + 0.01)
+        raise failed(Failure.ERROR, 500)
+
+    stage.call = fail_late  # type: ignore[method-assign,assignment]  # because it is late
+    await stage.run(envelope)
+    assert stage.steps == ["call", "finish expired", "free", "ack"]
+
+
+async def test_an_aborted_request_whose_call_has_not_begun_is_not_called() -> None:
+    stage = Stage(Run(1, 0), answers=[failed(Failure.ERROR, 500)])
+    envelope = make_envelope()
+    original = stage.next_attempt
+
+    async def cancelled_meanwhile(*arguments: Any) -> bool:
+        stage.inflight.abort(envelope.id)
+        return await original(*arguments)
+
+    stage.next_attempt = cancelled_meanwhile  # type: ignore[assignment,method-assign]  # because it is planted
+    await stage.run(envelope)
+    assert len(stage.calls) == 1
+    assert stage.steps[-3:] == ["finish cancelled", "free", "ack"]
+
+
+async def test_a_metered_backend_s_second_try_is_reserved_anew() -> None:
+    stage = Stage(Run(1, 0), answers=[failed(Failure.ERROR, 500)])
+    stage.change(metered=True)
+    await stage.run()
+    assert len(stage.calls) == 1
+    assert "publish generation 1 in 1 s" in stage.steps
+
+
+async def test_beyond_the_budget_a_retry_waits_longer_and_is_not_dropped() -> None:
+    stage = Stage(Run(1, 0), answers=[failed(Failure.ERROR, 500)])
+    budget = RetryBudget()
+    while budget.holds(time.monotonic()):
+        budget.retried(time.monotonic())
+    stage.change(budget=budget)
+    await stage.run()
+    assert len(stage.calls) == 1
+    assert "publish generation 1 in 30 s" in stage.steps
+
+
+async def test_what_the_backend_asks_for_is_waited_for_and_its_replica_left_alone() -> None:
+    stage = Stage(Run(1, 0), answers=[failed(Failure.BUSY, 429, 45)])
+    replicas = Replicas("b")
+    replicas.configure(["u1"], 8)
+    stage.change(replicas=replicas)
+    await stage.run()
+    assert "publish generation 1 in 30 s" in stage.steps
+    assert replicas.room == 0
+
+
+@pytest.mark.parametrize("claim", [Run(1, 0), Done()])
+async def test_room_that_was_kept_is_given_back_with_a_call_and_without(claim: Claim) -> None:
+    stage = Stage(claim)
+    replicas = stage.upstreams["b"].replicas
+    whole = replicas.room
+    replicas.expect(SLOT.id)
+    await stage.run()
+    assert replicas.room == whole
+
+
+async def test_a_call_waits_while_no_replica_can_take_one() -> None:
+    stage = Stage(Run(1, 0))
+    replicas = Replicas("b")
+    replicas.configure(["u1"], 1)
+    stage.change(replicas=replicas)
+    with replicas.calling("u1"):
+        running = asyncio.create_task(stage.run())
+        await some_turns()
+        assert len(stage.inflight)
+        assert not stage.calls
+    await running
+    assert stage.steps == ["finish completed", "free", "ack"]
+
+
+async def test_one_that_waits_for_a_replica_can_be_cancelled() -> None:
+    stage = Stage(Run(1, 0))
+    replicas = Replicas("b")
+    replicas.configure(["u1"], 1)
+    stage.change(replicas=replicas)
+    envelope = make_envelope()
+    with replicas.calling("u1"):
+        running = asyncio.create_task(stage.run(envelope))
+        await some_turns()
+        assert len(stage.inflight)
+        stage.inflight.abort(envelope.id)
+        await running
+    assert not stage.calls
+    assert stage.steps == ["finish cancelled", "free", "ack"]
+
+
+async def test_every_failed_attempt_is_told_and_a_first_success_is_not() -> None:
+    stage = Stage(Run(1, 0))
+    await stage.run()
+    assert stage.made == [None]
+
+    stage = Stage(Run(1, 0), answers=[failed(Failure.BUSY, 503), GOOD])
+    began = time.time()
+    await stage.run()
+    first, second = stage.made
+    assert first is not None
+    assert second is not None
+    assert (first.number, first.backend, first.outcome) == (1, "b", "busy")
+    assert (first.status_code, first.message) == (503, "the backend said no")
+    assert (second.number, second.outcome, second.status_code) == (2, "ok", 200)
+    assert began <= first.started_at <= first.ended_at <= second.started_at <= second.ended_at
+
+
+async def test_the_end_of_a_run_is_told_once_with_what_it_has_used() -> None:
+    usage = Usage(3, 4, 7)
+    stage = Stage(Run(1, 0), answers=[Answer(200, "application/json", b"{}", usage)])
+    envelope = make_envelope()
+    await stage.run(envelope)
+    ((told, used, service_s),) = stage.ends
+    assert (told, used) == (envelope.id, usage)
+    assert service_s > 0
+
+
+@pytest.mark.parametrize("claims", [[Done()], [Run(4, 3)], []])
+async def test_the_end_of_one_that_was_not_called_is_told_without_any_time(
+    claims: list[Claim],
+) -> None:
+    stage = Stage(*claims)
+    await stage.run()
+    ((_, used, service_s),) = stage.ends
+    assert (used, service_s) == (None, 0.0)
+
+
 async def test_an_aborted_call_is_dropped_and_its_slot_freed_after_it() -> None:
     stage = Stage(Run(1, 0))
     called, dropped = asyncio.Event(), asyncio.Event()
@@ -258,3 +430,6 @@ async def test_an_aborted_call_is_dropped_and_its_slot_freed_after_it() -> None:
     await running
     assert dropped.is_set()
     assert stage.steps == ["finish cancelled", "free", "ack"]
+    (made,) = stage.made
+    assert made is not None
+    assert made.outcome == "cancelled"

@@ -75,6 +75,31 @@ def test_other_settings_make_another_backend(loaded: Any) -> None:
     assert config.models["f"].targets[0].model == "gpt-bare"
 
 
+def test_a_deployment_s_rates_are_those_of_a_backend_of_its_own(loaded: Any) -> None:
+    gpu = {"api_base": "http://gpu:8000/v1", "rpm": 60}
+    config, left_out = loaded(
+        {
+            "model_list": [
+                deployment("a", "hosted_vllm/a", **gpu, tpm=9_000),
+                deployment("b", "hosted_vllm/b", **gpu),
+                deployment("c", "hosted_vllm/c", **gpu),
+                deployment("d", "hosted_vllm/d", api_base="http://gpu:8000/v1"),
+            ],
+            "router_settings": {"default_max_parallel_requests": 5},
+        }
+    )
+    backends = [config.backends[config.models[name].targets[0].backend] for name in "abcd"]
+    assert [(each.rpm, each.tpm) for each in backends] == [
+        (60, 9_000),
+        (60, None),
+        (60, None),
+        (None, None),
+    ]
+    assert {each.concurrency for each in backends} == {5}
+    assert len(config.backends) == 4, "the rate of one deployment is not shared with another"
+    assert left_out == ""
+
+
 def test_retries_aliases_and_the_master_key_are_taken_over(loaded: Any) -> None:
     config, left_out = loaded(
         {
@@ -100,7 +125,8 @@ def test_retries_aliases_and_the_master_key_are_taken_over(loaded: Any) -> None:
         ({"model": "hosted_vllm/x", "api_base": 7}, "it has no api_base"),
         ({"model": 7}, "it has no model_name or model"),
         ({"model": "openai/gpt-*"}, "a target is one model"),
-        ({"model": "openai/x", "rpm": 6}, "rpm: rates are not limited"),
+        ({"model": "openai/x", "rpm": "many"}, "rpm: it is no whole number above 0"),
+        ({"model": "openai/x", "tpm": 0}, "tpm: it is no whole number above 0"),
         ({"model": "openai/x", "temperature": 0}, "temperature: Penstock passes bodies on as sent"),
     ],
 )

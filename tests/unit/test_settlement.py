@@ -38,7 +38,9 @@ class Diary:
             finish=self._step("finish", lambda: self.finish),
             requeue=self._step("requeue the record", lambda: True),
         )
-        limits = SimpleNamespace(release=self._step("release", lambda: None))
+        limits = SimpleNamespace(
+            settle=self._step("settle", lambda: None), refund=self._step("refund", lambda: None)
+        )
         queue = SimpleNamespace(publish_later=self._publish_later)
         return cast(Engine, SimpleNamespace(store=store, limits=limits, queue=queue))
 
@@ -79,37 +81,39 @@ def settlement_of(diary: Diary) -> Settlement:
 
 def a_run(diary: Diary, deliveries: int = 1) -> InFlight:
     hand_overs = [NotedDelivery(diary) for _ in range(deliveries)]
-    return InFlight(hand_overs[0].envelope, Reservation("b", "me:1"), list(hand_overs), attempt=1)
+    return InFlight(
+        hand_overs[0].envelope, Reservation("b", "me:1"), list(hand_overs), attempt=1, called=True
+    )
 
 
 async def test_the_ack_comes_after_the_commit_and_settles_every_delivery() -> None:
     diary = Diary()
     await settlement_of(diary).finish(a_run(diary, deliveries=2), Outcome(RESULT))
-    assert diary.steps == ["finish", "release", "ack", "ack"]
+    assert diary.steps == ["finish", "settle", "ack", "ack"]
 
 
 async def test_a_commit_that_found_another_result_acks_too() -> None:
     diary = Diary(Finish(won=False, result=RESULT))
     await settlement_of(diary).finish(a_run(diary), Outcome(RESULT))
-    assert diary.steps == ["finish", "release", "ack"]
+    assert diary.steps == ["finish", "settle", "ack"]
 
 
 async def test_a_commit_that_lost_to_a_running_attempt_acks_nothing() -> None:
     diary = Diary(Finish(won=False, result=None))
     await settlement_of(diary).finish(a_run(diary), Outcome(RESULT))
-    assert diary.steps == ["finish", "release", "requeue the delivery"]
+    assert diary.steps == ["finish", "settle", "requeue the delivery"]
 
 
 async def test_a_result_is_held_until_the_store_answers() -> None:
     diary = Diary()
     diary.failures["finish"] = [StoreUnavailable("away")] * 3
     await settlement_of(diary).finish(a_run(diary), Outcome(RESULT))
-    assert diary.steps == ["finish", "release", "ack"]
+    assert diary.steps == ["finish", "settle", "ack"]
 
 
 async def test_slots_that_cannot_be_freed_do_not_hold_up_the_ack() -> None:
     diary = Diary()
-    diary.failures["release"] = [StoreUnavailable("away")]
+    diary.failures["settle"] = [StoreUnavailable("away")]
     await settlement_of(diary).finish(a_run(diary), Outcome(RESULT))
     assert diary.steps == ["finish", "ack"]
 
@@ -119,7 +123,7 @@ async def test_a_retry_is_a_confirmed_copy_before_the_record_before_the_ack() ->
     diary.failures["publish"] = [QueueUnavailable("away")]
     run = a_run(diary)
     await settlement_of(diary).retry(run, 5.0)
-    assert diary.steps == ["release", "publish", "requeue the record", "ack"]
+    assert diary.steps == ["settle", "publish", "requeue the record", "ack"]
     assert diary.published[0].generation == run.envelope.generation + 1
     assert diary.published[0].not_before is not None
 
@@ -128,7 +132,7 @@ async def test_what_is_given_back_is_never_acked() -> None:
     diary = Diary()
     diary.failures["requeue the record"] = [StoreUnavailable("away")]
     await settlement_of(diary).give_back(a_run(diary))
-    assert diary.steps == ["release", "requeue the delivery"]
+    assert diary.steps == ["settle", "requeue the delivery"]
 
 
 async def test_an_expired_delivery_is_committed_before_its_ack() -> None:

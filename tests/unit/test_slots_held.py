@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from broker.ports import Reservation
+from broker.ports import Answer, Cap, Granted, Reservation, Spent, Wait, Want
 from schemas.errors import StoreUnavailable
 from workers.slots import Slots
 
@@ -15,26 +15,43 @@ class Ledger:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held: set[str] = set()
+        self.spent: list[Spent] = []
+        self.given_up: set[str] = set()
         self.renewed: list[str] = []
         self.wakes: list[Callable[[], None]] = []
         self.away = False
         self.loses_answers = False
 
-    async def reserve(self, _backend: str, _limit: int, ids: Sequence[str]) -> int:
+    async def reserve(self, wants: Sequence[tuple[Want, str]]) -> list[Answer]:
         self._answer()
-        granted = list(ids)[: self.limit - len(self.held)]
-        self.held.update(granted)
+        answers: list[Answer] = []
+        for want, reservation_id in wants:
+            if len(self.held) < self.limit:
+                self.held.add(reservation_id)
+                answers.append(Granted(Reservation(want.backend, reservation_id)))
+            else:
+                answers.append(Wait("a slot"))
         if self.loses_answers:
             raise StoreUnavailable("granted, but nobody heard")
-        return len(granted)
+        return answers
 
-    async def release(self, reservations: Iterable[Reservation]) -> None:
+    async def refund(self, reservations: Iterable[Reservation]) -> None:
         self._answer()
         self.held -= {reservation.id for reservation in reservations}
 
-    async def renew(self, reservations: Iterable[Reservation]) -> None:
+    async def settle(self, spent: Iterable[Spent]) -> None:
+        self._answer()
+        self.spent += spent
+        self.held -= {each.reservation.id for each in self.spent}
+
+    async def give_up(self, request_ids: Iterable[str]) -> None:
+        self._answer()
+        self.given_up |= set(request_ids)
+
+    async def renew(self, reservations: Iterable[Reservation]) -> list[Reservation]:
         self._answer()
         self.renewed = [reservation.id for reservation in reservations]
+        return [each for each in reservations if each.id not in self.held]
 
     async def held_by(self, _backend: str) -> int:
         return len(self.held)
@@ -47,6 +64,16 @@ class Ledger:
             raise StoreUnavailable("away")
 
 
+def wants(backend: str, count: int) -> list[Want]:
+    slot = Cap(backend, 100, "a slot")
+    return [Want(f"req_{n}", backend, "m", 0, 0.0, 1e12, slot) for n in range(count)]
+
+
+async def granted_on(slots: Slots, backend: str, count: int) -> list[Reservation]:
+    answers = await slots.reserve(wants(backend, count))
+    return [answer.reservation for answer in answers if isinstance(answer, Granted)]
+
+
 def slots_on(ledger: Ledger) -> Slots:
     return Slots(ledger, "me:1")  # type: ignore[arg-type]  # because `held` is a set of this test here
 
@@ -54,19 +81,31 @@ def slots_on(ledger: Ledger) -> Slots:
 async def test_a_slot_is_renewed_from_its_grant_until_it_is_freed() -> None:
     ledger = Ledger(limit=2)
     slots = slots_on(ledger)
-    granted = await slots.reserve("b", 2, 3)
+    granted = await granted_on(slots, "b", 3)
     assert [reservation.id for reservation in granted] == ["me:1:1", "me:1:2"]
     await slots.renew()
     assert ledger.renewed == ["me:1:1", "me:1:2"]
-    await slots.free(granted[:1])
+    await slots.settle(granted[0], 12)
     await slots.renew()
     assert ledger.renewed == ["me:1:2"]
+    assert ledger.spent == [Spent(granted[0], 12)]
+    await slots.refund(granted[1:])
+    await slots.renew()
+    assert (ledger.renewed, ledger.held) == ([], set())
+
+
+async def test_what_was_lost_is_told() -> None:
+    ledger = Ledger(limit=2)
+    slots = slots_on(ledger)
+    granted = await granted_on(slots, "b", 2)
+    ledger.held.remove("me:1:2")
+    assert await slots.renew() == granted[1:]
 
 
 async def test_no_id_is_used_twice_in_a_life() -> None:
     """The outbox frees the slot of an ended request once more, perhaps much later."""
     slots = slots_on(Ledger(limit=100))
-    granted = [await slots.reserve(backend, 100, 3) for backend in ("a", "b", "a")]
+    granted = [await granted_on(slots, backend, 3) for backend in ("a", "b", "a")]
     assert len({reservation.id for some in granted for reservation in some}) == 9
 
 
@@ -93,18 +132,31 @@ async def test_a_grant_that_nobody_heard_of_is_given_back() -> None:
     ledger = Ledger(limit=2)
     slots = slots_on(ledger)
     ledger.loses_answers = True
-    assert await slots.reserve("b", 2, 2) == []
+    assert await granted_on(slots, "b", 2) == []
     ledger.loses_answers = False
-    assert len(await slots.reserve("b", 2, 2)) == 2
+    assert len(await granted_on(slots, "b", 2)) == 2
     assert ledger.held == {"me:1:3", "me:1:4"}
 
 
 async def test_a_slot_freed_while_the_engine_is_away_is_freed_later() -> None:
     ledger = Ledger(limit=1)
     slots = slots_on(ledger)
-    granted = await slots.reserve("b", 1, 1)
+    granted = await granted_on(slots, "b", 1)
     ledger.away = True
-    await slots.free(granted)
+    await slots.refund(granted)
     ledger.away = False
-    assert len(await slots.reserve("b", 1, 1)) == 1
+    assert len(await granted_on(slots, "b", 1)) == 1
     assert ledger.held == {"me:1:2"}
+
+
+async def test_what_the_engine_was_away_for_is_said_later() -> None:
+    ledger = Ledger(limit=1)
+    slots = slots_on(ledger)
+    (granted,) = await granted_on(slots, "b", 1)
+    ledger.away = True
+    await slots.settle(granted, 7)
+    await slots.give_up(["req_1"])
+    assert await granted_on(slots, "b", 1) == []
+    ledger.away = False
+    assert len(await granted_on(slots, "b", 1)) == 1
+    assert (ledger.spent, ledger.given_up) == ([Spent(granted, 7)], {"req_1"})

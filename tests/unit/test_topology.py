@@ -8,6 +8,7 @@ from broker.topology import TIERS, Topology, tier_for
 from schemas.priority import PRIORITIES, Lane, Priority
 
 TOPOLOGY = Topology("ns")
+TIER_QUEUES = [f"ns.retry.{name}" for name in ("1s", "5s", "30s", "2m", "10m", "1h", "6h")]
 AT_LEAST_ONCE = {
     "x-queue-type": "quorum",
     "x-dead-letter-strategy": "at-least-once",
@@ -26,7 +27,7 @@ def test_a_work_queue_is_named_by_model_priority_and_lane() -> None:
 
 def test_a_retry_tier_returns_to_the_work_exchange_with_the_original_key() -> None:
     queues = [TOPOLOGY.retry_queue(tier) for tier in TIERS]
-    assert [queue.name for queue in queues] == ["ns.retry.1s", "ns.retry.5s", "ns.retry.30s"]
+    assert [queue.name for queue in queues] == TIER_QUEUES
     for tier, queue in zip(TIERS, queues, strict=True):
         assert queue.exchange == queue.name
         assert queue.arguments == {
@@ -45,7 +46,7 @@ def test_dead_letters_never_go_back_by_themselves() -> None:
 
 def test_what_is_pointed_at_comes_first() -> None:
     names = [queue.name for queue in TOPOLOGY.shared_queues()]
-    assert names == ["ns.dead", "ns.retry.1s", "ns.retry.5s", "ns.retry.30s"]
+    assert names == ["ns.dead", *TIER_QUEUES]
     kinds = {exchange.name: exchange.kind for exchange in TOPOLOGY.exchanges()}
     assert kinds == {"ns.work": "topic", **dict.fromkeys(names, "fanout")}
 
@@ -64,7 +65,19 @@ def test_every_model_has_a_name_that_rabbitmq_and_its_client_take(
 
 @pytest.mark.parametrize(
     ("delay_s", "name"),
-    [(-1, "1s"), (0, "1s"), (1, "1s"), (4.99, "1s"), (5, "5s"), (29, "5s"), (30, "30s")],
+    [
+        (-1, "1s"),
+        (0, "1s"),
+        (1, "1s"),
+        (4.99, "1s"),
+        (5, "5s"),
+        (29, "5s"),
+        (30, "30s"),
+        (599, "2m"),
+        (600, "10m"),
+        (3_600, "1h"),
+        (21_600, "6h"),
+    ],
 )
 def test_the_largest_tier_not_beyond_the_delay(delay_s: float, name: str) -> None:
     assert tier_for(delay_s).name == name

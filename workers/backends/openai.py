@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Mapping
 
 import aiohttp
 
-from broker.scheduling.retry import Failure, failure_of_status
+from broker.scheduling.retry import BUSY_STATUSES, Failure, failure_of_status
 from schemas.config import BackendConfig
 from schemas.request import ENDPOINTS
 from workers.backends.answers import parse_answer, read_capped, usage_in, usage_of
 from workers.backends.port import Answer, Call, CallFailed
+from workers.backends.retry_after import retry_after_s
 from workers.backends.unreachable import in_words
 
 Session = aiohttp.ClientSession
@@ -82,7 +84,12 @@ class OpenAIBackend:
                 allow_redirects=False,
             ) as response:
                 content = await read_capped(response, max_bytes)
-                return Answer(response.status, _media_type(response), content)
+                return Answer(
+                    response.status,
+                    _media_type(response),
+                    content,
+                    retry_after_s=_asked_pause_s(response),
+                )
         except aiohttp.ConnectionTimeoutError as error:
             raise CallFailed(Failure.UNREACHABLE, "no connection in time") from error
         except TimeoutError as error:
@@ -117,6 +124,12 @@ def _media_type(response: aiohttp.ClientResponse) -> str:
     return kind.encode("ascii", "replace").decode()
 
 
+def _asked_pause_s(response: aiohttp.ClientResponse) -> float | None:
+    if response.status not in BUSY_STATUSES:
+        return None
+    return retry_after_s(response.headers, time.time())
+
+
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
     """Return the body in the form that aiohttp writes without blocking the loop."""
     if body is None or len(body) < _LARGE_BODY_BYTES:
@@ -133,4 +146,5 @@ def _usable(answer: Answer, *, must_be_json: bool) -> Answer:
     said = f"the backend answered {answer.status_code}"
     if answer.status_code in _REDIRECT or answer.status_code < _OK.start:
         raise CallFailed(Failure.UNUSABLE, f"{said}, which Penstock does not follow")
-    raise CallFailed(failure_of_status(answer.status_code), said, answer)
+    failure = failure_of_status(answer.status_code)
+    raise CallFailed(failure, said, answer, answer.retry_after_s)

@@ -24,22 +24,36 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer that can be passed on byte for byte; `usage` where the backend told it."""
+    """A whole answer that can be passed on byte for byte; `usage` where the backend told it.
+
+    `retry_after_s` is what a refusing backend asks for.
+    """
 
     status_code: int
     content_type: str
     body: bytes
     usage: Usage | None = None
+    retry_after_s: float | None = None
 
 
 class CallFailed(Exception):
-    """The call gave no usable 2xx answer; `answer` holds what the backend said, if anything."""
+    """The call gave no usable 2xx answer; `answer` holds what the backend said, if anything.
 
-    def __init__(self, failure: Failure, message: str, answer: Answer | None = None) -> None:
+    `retry_after_s` is the time for which it wants no further call, where it said so.
+    """
+
+    def __init__(
+        self,
+        failure: Failure,
+        message: str,
+        answer: Answer | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.failure = failure
         self.message = message
         self.answer = answer
+        self.retry_after_s = retry_after_s
 
 
 class Backend(Protocol):

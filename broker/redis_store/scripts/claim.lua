@@ -1,4 +1,5 @@
 -- include checks
+-- include waiting
 -- include birth
 -- PROTOCOL 3, the claim's table: broker/scheduling/claiming.py in one atomic step.
 -- ARGV: 2 generation, 3 deadline, 4 not_before or 0, 5 owner, 6 backend, 7 slot,
@@ -7,7 +8,8 @@
 local EARLY_TOLERANCE_S = 0.05
 local time, generation = now(), tonumber(ARGV[2])
 local found = redis.call('HMGET', KEYS[1], 'status', 'generation', 'attempt', 'poison', 'owner',
-  'slot', 'deadline', 'not_before', 'published', 'witnessed')
+  'slot', 'deadline', 'not_before', 'published', 'witnessed', 'counted', 'model', 'priority',
+  'tenant', 'parked_for')
 if not found[1] then
   if time >= tonumber(ARGV[9]) then
     return {'done'}
@@ -21,7 +23,8 @@ if not found[1] then
   birth(10)
   redis.call('HSET', KEYS[1], 'published', '1')
   check_waiting(time)
-  found = {'queued', ARGV[2], false, false, false, false, ARGV[3], ARGV[4], '1'}
+  found = {'queued', ARGV[2], false, false, false, false, ARGV[3], ARGV[4], '1', false,
+    unpack(redis.call('HMGET', KEYS[1], 'counted', 'model', 'priority', 'tenant'))}
 end
 local status, known = found[1], tonumber(found[2] or 0)
 local attempt, poison = tonumber(found[3] or 0), tonumber(found[4] or 0)
@@ -49,7 +52,13 @@ if status == 'queued' then
   end
 end
 redis.call('HSET', KEYS[1], 'status', 'in_progress', 'attempt', attempt + 1, 'owner', ARGV[5],
-  'backend', ARGV[6], 'slot', ARGV[7])
+  'backend', ARGV[6], 'slot', ARGV[7], 'counted', '0')
+if found[11] == '1' then
+  count_out(found[12], found[13], found[14])
+end
+if found[15] then
+  redis.call('HDEL', KEYS[1], 'parked_for')
+end
 redis.call('HSETNX', KEYS[1], 'started_at', instant(time))
 if status == 'in_progress' then
   redis.call('HSET', KEYS[1], 'poison', poison)

@@ -1,4 +1,5 @@
 -- include record
+-- include waiting
 -- The end of a request (PROTOCOL 4): status, result, times to live, outbox entry, wake-up.
 -- ARGV: 2 channel prefix, 3 retention in s, 4 status, 5 finished_at, 6 result.
 local INLINE_BYTES = 65536
@@ -43,12 +44,12 @@ local function leave(tenant, body_hash, accepted_at, holder)
   end
 end
 
--- `how` may hold: backend and slot for the outbox, silent (no outbox entry), code, dead_letter,
+-- `how` may hold: backend, slot and tokens for the outbox, silent (no outbox entry), code, dead_letter,
 -- runner (the process that must drop its call).
 local function close(how)
   local time, retention = now(), tonumber(ARGV[3])
   local found = redis.call('HMGET', KEYS[1],
-    'deadline', 'held_by', 'tenant', 'accepted_at', 'body_hash')
+    'deadline', 'held_by', 'tenant', 'accepted_at', 'body_hash', 'counted', 'model', 'priority')
   -- The record outlives its result: until the deadline a late copy could still run.
   local keep, result_kept = math.max(retention, tonumber(found[1]) - time), retention
   if how.dead_letter then
@@ -58,19 +59,23 @@ local function close(how)
     redis.call('ZADD', KEYS[10], found[4], ARGV[1])
   end
   leave(found[3], found[5], found[4], found[2])
+  if found[6] == '1' then
+    redis.call('HSET', KEYS[1], 'counted', '0')
+    count_out(found[7], found[8], found[3])
+  end
   redis.call('HSET', KEYS[1], 'status', ARGV[4], 'finished_at', ARGV[5],
     'expires_at', instant(time + retention))
   if how.code then
     redis.call('HSET', KEYS[1], 'code', how.code)
   end
-  redis.call('HDEL', KEYS[1], 'owner', 'backend', 'slot')
+  redis.call('HDEL', KEYS[1], 'owner', 'backend', 'slot', 'parked_for')
   redis.call('PEXPIRE', KEYS[1], milliseconds(keep))
   redis.call('SET', KEYS[4], ARGV[6], 'PX', milliseconds(result_kept))
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('DEL', KEYS[3])
   if not how.silent then
     redis.call('XADD', KEYS[6], '*', 'id', ARGV[1], 'status', ARGV[4],
-      'backend', how.backend or '', 'slot', how.slot or '')
+      'backend', how.backend or '', 'slot', how.slot or '', 'tokens', how.tokens or '')
   end
   wake(how.runner, found[2])
 end

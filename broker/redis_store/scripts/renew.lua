@@ -1,10 +1,17 @@
 -- include slots
--- PROTOCOL 3: these slots are still in use, also those whose lease ran out while nobody could say
--- so. ARGV: 1 pulse seen, 2.. reservation ids. Answers the pulse.
+-- PROTOCOL 3: these are still in use, also those whose lease ran out while nobody could say so.
+-- ARGV: 1 pulse seen, 2 limit, 3.. reservation ids. Answers the pulse, and the ids that are lost:
+-- their lease ran out, and others have taken the room since.
 local time = now_ms()
-pulse(time, ARGV[1])
-for i = 2, #ARGV do
-  take(time, ARGV[i])
+pulse(KEYS, time, ARGV[1])
+local all, answer = paused(KEYS), {time}
+for i = 3, #ARGV do
+  local held = all or redis.call('ZSCORE', KEYS[1], ARGV[i])
+  if held or free_of(KEYS, time, tonumber(ARGV[2])) > 0 then
+    redis.call('ZADD', KEYS[1], ms(time + LEASE_MS), ARGV[i])
+  else
+    answer[#answer + 1] = ARGV[i]
+  end
 end
 redis.call('PEXPIRE', KEYS[1], KEPT_MS)
-return time
+return answer

@@ -1,29 +1,23 @@
 -- include slots
--- PROTOCOL 3, reserve: slots for as many ids as fit, in order; an id that holds one counts.
--- ARGV: 1 limit, 2 owner, 3 pulse seen, 4.. reservation ids. Answers how many, and the pulse.
+-- PROTOCOL 3, reserve, where nothing but slots is limited; an id that holds one holds it still.
+-- ARGV: 1 limit, 2 line, 3 pulse seen, 4 channel prefix, 5.. reservation ids, each with its score.
+-- Answers the pulse, and the places of those in the row that may start.
 local time = now_ms()
-pulse(time, ARGV[3])
-local free = 0
-if redis.call('EXISTS', KEYS[3]) == 0 then
-  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', time))
-  free = tonumber(ARGV[1]) - redis.call('ZCARD', KEYS[1])
-end
-local granted = 0
-for i = 4, #ARGV do
-  if not redis.call('ZSCORE', KEYS[1], ARGV[i]) then
-    if free <= 0 then
-      break
-    end
-    free = free - 1
+pulse(KEYS, time, ARGV[3])
+local line, all_new = enter(KEYS, time, tonumber(ARGV[1]), ARGV[2], ARGV[4]), false
+local answer = {time}
+for i = 5, #ARGV, 2 do
+  local score = tonumber(ARGV[i + 1])
+  local held = not all_new and redis.call('ZSCORE', KEYS[1], ARGV[i])
+  all_new = all_new or not held
+  if held then
+    answer[#answer + 1] = (i - 5) / 2
+  elseif admits(line, score) then
+    take(line, ARGV[i])
+    answer[#answer + 1] = (i - 5) / 2
+  else
+    wait(line, score)
   end
-  take(time, ARGV[i])
-  granted = granted + 1
 end
-if granted > 0 then
-  redis.call('PEXPIRE', KEYS[1], KEPT_MS)
-end
-if granted < #ARGV - 3 then
-  redis.call('SADD', KEYS[4], ARGV[2])
-  redis.call('PEXPIRE', KEYS[4], 60000)
-end
-return {granted, time}
+leave(line)
+return answer

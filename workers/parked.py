@@ -1,0 +1,43 @@
+"""What a pool holds until its booked turn, because that comes before a tier would bring it back."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+
+from workers.lines import Waiting
+
+# Longer than this, or more than a quarter of the window, goes to a tier.
+LONGEST_S = 2.0
+
+
+class Parked:
+    """Waiting deliveries by the instant of their turn, in Unix seconds."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Waiting]] = []
+        self._numbers = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def next_at(self) -> float | None:
+        """The instant of the first turn."""
+        return self._heap[0][0] if self._heap else None
+
+    def add(self, waiting: Waiting, at: float) -> None:
+        """Hold one until `at`."""
+        heapq.heappush(self._heap, (at, next(self._numbers), waiting))
+
+    def due(self, now: float) -> list[Waiting]:
+        """Remove and return those whose turn has come."""
+        ready: list[Waiting] = []
+        while self._heap and self._heap[0][0] <= now:
+            ready.append(heapq.heappop(self._heap)[2])
+        return ready
+
+    def empty(self) -> list[Waiting]:
+        """Remove and return all."""
+        held, self._heap = self._heap, []
+        return [waiting for _, _, waiting in held]
