@@ -204,7 +204,7 @@ def eta(run: Run) -> Outcome:
     outcome = Outcome("eta")
     calls, setting = Calls(), Setting(slots=16, workers=2, tells_eta=True)
     capacity = setting.slots / calls.mean_s
-    calm_s, lasts_s = 300.0, 20.0 if run.quick else 120.0
+    calm_s, lasts_s = (600.0, 20.0) if run.quick else (3_600.0, 120.0)
     random = Random(f"{run.seed} eta")
     arrivals = _together(
         steady(
