@@ -39,9 +39,10 @@ class Catalog:
     def apply(self, config: Config) -> None:
         """Take the models and aliases of `config`."""
         self._auto = config.models == "auto"
-        self._configured = () if config.models == "auto" else tuple(config.models)
+        # None with `models: auto`: what the workers serve is all there is then.
+        self.configured = () if config.models == "auto" else tuple(config.models)
         self.aliases = dict(config.aliases)
-        self._backends = {name: _backends_of(config, name) for name in self._configured}
+        self._backends = {name: _backends_of(config, name) for name in self.configured}
         self._all_backends = frozenset(config.backends)
         self._route()
 
@@ -67,7 +68,7 @@ class Catalog:
     @property
     def names(self) -> list[str]:
         """The models that can be asked for, sorted; aliases are apart."""
-        return sorted(self._served) if self._auto else sorted(self._configured)
+        return sorted(self._served) if self._auto else sorted(self.configured)
 
     @property
     def has_workers(self) -> bool:
