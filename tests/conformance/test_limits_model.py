@@ -10,16 +10,21 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import pytest
 import redis.asyncio
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from broker.embedded.limits import EmbeddedLimits
 from broker.ports import (
@@ -34,7 +39,8 @@ from broker.ports import (
     Want,
 )
 from broker.redis_store.parts import RedisParts
-from tests.conformance.ageing import age_limits, counters_left
+from tests.conformance.ageing import age_limits
+from tests.fakes.counters import counters_left
 
 T = TypeVar("T")
 # What the clocks of the test and of Redis may differ by, in seconds of refill.
@@ -50,7 +56,8 @@ TENANT_RPM, TENANT_TPM, BACKEND_TPM = 20.0, 100.0, 150.0
 class Engine(Protocol):
     """One engine's limits under a clock that the test moves."""
 
-    processes: list[Limits]
+    @property
+    def processes(self) -> list[Limits]: ...
 
     async def start(self) -> None: ...
     def now(self) -> float: ...
@@ -67,7 +74,11 @@ class Embedded:
 
     def __init__(self) -> None:
         self._now = 1_000_000.0
-        self.processes: list[Limits] = [EmbeddedLimits(self.now)]
+        self._limits = EmbeddedLimits(self.now)
+
+    @property
+    def processes(self) -> list[Limits]:
+        return [self._limits]
 
     async def start(self) -> None: ...
 
@@ -78,13 +89,11 @@ class Embedded:
         self._now += seconds
 
     async def reborn(self, _number: int) -> bool:
-        self.processes = [EmbeddedLimits(self.now)]
+        self._limits = EmbeddedLimits(self.now)
         return True
 
     async def left(self) -> list[str]:
-        (limits,) = self.processes
-        assert isinstance(limits, EmbeddedLimits)
-        known = limits._reserver
+        known = self._limits._reserver
         left = [key for key, places in known._places.items() if places.holders]
         left += [key for key, bucket in known._buckets.items() if bucket.full_at > self._now]
         left += [key for key, turns in known._rate_turns.items() if len(turns)]
@@ -398,13 +407,19 @@ def pick(some: list[T], which: int) -> T:
     return some[which % len(some)]
 
 
+def run_on(engine: Callable[[], Engine], how: settings) -> None:
+    # It is typed for a class, and takes whatever makes a machine.
+    make = cast(type[RuleBasedStateMachine], lambda: LimitsAndModel(engine()))
+    run_state_machine_as_test(make, settings=how)
+
+
 _QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 
 
 def test_the_embedded_engine_keeps_every_limit() -> None:
-    run_machine(
-        lambda: LimitsAndModel(Embedded()),
-        settings=settings(
+    run_on(
+        Embedded,
+        settings(
             max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=_QUIET
         ),
     )
@@ -412,9 +427,9 @@ def test_the_embedded_engine_keeps_every_limit() -> None:
 
 @pytest.mark.realservers
 def test_redis_keeps_every_limit(redis_url: str) -> None:
-    run_machine(
-        lambda: LimitsAndModel(Redis(redis_url)),
-        settings=settings(
+    run_on(
+        lambda: Redis(redis_url),
+        settings(
             max_examples=10,
             stateful_step_count=25,
             deadline=None,
