@@ -27,12 +27,17 @@ async def read_capped(response: ClientResponse, max_bytes: int) -> bytes:
         )
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-        size += len(chunk)
-        if size > max_bytes:
-            raise CallFailed(Failure.UNUSABLE, f"the backend's answer is over {max_bytes} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
+    try:
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            size += len(chunk)
+            if size > max_bytes:
+                too_large = f"the backend's answer is over {max_bytes} bytes"
+                raise CallFailed(Failure.UNUSABLE, too_large)
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        # A failure's traceback keeps this frame until the collector comes by.
+        chunks.clear()
 
 
 def parse_answer(body: bytes) -> dict[str, Any]:
