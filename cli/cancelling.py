@@ -52,9 +52,6 @@ def cancel_matching(access: Access, filters: Filters, *, yes: bool, as_json: boo
     async def work() -> int:
         async with connect(access) as client:
             count = None if filters.tenant is not None else await _count(client, filters)
-            if count == 0:
-                say("no request matches.")
-                return OK
             few = count is not None and count <= _UNASKED
             if not few and not confirmed(_question(count, filters), yes=yes):
                 return FAILED

@@ -38,7 +38,7 @@ class Priorities(BaseModel):
 
 
 class Load(BaseModel):
-    """What waits for a model and what runs; `slots` are those of its backends together."""
+    """What waits for a model, parked or not, and what runs; `slots` are those of its backends."""
 
     slug: str
     priorities: Priorities

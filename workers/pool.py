@@ -144,6 +144,7 @@ class Pool:
         envelope = waiting.delivery.envelope
         self._throughput.started(envelope.priority, envelope.accepted_at, envelope.lane)
         self._holding.started(envelope.priority)
+        self._parts.upstreams[waiting.target.backend].replicas.expect(reservation.id)
         self._runs.spawn("execute", self._run(waiting, reservation))
 
     async def _run(self, waiting: Waiting, reservation: Reservation) -> None:

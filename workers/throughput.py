@@ -80,14 +80,18 @@ class Throughput:
         return self._running
 
     @property
+    def rate(self) -> float:
+        """Starts per second of late, or since the first, of all classes together."""
+        since_s = self._since_s
+        return self._lately / since_s
+
+    @property
     def rates(self) -> dict[str, float]:
-        """Starts per second of late, or since the first."""
-        now = self._clock()
-        self._forget(now)
-        if not self._seconds:
-            return {}
-        counts: Counter[str] = sum((count for _, count in self._seconds), Counter())
-        since_s = max(_FIRST_S, now - self._seconds[0][0])
+        """The same by class and lane."""
+        since_s = self._since_s
+        counts: Counter[str] = Counter()
+        for _, each in self._seconds:
+            counts.update(each)
         return {key: count / since_s for key, count in counts.items()}
 
     @property
@@ -97,12 +101,6 @@ class Throughput:
         for memory in self._memory.values():
             memory.add(0, now)
         return {key: tuple(memory.counts) for key, memory in self._memory.items()}
-
-    @property
-    def rate(self) -> float:
-        """Starts per second of all classes together."""
-        rates = self.rates
-        return sum(rates.get(priority, 0.0) for priority in PRIORITIES)
 
     @property
     def service_s(self) -> float | None:
@@ -121,6 +119,12 @@ class Throughput:
         self._noted_at = now
         self._running += change
         return now
+
+    @property
+    def _since_s(self) -> float:
+        now = self._clock()
+        self._forget(now)
+        return max(_FIRST_S, now - self._seconds[0][0]) if self._seconds else _FIRST_S
 
     def _forget(self, now: float) -> None:
         seconds = self._seconds

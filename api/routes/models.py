@@ -51,13 +51,12 @@ class ModelRoutes:
     async def load(self, name: str) -> dict[str, Any]:
         """Return what waits for a model and what runs."""
         served = self._catalog.served(name)
-        depths = await asyncio.gather(
-            *(self._engine.queue.depth(name, priority) for priority in PRIORITIES)
-        )
+        queued = await self._engine.store.waiting(name)
+        counts = {each.value: sum(queued.get(each, {}).values()) for each in PRIORITIES}
         return {
             "slug": slug(name),
-            "priorities": {p.value: n for p, n in zip(PRIORITIES, depths, strict=True)},
-            "waiting": sum(depths) + served.unstarted,
+            "priorities": counts,
+            "waiting": sum(counts.values()),
             "running": served.running,
             "slots": served.slots,
         }

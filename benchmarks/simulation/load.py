@@ -45,6 +45,17 @@ def steady(
         yield calls.request(random, priority, tenant, now)
 
 
+def now_and_then(
+    random: Random, calls: Calls, priority: Priority, tenant: str, *, every_s: float, lasts_s: float
+) -> Iterator[Request]:
+    """Yield what a person sends: one after the other, between a half and one and a half of
+    `every_s` apart."""
+    now = random.uniform(0, every_s)
+    while now < lasts_s:
+        yield calls.request(random, priority, tenant, now)
+        now += every_s * random.uniform(0.5, 1.5)
+
+
 def flood(
     random: Random,
     calls: Calls,

@@ -20,6 +20,7 @@ _COLOURS = {
     Priority.BATCH: "#8d6fb8",
 }
 _BLUES = ["#9aa5b1", "#a9cbe8", "#78add9", "#4a8fc8", "#2a6fa9", "#154a78"]
+_DASHED = (0, (4, 3))
 _MOST_POINTS = 3_000
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -51,8 +52,8 @@ def waits_by_class(waits: Mapping[Priority, Sequence[float]], out: Path) -> Path
     with _axes(
         path, "Strict classes", "all classes at once, a fifth more than can be served"
     ) as ax:
-        for priority, values in waits.items():
-            _cumulative(ax, values, _COLOURS[priority], priority.value)
+        for priority in Priority:
+            _cumulative(ax, waits[priority], _COLOURS[priority], priority.value)
         ax.set_xscale("symlog", linthresh=1.0, linscale=0.6)
         ax.set_xlim(0, 200)
         ax.set_xticks([0, 0.5, 1, 10, 100], ["0", "½", "1", "10", "100"])
@@ -70,7 +71,7 @@ def quiet_tenant(by_floods: Mapping[int, Sequence[float]], bound: float, out: Pa
         for floods, values in by_floods.items():
             label = {0: "alone", 1: "1 flood"}.get(floods, f"{floods} floods")
             _cumulative(ax, values, _BLUES[floods], label)
-        ax.axvline(bound, color=_COLOURS[Priority.HIGH], linestyle=(0, (4, 3)), linewidth=1.4)
+        ax.axvline(bound, color=_COLOURS[Priority.HIGH], linestyle=_DASHED, linewidth=1.4)
         ax.text(bound * 0.985, 0.04, "the aim for 95 %", rotation=90, ha="right", color=_PALE)
         ax.set_xlim(-0.02, bound * 1.6)
         ax.set_xlabel("wait in seconds; a call lasts one second on average")
@@ -93,20 +94,17 @@ def shares_over_time(
         for priority in reversed(Priority):
             parts = [100.0 * each[priority] / max(1, each.total()) for each in minutes]
             middles = [minute + 0.5 for minute in range(ends)]
-            ax.plot(middles, parts, color=_COLOURS[priority], marker="o", markersize=4)
-            ax.text(ends - 0.25, parts[-1], priority.value, color=_COLOURS[priority], va="center")
+            colour = _COLOURS[priority]
             if priority in shares:
-                ax.axhline(
-                    100 * shares[priority].share,
-                    color=_COLOURS[priority],
-                    linestyle=(0, (4, 3)),
-                    linewidth=1.0,
-                )
+                share = 100.0 * shares[priority].share
+                ax.plot([0, ends], [share] * 2, color=colour, linestyle=_DASHED, linewidth=1.0)
+            ax.plot(middles, parts, color=colour, marker="o", markersize=4)
+            ax.text(ends + 0.15, parts[-1], priority.value, color=colour, va="center")
         ax.set_yscale("log")
         ax.set_ylim(1.5, 130)
         ax.set_yticks([3.125, 6.25, 12.5, 50, 100], ["1/32", "1/16", "1/8", "1/2", "all"])
         ax.minorticks_off()
-        ax.set_xlim(0, ends + 1.2)
+        ax.set_xlim(0, ends + 1.6)
         ax.set_xlabel("minutes; the classes are late after ½, 1 and 2")
         ax.set_ylabel("part of the starts")
     return path
@@ -137,7 +135,7 @@ def eta_told(told: Sequence[Request], out: Path) -> Path:
         shown = shown[:: max(1, len(shown) // _MOST_POINTS)]
         most = 1.05 * max(each.wait_s for each in shown)
         ax.fill_between([0, most], [0, 0.7 * most], [0, 1.3 * most], color="#eef3f8", linewidth=0)
-        ax.plot([0, most], [0, most], color=_GRID, linewidth=1.4)
+        ax.plot([0, most], [0, most], color=_INK, linestyle=_DASHED, linewidth=1.0, zorder=3)
         for priority in Priority:
             of_class = [each for each in shown if each.priority is priority]
             if of_class:

@@ -12,7 +12,7 @@ from random import Random
 
 from benchmarks.simulation import plots
 from benchmarks.simulation.figures import Outcome, jain, quantile, well_told
-from benchmarks.simulation.load import Calls, flood, steady
+from benchmarks.simulation.load import Calls, flood, now_and_then, steady
 from benchmarks.simulation.requests import Request
 from benchmarks.simulation.world import Setting, World
 from broker.scheduling.shares import ClassShare
@@ -34,7 +34,7 @@ def _together(*parts: Iterable[Request]) -> Iterator[Request]:
 def mixed(run: Run) -> Outcome:
     """Thousands of models and tenants, all four classes, a fifth more than can be served."""
     outcome = Outcome("mixed")
-    models, requests = (60, 500) if run.quick else (2_000, 500)
+    models, requests = (30, 500) if run.quick else (2_000, 500)
     tenants = [f"tenant {number}" for number in range(5_000)]
     waits: dict[Priority, list[float]] = defaultdict(list)
     for number in range(models):
@@ -91,7 +91,7 @@ def quiet(run: Run) -> Outcome:
     """One to five floods and a quiet tenant, for twenty random names."""
     outcome = Outcome("quiet")
     random = Random(f"{run.seed} names")
-    count, size = (3, 500) if run.quick else (20, 10_000)
+    count, size = (2, 1_000) if run.quick else (20, 10_000)
     names = ["".join(random.choices(string.ascii_lowercase, k=8)) for _ in range(count)]
     outcome.models = 6 * count
     by_floods: dict[int, list[float]] = {}
@@ -117,9 +117,9 @@ def quiet(run: Run) -> Outcome:
 def _quiet_waits(run: Run, name: str, floods: int, size: int, outcome: Outcome) -> list[float]:
     random = Random(f"{run.seed} quiet {name} {floods}")
     calls = Calls()
-    lasts_s = 60.0 if run.quick else 400.0
+    lasts_s = 120.0 if run.quick else 600.0
     arrivals = _together(
-        steady(random, calls, Priority.NORMAL, name, rate=0.25, lasts_s=lasts_s),
+        now_and_then(random, calls, Priority.NORMAL, name, every_s=5.0, lasts_s=lasts_s),
         *(
             flood(random, calls, Priority.NORMAL, f"flood {number}", requests=size)
             for number in range(floods)
@@ -141,7 +141,7 @@ def saturation(run: Run) -> Outcome:
     outcome = Outcome("saturation")
     calls, capacity = Calls(), 8.0
     random = Random(f"{run.seed} saturation")
-    lasts_s = 1_200.0 if run.quick else 12_000.0
+    lasts_s = 900.0 if run.quick else 12_000.0
     shares = {
         Priority.NORMAL: ClassShare(1 / 8, 30.0),
         Priority.LOW: ClassShare(1 / 16, 60.0),
@@ -185,12 +185,13 @@ def floods(run: Run) -> Outcome:
     tokens: Counter[str] = Counter()
     over_time: list[tuple[float, Counter[str]]] = []
     ended = 0
-    for request in World(Setting(slots=8, workers=2)).run(arrivals):
+    world = World(Setting(workers=2))
+    for request in world.run(arrivals):
         ended += 1
         if ended <= 4 * size:
             tokens[request.tenant] += request.tokens
             if ended % (size // 10) == 0:
-                over_time.append((request.started_at, Counter(tokens)))
+                over_time.append((world.now, Counter(tokens)))
     outcome.requests = ended
     index = jain(list(tokens.values()))
     outcome.say("Jain's index in tokens, half-way", f"{index:.4f}", "≥ 0.95", index >= 0.95)
@@ -203,7 +204,7 @@ def eta(run: Run) -> Outcome:
     outcome = Outcome("eta")
     calls, setting = Calls(), Setting(slots=16, workers=2, tells_eta=True)
     capacity = setting.slots / calls.mean_s
-    calm_s, lasts_s = 300.0, 20.0 if run.quick else 120.0
+    calm_s, lasts_s = (600.0, 20.0) if run.quick else (3_600.0, 120.0)
     random = Random(f"{run.seed} eta")
     arrivals = _together(
         steady(

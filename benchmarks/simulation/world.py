@@ -32,7 +32,7 @@ class Setting:
 
     slots: int = 8
     workers: int = 1
-    window_beyond_slots: int = 32
+    window_beyond_slots: int = 160
     tells_eta: bool = False
     weight_of: Callable[[str], float] = _one
     shares: Mapping[Priority, ClassShare] = field(
@@ -58,7 +58,7 @@ class World:
         self._lanes: dict[tuple[Priority, str], Lane] = {}
         self._ends: list[tuple[float, int, Worker, Request]] = []
         self._numbers = itertools.count()
-        self._served: list[Served] = []
+        self._served = Served("m", 0)
         self._beat_at = 0.0
 
     def run(self, arrivals: Iterable[Request]) -> Iterator[Request]:
@@ -129,14 +129,15 @@ class World:
     def _eta_s(self, request: Request) -> float | None:
         """Return what its door would tell, from the last heartbeats."""
         if self.now >= self._beat_at:
-            self._served = [worker.serves(self._setting.slots) for worker in self._workers]
+            parts = [worker.serves(self._setting.slots) for worker in self._workers]
+            (self._served,) = merge_served(parts)
             self._beat_at = self.now + _BEAT_S
         return outlook(
             request.priority,
             request.tenant,
             request.accepted_at,
             self._queued,
-            merge_served(self._served)[0],
+            self._served,
             self._setting.weight_of,
             self.now,
             self._setting.shares,

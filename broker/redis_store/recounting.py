@@ -6,14 +6,14 @@ from broker.redis_store.batch import Batcher
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
 
-EVERY_S = 600.0
-# So many are counted in some 10 ms, for which Redis does nothing else. Where more are open, what a
+EVERY_S = 60.0
+# So many are counted in some 5 ms, for which Redis does nothing else. Where more are open, what a
 # worker of an older version has left stays counted until the backlog is shorter.
-_MOST = 5_000
+_MOST = 1_000
 
 
 class Recounting:
-    """Counts every partition; one process does so every ten minutes."""
+    """Counts every partition; one process does so every minute."""
 
     def __init__(self, batcher: Batcher, keys: Keys) -> None:
         self._batcher = batcher

@@ -64,9 +64,13 @@ def test_only_what_fits_every_filter_is_cancelled(door: Door) -> None:
 
 
 def test_instants_choose_by_creation(door: Door) -> None:
-    ids = [*later(door, 3), *later(door, 3)]
+    ids = []
+    for _ in range(6):
+        ids += later(door, 1)
+        time.sleep(0.01)  # instants are told in milliseconds
     created = [door.ask("GET", f"/v1/requests/{each}").json["created_at"] for each in ids]
-    assert cancel(door, created_after=created[1], created_before=created[4])["cancelled"] == 2
+    between = {"created_after": created[1] + 0.005, "created_before": created[4] - 0.005}
+    assert cancel(door, **between)["cancelled"] == 2
     assert statuses(door, ids[2:4]) == {"cancelled"}
     assert statuses(door, ids[:2] + ids[4:]) == {"queued"}
     assert cancel(door, created_before=time.time())["cancelled"] == 4

@@ -1,6 +1,7 @@
 """An OpenAI-shaped fake backend whose model names choose how it behaves.
 
-`echo`, `slow-<ms>`, `jitter-<lo>-<hi>` answer well; `tests.fakes.faults` lists the others.
+`echo`, `slow-<ms>`, `jitter-<lo>-<hi>`, `exp-<mean ms>` (exponential) answer well;
+`tests.fakes.faults` lists the others.
 """
 
 from __future__ import annotations
@@ -121,6 +122,8 @@ def _latency_s(model: str) -> float:
         return int(bounds[0]) / 1000
     if kind == "jitter":
         return random.uniform(int(bounds[0]), int(bounds[1])) / 1000
+    if kind == "exp":
+        return random.expovariate(1000 / int(bounds[0]))
     return 0.0
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.scheduling.fair import Entry, Turns
 from tests.fakes.tickets import Ticket, one_weight
+
+# Others may be using the machine.
+unhurried = settings(deadline=None)
 
 Waiters = Turns[Ticket]
 
@@ -37,6 +40,7 @@ class Stage:
 weights = st.lists(st.floats(0.1, 10), min_size=2, max_size=6)
 
 
+@settings(deadline=None, max_examples=30)
 @given(weights, st.randoms(use_true_random=False))
 def test_over_a_long_backlog_tokens_go_by_weight(shares: list[float], random: object) -> None:
     """By weight, any two tenants are within one charge of each: the bound of fair queueing."""
@@ -70,6 +74,7 @@ def test_inside_a_tenant_the_earliest_due_goes_first() -> None:
     assert stage.take(3) == [soon, late, later]
 
 
+@unhurried
 @given(st.integers(1, 20), st.integers(1, 10))
 def test_among_equals_the_one_that_came_back_goes_first(flooders: int, rounds: int) -> None:
     stage = Stage()
@@ -82,6 +87,7 @@ def test_among_equals_the_one_that_came_back_goes_first(flooders: int, rounds: i
     assert "quiet" not in stage.tenants(flooders)
 
 
+@unhurried
 @given(st.integers(1, 5), st.integers(0, 300), st.lists(st.floats(1, 100), min_size=1, max_size=40))
 def test_a_quiet_tenant_waits_for_one_start_of_each_other_at_most(
     flooders: int, served: int, costs: list[float]
@@ -145,6 +151,7 @@ def test_a_refund_while_idle_is_not_saved_up() -> None:
     assert Counter(stage.tenants(20).split())["a"] <= 12
 
 
+@unhurried
 @given(st.integers(2, 8))
 def test_equal_floods_are_served_alike(floods: int) -> None:
     stage = Stage()

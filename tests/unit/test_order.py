@@ -6,13 +6,16 @@ import itertools
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.scheduling.order import Order
 from broker.scheduling.shares import ClassShare
 from schemas.priority import RANK, Priority
 from tests.fakes.tickets import SHARES, Ticket, one_weight, tickets
+
+# Others may be using the machine.
+unhurried = settings(deadline=None)
 
 LATE = 10 * 86_400.0
 
@@ -34,6 +37,7 @@ def taken_one_by_one(order: Order[Ticket], now: float) -> list[Ticket]:
     return taken
 
 
+@unhurried
 @given(st.lists(tickets, max_size=60), st.integers(1, 10), st.sampled_from([0.0, 50.0, LATE]))
 def test_all_are_taken_and_each_once(waiting: list[Ticket], count: int, now: float) -> None:
     order = order_of(*waiting)
@@ -46,12 +50,14 @@ def test_all_are_taken_and_each_once(waiting: list[Ticket], count: int, now: flo
     assert Counter(map(id, taken)) == Counter(map(id, waiting))
 
 
+@unhurried
 @given(st.lists(tickets, max_size=60))
 def test_while_nobody_is_late_a_higher_class_goes_first(waiting: list[Ticket]) -> None:
     ranks = [RANK[ticket.priority] for ticket in order_of(*waiting).take(len(waiting), now=0.0)]
     assert ranks == sorted(ranks)
 
 
+@unhurried
 @given(st.lists(tickets, max_size=40), st.integers(1, 7), st.sampled_from([0.0, 50.0, LATE]))
 def test_how_many_are_taken_at_once_changes_nothing(
     waiting: list[Ticket], count: int, now: float
@@ -63,6 +69,7 @@ def test_how_many_are_taken_at_once_changes_nothing(
     assert taken == taken_one_by_one(one_by_one, now)
 
 
+@unhurried
 @given(
     st.lists(tickets, max_size=30),
     st.lists(st.integers(1, 5), max_size=4),
@@ -90,6 +97,7 @@ def test_what_is_put_back_was_never_taken(
     assert taken_one_by_one(tried, now) == taken_one_by_one(plain, now)
 
 
+@unhurried
 @given(st.lists(tickets, max_size=30), st.integers(1, 32), st.randoms(use_true_random=False))
 def test_it_may_be_put_back_in_any_order(waiting: list[Ticket], count: int, random: object) -> None:
     tried, plain = order_of(*waiting), order_of(*waiting)
@@ -145,6 +153,7 @@ def test_what_another_order_gave_out_is_taken_in() -> None:
     assert len(order) == 1
 
 
+@unhurried
 @given(st.lists(tickets, max_size=40))
 def test_a_class_can_be_dropped_and_nobody_pays(waiting: list[Ticket]) -> None:
     order, untouched = order_of(*waiting), order_of(*waiting)
@@ -160,6 +169,7 @@ def test_a_class_can_be_dropped_and_nobody_pays(waiting: list[Ticket]) -> None:
     )
 
 
+@unhurried
 @given(st.lists(tickets, max_size=40), st.integers(0, 20))
 def test_the_oldest_of_a_class_is_known(waiting: list[Ticket], count: int) -> None:
     order = order_of(*waiting)
@@ -198,6 +208,7 @@ def test_under_saturation_each_class_gets_its_reserved_share(batch: int) -> None
         assert started[priority] / started.total() == pytest.approx(share.share, rel=0.1)
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.tuples(*[st.floats(0.02, 0.3)] * 3))
 def test_any_shares_are_kept(shares: tuple[float, float, float]) -> None:
     owed = {each: ClassShare(share, 1.0) for each, share in zip(SHARES, shares, strict=True)}
@@ -214,6 +225,7 @@ def test_high_waits_for_nobody_who_is_not_late() -> None:
         assert order.take(1, now=SHARES[Priority.LOW].target_wait_s) == [high]
 
 
+@unhurried
 @given(st.integers(0, 200))
 def test_high_waits_for_one_start_of_each_late_class_at_most(idle_starts: int) -> None:
     """However long `low` was served alone or was late, it has saved nothing up."""

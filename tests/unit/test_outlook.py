@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.ports import Served
@@ -15,6 +15,9 @@ from broker.scheduling.outlook import Outlook, outlook
 from broker.scheduling.served import merge_served
 from broker.scheduling.shares import ClassShare
 from schemas.priority import Priority
+
+# Others may be using the machine.
+unhurried = settings(deadline=None)
 
 NOW = 1_000.0
 NO_SHARES = {priority: ClassShare(0.0, 1.0) for priority in list(Priority)[1:]}
@@ -147,6 +150,7 @@ def test_a_limit_beside_the_slots_is_seen_in_the_rate() -> None:
     assert ask(normal(me=20), changed(running=2, rate=2.0)).eta_s == pytest.approx(10.0)
 
 
+@unhurried
 @given(
     st.sampled_from(Priority),
     st.dictionaries(

@@ -34,9 +34,13 @@ from workers.starting import Parts
 
 
 class Room:
-    """A backend's replicas with room for everything."""
+    """A backend's replicas, whose calls never begin."""
 
-    room = 1_000
+    def __init__(self) -> None:
+        self.room = 1_000
+
+    def expect(self, _reservation_id: str) -> None:
+        self.room -= 1
 
     def on_room(self, _wake: object) -> None: ...
 
@@ -60,7 +64,7 @@ class Stage:
         self.deliver: dict[tuple[Priority, Lane], Callable[[Delivery], None]] = {}
         self.windows: list[int] = []
         self.switch: Callable[[], None] = lambda: None
-        upstreams: defaultdict[str, SimpleNamespace] = defaultdict(
+        self.upstreams: defaultdict[str, SimpleNamespace] = defaultdict(
             lambda: SimpleNamespace(replicas=Room())
         )
         parts = SimpleNamespace(
@@ -68,7 +72,7 @@ class Stage:
             executor=self,
             settlement=self,
             slots=self,
-            upstreams=upstreams,
+            upstreams=self.upstreams,
             board=self,
         )
         self.pool = Pool(plan(*targets, slots=slots, rules=rules), cast(Parts, parts))
@@ -184,6 +188,17 @@ async def test_more_than_a_batch_starts_without_a_pause() -> None:
     stage.add(90)
     await settled()
     assert len(stage.started) == 90
+    await stage.pool.stop()
+
+
+async def test_no_more_start_than_the_replicas_have_room_for() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 100})
+    stage.upstreams["b"].replicas.room = 7
+    await stage.pool.start()
+    stage.add(40)
+    await settled()
+    assert len(stage.started) == 7
+    assert stage.free["b"] == 93
     await stage.pool.stop()
 
 

@@ -72,10 +72,14 @@ def test_room_is_kept_for_a_call_that_is_about_to_begin() -> None:
     replicas.expect("slot 1")
     replicas.expect("slot 1")
     assert replicas.room == 1
+    replicas.expect("slot 2")
+    assert replicas.room == 0
     assert replicas.choose() == "u1"
     replicas.arrived("slot 1")
     replicas.arrived("slot 1")
-    assert (replicas.room, woken) == (2, [2])
+    assert (replicas.room, woken) == (1, [1])
+    replicas.arrived("slot 2")
+    assert (replicas.room, woken) == (2, [1])
 
 
 async def test_a_pause_keeps_calls_away_until_it_is_over() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.scheduling.shares import ClassShare, Credits, due_of
 from schemas.priority import Priority
 from tests.fakes.tickets import SHARES
+
+# Others may be using the machine.
+unhurried = settings(deadline=None)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,7 @@ def credits_of(share: float) -> Credits:
     return Credits({Priority.LOW: ClassShare(share, 1.0)})
 
 
+@unhurried
 @given(st.floats(0.01, 1.0), st.integers(0, 1_000))
 def test_a_late_class_is_owed_little_however_long_it_was_late(share: float, starts: int) -> None:
     owed = credits_of(share)

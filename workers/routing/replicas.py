@@ -67,9 +67,8 @@ class Replicas:
 
     def arrived(self, reservation_id: str) -> None:
         """Keep no more room for it: its call begins, or there will be none."""
-        if reservation_id in self._expected:
-            self._expected.remove(reservation_id)
-            self._tell()
+        with self._telling():
+            self._expected.discard(reservation_id)
 
     def untried(self, tried: Collection[str]) -> int:
         """Return how many URLs are not in `tried` and can take a call now."""
@@ -102,7 +101,7 @@ class Replicas:
                 self._tell()
 
     def on_room(self, wake: Wake) -> None:
-        """Call `wake` whenever a call may begin that could not before, until `let_sleep`."""
+        """Call `wake` whenever there is room and there was none, until `let_sleep`."""
         self._wakes.add(wake)
 
     def let_sleep(self, wake: Wake) -> None:
@@ -112,7 +111,8 @@ class Replicas:
     def answered(self, call: OpenCall, kind: str, output_tokens: int | None) -> None:
         """Learn from an answer; see OpenCall."""
         if (limit := self._adaptive.get(call.url)) is not None:
-            limit.answered(call.began, self._clock(), call.in_flight, kind, output_tokens)
+            with self._telling():
+                limit.answered(call.began, self._clock(), call.in_flight, kind, output_tokens)
             self._show(call.url, limit)
 
     def refused(self, call: OpenCall, pause_s: float | None) -> None:
@@ -140,6 +140,14 @@ class Replicas:
 
     def _show(self, url: str, limit: AdaptiveLimit) -> None:
         REPLICA_LIMIT.labels(self._backend, _place(url)).set(limit.limit)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell of room that comes about inside: many pools may wait, so not of every change."""
+        had = self.room
+        yield
+        if not had and self.room:
+            self._tell()
 
     def _tell(self) -> None:
         for wake in tuple(self._wakes):
