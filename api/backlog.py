@@ -25,6 +25,8 @@ from schemas.record import Record
 
 # An ETA is an estimate: only one that is this much too late is refused for it.
 _SURE_FACTOR, _SURE_S = 1.5, 5.0
+# A limit's arithmetic is not, but for what is booked meanwhile.
+_CLOSE_S = 1.0
 _LONGEST_RETRY_AFTER_S = 3_600
 # Where a flood seems to begin, a count is made at most as often.
 _RECOUNT_S = 0.1
@@ -180,12 +182,13 @@ class Backlog:
     async def _check_deadline(
         self, queue: _Queue, caller: Caller, priority: Priority, deadline: float
     ) -> None:
-        now = time.time()
+        left_s = deadline - time.time()
         own = await self._own_turn(queue, caller.tenant, caller.key_id, priority)
-        eta_s = max(own.wait_s if own is not None else 0.0, self._eta_s(queue, caller, priority))
-        left_s = deadline - now
-        if eta_s <= _SURE_FACTOR * left_s + _SURE_S:
+        own_s = own.wait_s if own is not None else 0.0
+        queue_s = self._eta_s(queue, caller, priority)
+        if own_s <= left_s + _CLOSE_S and queue_s <= _SURE_FACTOR * left_s + _SURE_S:
             return
+        eta_s = max(own_s, queue_s)
         too_late_s = min(math.ceil(eta_s - left_s), _LONGEST_RETRY_AFTER_S)
         raise RequestError(
             "deadline_unreachable",

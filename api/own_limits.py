@@ -10,7 +10,7 @@ from broker.scheduling.asking import Asking
 from schemas.config import Config
 from schemas.priority import RANK, Priority
 
-_REFRESH_S = 1.0
+_REFRESH_S = 0.1
 _MOST_KNOWN = 10_000
 _MINUTE_S = 60.0
 # A request of unknown size, in tokens; what is asked is when, not how much.
@@ -32,7 +32,7 @@ class _Peeked:
 
 
 class OwnLimits:
-    """The limits of tenants and keys, looked at no more than once a second for each caller."""
+    """The limits of tenants and keys, looked at ten times a second at most for each caller."""
 
     def __init__(self, limits: Limits, config: Config) -> None:
         self._limits = limits

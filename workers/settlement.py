@@ -59,19 +59,25 @@ class Settlement:
         self._slots = slots
 
     async def finish(self, run: InFlight, outcome: Outcome) -> None:
-        """Commit -> settle the slot -> ack (PROTOCOL 4)."""
+        """Commit, and settle the slot beside it -> ack (PROTOCOL 4).
+
+        The call has ended: its slot does not wait for the disk.
+        """
         usage = outcome.result.usage
         # Where the result does not say what its call used, only this process can settle it.
         told = run.called and run.tokens == (usage.total_tokens if usage is not None else None)
-        finish = await self.commit(
-            run.envelope,
-            outcome.result,
-            run.attempt,
-            run.reservation if told else None,
-            dead_letter=outcome.dead_letter,
-            made=run.made,
-        )
-        await self._end(run)
+        ending = asyncio.ensure_future(self._end(run))
+        try:
+            finish = await self.commit(
+                run.envelope,
+                outcome.result,
+                run.attempt,
+                run.reservation if told else None,
+                dead_letter=outcome.dead_letter,
+                made=run.made,
+            )
+        finally:
+            await ending
         await _settle_all(run.settle(), finish)
 
     async def retry(self, run: InFlight, delay_s: float) -> None:

@@ -26,18 +26,21 @@ _MOST_FLOODERS = 5
 class Size:
     """`choices` of names, so many of them at once; each flooder has `requests` waiting.
 
-    `noise_s` is what a machine that is busy with other things may add to a wait.
+    The quiet tenants come `after_s` the workers: what waits in the open lane, up to 32 of each
+    flooder, is in front of them until then (PROTOCOL 2). `noise_s` is what a machine that is busy
+    with other things may add to a wait.
     """
 
     choices: int
     at_once: int
     requests: int
     seconds: float
+    after_s: float = 0.0
     noise_s: float = 0.0
 
 
-SHORT = Size(choices=3, at_once=3, requests=600, seconds=6, noise_s=0.5)
-LONG = Size(choices=20, at_once=4, requests=10_000, seconds=40)
+SHORT = Size(choices=3, at_once=3, requests=600, seconds=5, after_s=4, noise_s=0.5)
+LONG = Size(choices=20, at_once=5, requests=10_000, seconds=120)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,9 @@ def _side_by_side(stage: Stage, choices: Sequence[Choice], size: Size) -> list[F
     load = [
         arrival
         for model, tenant in calls
-        for arrival in every(_EVERY_S, size.seconds, Arrival(0.0, model, tenant))
+        for arrival in every(
+            _EVERY_S, size.after_s + size.seconds, Arrival(size.after_s, model, tenant)
+        )
     ]
     with stage.running(plan) as running:
         running.warm()

@@ -49,20 +49,21 @@ def measure(stage: Stage, size: Size) -> list[Figure]:
         records = running.records(ids)
     completed = sum(record.status == "completed" for record in records)
     publishes = max(record.generation + 1 for record in records)
-    most_open = _of(seen, accepted, _CAPPED).most_open()
+    capped = _of(seen, accepted, _CAPPED)
     return [
         Figure("refused although their deadline holds", len(answers) - len(accepted), high=0),
         Figure("answer to one whose deadline cannot be met", hurried.status, 429, 429),
         Figure("completed", completed, low=len(answers)),
         Figure("most publishes of a request", publishes, high=_MOST_PUBLISHES),
-        Figure("most open calls of the capped tenant", most_open, 1, _CAP),
+        Figure("most open calls of the capped tenant", capped.most_open(), 1, _CAP),
+        Figure("  share of its cap that it used", capped.busy() / _CAP),
         *_metered(_of(seen, accepted, _METERED), accepted),
     ]
 
 
 def _hurried() -> Arrival:
-    """One that comes behind all the others and has only three seconds."""
-    return Arrival(0.0, _METERED, "metered", timeout_s=3)
+    """One that comes behind all the others and has only a second."""
+    return Arrival(0.0, _METERED, "metered", timeout_s=1)
 
 
 def _of(seen: Seen, answers: Sequence[Answered], model: str) -> Seen:

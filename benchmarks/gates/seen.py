@@ -55,6 +55,15 @@ class Seen:
             most = max(most, level)
         return most
 
+    def busy(self) -> float:
+        """Return how many calls were open on average, from the first start to the last end."""
+        ended = [call for call in self.calls if call["end"] is not None]
+        if not ended:
+            return 0.0
+        first = min(call["start"] for call in ended)
+        last = max(call["end"] for call in ended)
+        return float(sum(call["end"] - call["start"] for call in ended) / (last - first))
+
     def most_above_rate(self, per_s: float) -> float:
         """Return the most calls that began in any interval, less `per_s` for each of its seconds.
 

@@ -13,7 +13,7 @@ import pytest
 from tests.chaos.account import Account
 from tests.chaos.client import Client
 from tests.chaos.load import backlog_gone, drain
-from tests.chaos.slots import slots_held, slots_left
+from tests.chaos.slots import limits_left, slots_held, slots_left
 from tests.fakes.stack import Setup, Stack, backend_process
 
 LIMIT = 8
@@ -33,7 +33,9 @@ def test_a_limit_of_eight_holds_while_workers_are_killed(tmp_path: Path) -> None
         setup = Setup(
             engine="real",
             backends={BACKEND: {"urls": [f"{url}/v1"], "concurrency": LIMIT, "timeout_s": 10}},
-            models={MODEL: {"targets": [{"backend": BACKEND}]}},
+            models={MODEL: {"targets": [{"backend": BACKEND}], "max_parallel_requests": 100}},
+            # Wide enough to hold nothing back: what they count must be gone at the end.
+            more={"tenants": {"default": {"models": ["*"], "rpm": 1_000_000, "tpm": 100_000_000}}},
             workers=WORKERS,
         )
         with Stack(tmp_path, setup) as stack:
@@ -53,6 +55,7 @@ async def _check(stack: Stack, backend_url: str, draw: random.Random) -> None:
         await drain(client, account, [entry for entry in account.entries if entry.id], 60)
         assert not await backlog_gone(client, 20)
         assert not await slots_left(stack.servers["redis"].url, BACKEND)
+        assert not await limits_left(stack.servers["redis"].url)
         async with session.get(f"{backend_url}/ledger", params={"summary": ""}) as told:
             summary = await told.json()
     ends = [entry for entry in account.entries if entry.id and entry.status != "completed"]

@@ -39,7 +39,8 @@ from broker.ports import (
     Want,
 )
 from broker.redis_store.parts import RedisParts
-from tests.conformance.ageing import age_limits, counters_left
+from tests.conformance.ageing import age_limits
+from tests.fakes.counters import counters_left
 
 T = TypeVar("T")
 # What the clocks of the test and of Redis may differ by, in seconds of refill.

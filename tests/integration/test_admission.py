@@ -17,6 +17,7 @@ from api.catalog import Catalog
 from api.intake import Intake, Terms
 from broker.embedded.engine import EmbeddedEngine
 from broker.ports import Served
+from broker.scheduling.lanes import OPEN_WINDOW
 from schemas.config import Config
 from schemas.errors import QueueUnavailable, RequestError, StorageFull
 from schemas.ids import derived_request_id
@@ -71,6 +72,21 @@ async def test_a_redrive_that_was_refused_is_made_again(
         found = await engine.store.get(made.record.id)
         assert found is not None
         assert (found.status, found.generation) == (Status.QUEUED, 1)
+
+
+async def test_a_redrive_waits_in_the_lane_of_what_its_tenant_has_waiting_now(
+    tmp_path: Path,
+) -> None:
+    async with admitting(tmp_path) as (admission, engine):
+        for _ in range(OPEN_WINDOW):
+            await engine.store.create(make_envelope(tenant="busy"))
+        for tenant, then, now in (
+            ("quiet", Lane.FLOOD, Lane.OPEN),
+            ("busy", Lane.OPEN, Lane.FLOOD),
+        ):
+            made = await admission.redrive(make_envelope(tenant=tenant, lane=then))
+            query = f"SELECT lane FROM requests WHERE id = '{made.record.id}'"
+            assert await rows(engine, query) == [(now.value,)]
 
 
 async def test_a_refusal_that_comes_in_between_is_never_told_as_a_result(

@@ -14,7 +14,8 @@ import redis.asyncio
 from broker.ports import Cap, Granted, Rate, Reservation, Spent, Want
 from broker.redis_store.keys import Keys
 from broker.redis_store.parts import RedisParts
-from tests.conformance.ageing import age_limits, counters_left
+from tests.conformance.ageing import age_limits
+from tests.fakes.counters import counters_left
 from tests.integration.redis_stage import new_namespace, open_parts
 
 pytestmark = pytest.mark.realservers

@@ -108,7 +108,7 @@ async def test_a_result_is_held_until_the_store_answers() -> None:
     diary = Diary()
     diary.failures["finish"] = [StoreUnavailable("away")] * 3
     await settlement_of(diary).finish(a_run(diary), Outcome(RESULT))
-    assert diary.steps == ["finish", "settle", "ack"]
+    assert diary.steps == ["settle", "finish", "ack"]
 
 
 async def test_slots_that_cannot_be_freed_do_not_hold_up_the_ack() -> None:
