@@ -188,7 +188,8 @@ class RedisLimits:
 
 
 def _score(want: Want) -> float:
-    return want.rank * _RANK_WEIGHT + want.due
+    rank, due = want.score
+    return rank * _RANK_WEIGHT + due
 
 
 def _limits(want: Want) -> tuple[Cap | Rate, ...]:
@@ -201,8 +202,8 @@ def _what(want: Want, place: int) -> str:
 
 def _asked(want: Want, reservation_id: str) -> list[Any]:
     own, shared = ([_packed(each) for each in some] for some in (want.own, want.shared))
-    due, deadline = float(want.due), float(want.deadline)
-    return [reservation_id, want.request_id, want.rank, due, deadline, own, shared]
+    score, deadline = _score(want), float(want.deadline)
+    return [reservation_id, want.request_id, want.rank, score, deadline, own, shared]
 
 
 def _packed(limit: Cap | Rate) -> list[Any]:
