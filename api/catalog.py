@@ -121,7 +121,8 @@ class Catalog:
         if not backends or State.RUNNING in states:
             return None
         if len(backends) == 1:
-            return f"backend {backends[0]} is {states[0].value} by its operator"
+            how = "paused" if states[0] is State.PAUSED else "being drained"
+            return f"backend {backends[0]} is {how} by its operator"
         return f"its backends are all paused or draining: {', '.join(backends)}"
 
     def _route(self) -> None:
