@@ -39,9 +39,10 @@ class Catalog:
     def apply(self, config: Config) -> None:
         """Take the models and aliases of `config`."""
         self._auto = config.models == "auto"
-        self._configured = () if config.models == "auto" else tuple(config.models)
+        # None with `models: auto`: what the workers serve is all there is then.
+        self.configured = () if config.models == "auto" else tuple(config.models)
         self.aliases = dict(config.aliases)
-        self._backends = {name: _backends_of(config, name) for name in self._configured}
+        self._backends = {name: _backends_of(config, name) for name in self.configured}
         self._all_backends = frozenset(config.backends)
         self._route()
 
@@ -67,7 +68,7 @@ class Catalog:
     @property
     def names(self) -> list[str]:
         """The models that can be asked for, sorted; aliases are apart."""
-        return sorted(self._served) if self._auto else sorted(self._configured)
+        return sorted(self._served) if self._auto else sorted(self.configured)
 
     @property
     def has_workers(self) -> bool:
@@ -120,7 +121,8 @@ class Catalog:
         if not backends or State.RUNNING in states:
             return None
         if len(backends) == 1:
-            return f"backend {backends[0]} is {states[0].value} by its operator"
+            how = "paused" if states[0] is State.PAUSED else "being drained"
+            return f"backend {backends[0]} is {how} by its operator"
         return f"its backends are all paused or draining: {', '.join(backends)}"
 
     def _route(self) -> None:

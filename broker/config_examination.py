@@ -12,10 +12,9 @@ from broker.config_warnings import FILE_NAME
 from broker.findings import Examined, Finding
 from broker.masking import secrets_of
 from schemas.config import Config
-from schemas.priority import PRIORITIES
+from schemas.priority import PRIORITIES, Lane
 
 PART = "Configuration"
-LANES = 2
 MOST_QUEUES = 2_000
 _LIBRARIES = ("penstock-broker", "aio-pika", "redis", "apsw", "aiohttp", "pydantic")
 
@@ -82,7 +81,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _queue_count(examined: Examined, models: int) -> None:
-    queues = LANES * len(PRIORITIES) * models
+    queues = len(Lane) * len(PRIORITIES) * models
     said = f"{models} {'model makes' if models == 1 else 'models make'} up to {queues:,} queues"
     if queues > MOST_QUEUES:
         examined.warn(

@@ -14,11 +14,12 @@ from typing import Any
 import structlog
 
 from api.app import Api, build_api
+from api.catalog import Catalog
 from api.wire import Limits
 from broker.config_warnings import unread_file
 from broker.engine import open_engine
 from broker.lifecycle import Tasks
-from broker.ports import Engine
+from broker.ports import Engine, Served
 from cli.alive import keep_touching, touch_or_refuse
 from cli.http_server import HttpServer
 from cli.listening import check_strangers, limits_of, listen
@@ -94,8 +95,9 @@ async def _run(
     if listener is not None:
         doors = _Doors(build_api(engine, config), listener, limits, tls)
         await doors.start()
-    if worker is None:
-        tasks.supervise("heartbeat", lambda: _beat(engine))
+    if worker is None and doors is not None:
+        catalog = doors.api.catalog
+        tasks.supervise("heartbeat", lambda: _beat(engine, catalog))
     if (alive_file := options.alive_file) is not None:
         tasks.supervise("alive file", lambda: keep_touching(alive_file))
     reloading = Reloading(
@@ -142,11 +144,16 @@ async def _end(
     _log.info("stopped")
 
 
-async def _beat(engine: Engine) -> None:
-    """Say that this api process lives: the calls it holds depend on it."""
+async def _beat(engine: Engine, catalog: Catalog) -> None:
+    """Say that this api process lives: the calls it holds depend on it.
+
+    And that its models are known: a worker whose configuration is older must not end what was
+    accepted for a new one.
+    """
     while True:
         try:
-            await engine.members.beat("api", [])
+            known = [Served(name, slots=0) for name in catalog.configured]
+            await engine.members.beat("api", known)
         except EngineError as error:
             _log.warning("no heartbeat while the engine is away", error=str(error))
         await asyncio.sleep(BEAT_S)

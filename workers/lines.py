@@ -101,6 +101,10 @@ class Lines:
         line = self._lines.get(backend)
         return self._out(line.take(count, now)) if line is not None else []
 
+    def place(self, waiting: Waiting) -> tuple[int, float]:
+        """Return the place with which one that was taken asks for a slot: see `Order.place`."""
+        return self._lines[waiting.target.backend].place(waiting)
+
     def leave(self, backend: str, taken: Sequence[Waiting]) -> None:
         """Let those go that are parked or ended: their tenants are charged nothing."""
         if (line := self._lines.get(backend)) is not None:

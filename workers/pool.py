@@ -71,6 +71,8 @@ class Pool:
             dict(self._throughput.heads),
             self._throughput.rates,
             self._throughput.service_s,
+            self._throughput.lately,
+            self._throughput.densities,
         )
 
     async def stop_consuming(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from broker.claims import Early
 from broker.lifecycle import Tasks
@@ -135,10 +135,13 @@ class Starting:
         return not left
 
     def _want(self, waiting: Waiting) -> Want:
+        rank, due = self.lines.place(waiting)
         if waiting.want is None:
             waiting.want = self._plan.rules.asking.want(
-                waiting.delivery.envelope, waiting.target.backend, waiting.cost, waiting.due
+                waiting.delivery.envelope, waiting.target.backend, waiting.cost, due
             )
+        if (waiting.want.due, waiting.want.overtakes) != (due, rank):
+            waiting.want = replace(waiting.want, due=due, overtakes=rank)
         return waiting.want
 
     def _act(

@@ -16,6 +16,7 @@ _STARTS = 100
 _SHORTEST_S = 10.0
 WINDOW_S = 60.0
 _FIRST_S = 1.0
+_ENOUGH, _LEAST_SPAN_S = 8, 0.001
 # The mean time of service is of the newest hundred or two, or of all that end in a minute.
 _REMEMBERED = 128
 
@@ -46,6 +47,7 @@ class Throughput:
         self._seconds: deque[tuple[float, Counter[str]]] = deque()
         self._lately = 0
         self._memory: dict[str, _Memory] = {}
+        self._accepted: dict[str, deque[float]] = {}
         self._running = 0
         self._busy_s = 0.0
         self._ended = 0.0
@@ -61,6 +63,7 @@ class Throughput:
             self._seconds[-1][1][key] += 1
             self.heads[key] = max(accepted_at, self.heads.get(key, 0.0))
             self._memory.setdefault(key, _Memory(now)).add(1, now)
+            self._accepted.setdefault(key, deque(maxlen=_STARTS)).append(accepted_at)
         self._lately += 1
         self._forget(now)
 
@@ -101,6 +104,15 @@ class Throughput:
         for memory in self._memory.values():
             memory.add(0, now)
         return {key: tuple(memory.counts) for key, memory in self._memory.items()}
+
+    @property
+    def densities(self) -> dict[str, float]:
+        """How many a second were accepted at the time that the newest hundred starts are from."""
+        return {
+            key: len(accepted) / max(_LEAST_SPAN_S, max(accepted) - min(accepted))
+            for key, accepted in self._accepted.items()
+            if len(accepted) >= _ENOUGH
+        }
 
     @property
     def service_s(self) -> float | None:

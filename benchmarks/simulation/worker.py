@@ -90,4 +90,5 @@ class Worker:
             self._throughput.rates,
             self._throughput.service_s,
             self._throughput.lately,
+            self._throughput.densities,
         )

@@ -39,8 +39,9 @@ class Rate:
 class Want:
     """What a request needs to start. Instants are Unix seconds; `rank` 0 is `high`.
 
-    `slot` is waited for and granted in the order of (rank, due) over all processes; `model` names
-    the pool of the process that waits. The `own` limits of the caller, the key's before the
+    `slot` is waited for and granted in the order of `score` over all processes: by rank, or by that
+    of the one it `overtakes` because its class is owed a start, then by `due`; `model` names the
+    pool of the process that waits. The `own` limits of the caller, the key's before the
     tenant's, are booked ahead; the `shared` ones of the model and the backend are waited for only:
     a flood of one tenant would book the future of all.
     """
@@ -54,11 +55,12 @@ class Want:
     slot: Cap
     own: tuple[Cap | Rate, ...] = ()
     shared: tuple[Cap | Rate, ...] = ()
+    overtakes: int | None = None
 
     @property
     def score(self) -> tuple[int, float]:
         """Its place in the order of grants: the least goes first."""
-        return self.rank, self.due
+        return self.rank if self.overtakes is None else self.overtakes, self.due
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ class Served:
     `running` counts requests in their hands, `unstarted` deliveries that wait in their windows.
     `rate` is starts per second of late. The maps are by priority, and by lane of one ("low flood"):
     `heads` says when the newest of the started had been accepted (Unix s), `rates` are starts per
-    second of late, `lately` about how many were started in the last of each of `HORIZONS_S`.
+    second of late, `lately` about how many were started in the last of each of `HORIZONS_S`,
+    `densities` how many a second had been accepted at the time that the head is from.
     `service_s` is how long a call lasts on average; None before one has ended.
     """
 
@@ -29,6 +30,7 @@ class Served:
     rates: Mapping[str, float] = field(default_factory=dict)
     service_s: float | None = None
     lately: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    densities: Mapping[str, float] = field(default_factory=dict)
 
 
 class Members(Protocol):

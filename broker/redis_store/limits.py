@@ -38,12 +38,14 @@ class RedisLimits:
         self._batcher = batcher
         self._keys = keys
         self._owner = owner
+        self._minted = f"{owner}:"
         self._waits = waits
         # The last pulse of each cap that this process saw: the proof of what Redis forgot.
         self._seen: dict[str, int] = defaultdict(int)
-        # How many each cap allows, and under which others than its backend's a reservation is held.
+        # How many each cap allows, and which caps a reservation of this process may hold beside its
+        # slot, if it may hold anything beside that.
         self._most: dict[str, int] = {}
-        self._caps: dict[str, tuple[str, ...]] = {}
+        self._beside: dict[str, tuple[str, ...]] = {}
         self._cursor = 0
 
     async def reserve(self, wants: Sequence[tuple[Want, str]]) -> list[Answer]:
@@ -67,16 +69,16 @@ class RedisLimits:
         return answers
 
     async def refund(self, reservations: Iterable[Reservation]) -> None:
-        await self._free("refund", [Spent(each) for each in reservations])
+        await self._end("refund", [Spent(each) for each in reservations])
 
     async def settle(self, spent: Iterable[Spent]) -> None:
-        await self._free("settle", spent)
+        await self._end("settle", spent)
 
     async def renew(self, reservations: Iterable[Reservation]) -> list[Reservation]:
         held = {each.id: each for each in reservations}
         by_cap: dict[str, list[str]] = {}
         for each in held.values():
-            for key in (each.backend, *self._caps.get(each.id, ())):
+            for key in (each.backend, *self._beside.get(each.id, ())):
                 by_cap.setdefault(key, []).append(each.id)
         found = await asyncio.gather(*(self._renew(key, ids) for key, ids in by_cap.items()))
         lost = {reservation_id for some in found for reservation_id in some}
@@ -110,8 +112,11 @@ class RedisLimits:
     async def _book(self, wants: Sequence[tuple[Want, str]]) -> list[Answer]:
         first = wants[0][0]
         caps = {first.backend: first.slot.limit}
-        for want, _ in wants:
-            caps |= {each.key: each.limit for each in _limits(want) if isinstance(each, Cap)}
+        for want, each in wants:
+            beside = {limit.key: limit.limit for limit in _limits(want) if isinstance(limit, Cap)}
+            caps |= beside
+            # Before it is known what was granted: that answer may be lost.
+            self._beside[each] = tuple(beside)
         pulse, *answers = await self._run(
             "book",
             (*self._keys.of_backend(first.backend), *self._keys.of_limits()),
@@ -129,11 +134,10 @@ class RedisLimits:
         return [self._answer(answer, want, each) for answer, (want, each) in pairs]
 
     def _answer(self, answer: list[Any], want: Want, reservation_id: str) -> Answer:
+        if answer[0] != 1:
+            self._beside.pop(reservation_id, None)
         match answer:
             case [1]:
-                caps = tuple(each.key for each in _limits(want) if isinstance(each, Cap))
-                if caps:
-                    self._caps[reservation_id] = caps
                 return Granted(Reservation(want.backend, reservation_id))
             case [2, at, place]:
                 return StartAt(float(at), _what(want, place))
@@ -144,26 +148,31 @@ class RedisLimits:
             case _:
                 raise StoreUnavailable(f"the script book answered {answer!r}")
 
-    async def _free(self, how: str, spent: Iterable[Spent]) -> None:
-        by_backend: dict[str, list[Any]] = {}
+    async def _end(self, how: str, spent: Iterable[Spent]) -> None:
+        """Give back what ended; what another process made may hold more than a slot."""
+        slots: dict[str, list[str]] = {}
+        more: dict[str, list[Any]] = {}
         for each in spent:
-            tokens = "" if each.tokens is None else each.tokens
-            by_backend.setdefault(each.reservation.backend, []).extend(
-                (each.reservation.id, tokens)
-            )
-        prefix, wake = self._keys.limits_prefix(), self._keys.wake
+            backend, reservation_id = each.reservation.backend, each.reservation.id
+            if reservation_id in self._beside or not reservation_id.startswith(self._minted):
+                tokens = "" if each.tokens is None else each.tokens
+                more.setdefault(backend, []).extend((reservation_id, tokens))
+            else:
+                slots.setdefault(backend, []).append(reservation_id)
         await asyncio.gather(
-            *(
-                self._run("free", self._free_keys(backend), prefix, wake, how, *args)
-                for backend, args in by_backend.items()
-            )
+            *(self._free(backend, ids) for backend, ids in slots.items()),
+            *(self._settle(how, backend, pairs) for backend, pairs in more.items()),
         )
-        for args in by_backend.values():
-            for reservation_id in args[::2]:
-                self._caps.pop(reservation_id, None)
 
-    def _free_keys(self, backend: str) -> tuple[str, ...]:
-        return (*self._keys.of_backend(backend), *self._keys.of_limits())
+    async def _free(self, backend: str, ids: Sequence[str]) -> None:
+        await self._run("free", self._keys.of_backend(backend), self._keys.wake, *ids)
+
+    async def _settle(self, how: str, backend: str, pairs: Sequence[Any]) -> None:
+        keys = (*self._keys.of_backend(backend), *self._keys.of_limits())
+        prefix, wake = self._keys.limits_prefix(), self._keys.wake
+        await self._run("settle", keys, prefix, wake, how, *pairs)
+        for reservation_id in pairs[::2]:
+            self._beside.pop(reservation_id, None)
 
     async def _renew(self, key: str, ids: list[str]) -> list[str]:
         most = self._most.get(key, 0)
@@ -179,7 +188,8 @@ class RedisLimits:
 
 
 def _score(want: Want) -> float:
-    return want.rank * _RANK_WEIGHT + want.due
+    rank, due = want.score
+    return rank * _RANK_WEIGHT + due
 
 
 def _limits(want: Want) -> tuple[Cap | Rate, ...]:
@@ -192,8 +202,8 @@ def _what(want: Want, place: int) -> str:
 
 def _asked(want: Want, reservation_id: str) -> list[Any]:
     own, shared = ([_packed(each) for each in some] for some in (want.own, want.shared))
-    due, deadline = float(want.due), float(want.deadline)
-    return [reservation_id, want.request_id, want.rank, due, deadline, own, shared]
+    score, deadline = _score(want), float(want.deadline)
+    return [reservation_id, want.request_id, want.rank, score, deadline, own, shared]
 
 
 def _packed(limit: Cap | Rate) -> list[Any]:

@@ -98,7 +98,7 @@ class _Scene:
         line = self.waiting.get(priority, {})
         mine = line.get(tenant, 0)
         lane = Lane.FLOOD if mine > OPEN_WINDOW else Lane.OPEN
-        older = self._older(accepted_at, line_keys(priority, lane)[1])
+        older = self._older(accepted_at, priority, lane)
         earlier = max(0, mine - 1) * older
         others = 0.0
         if earlier:
@@ -191,15 +191,20 @@ class _Scene:
             if each in self.shares and self.waiting.get(each)
         )
 
-    def _older(self, accepted_at: float, key: str) -> float:
-        """Return which share of a line is older, as if it had come in evenly since its head.
+    def _older(self, accepted_at: float, priority: Priority, lane: Lane) -> float:
+        """Return which share of a lane is older than one that was accepted then.
 
-        The head is when the newest of the started was accepted; what is older has left the queue.
+        What is older than the head has left it. From there it has come in evenly until now, or as
+        densely as at the head and then no more, whichever makes more of it older.
         """
-        head = self.served.heads.get(key)
-        if head is None or self.now <= head:
+        key = line_keys(priority, lane)[1]
+        head, density = self.served.heads.get(key), self.served.densities.get(key)
+        if head is None or density is None or self.now <= head:
             return 1.0
-        return min(1.0, max(0.0, (accepted_at - head) / (self.now - head)))
+        since_head_s = max(0.0, accepted_at - head)
+        evenly = since_head_s / (self.now - head)
+        densely = density * since_head_s / max(1, self._queued(priority, lane))
+        return min(1.0, max(evenly, densely))
 
 
 def _time_for(starts: float, rate: float, coming: Sequence[Sequence[float]]) -> float:

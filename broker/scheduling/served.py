@@ -33,6 +33,7 @@ def _together(known: Served, part: Served) -> Served:
         heads=_by_line(max, known.heads, part.heads),
         rates=_by_line(add, known.rates, part.rates),
         service_s=_service_s(known, part),
+        densities=_by_line(add, known.densities, part.densities),
         lately={
             line: tuple(map(sum, zip_longest(*parts, fillvalue=0.0)))
             for line in {**known.lately, **part.lately}

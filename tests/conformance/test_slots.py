@@ -107,6 +107,19 @@ async def test_inside_a_class_the_earliest_due_is_granted_first(engine: Process)
     assert isinstance(await soon.ask(soon.want(slots=1, due=100.0)), Granted)
 
 
+async def test_one_that_overtakes_is_granted_with_the_rank_of_those_it_goes_before(
+    engine: Process,
+) -> None:
+    high, owed = Asker(engine, model="high"), Asker(engine, model="owed")
+    owed.backend = high.backend
+    (held,) = await high.granted(1, slots=1)
+    assert waits(await high.ask(high.want(slots=1, rank=0, due=100.0)))
+    assert waits(await owed.ask(owed.want(slots=1, rank=2, due=50.0, overtakes=0)))
+    await high.limits.settle([Spent(held)])
+    assert waits(await high.ask(high.want(slots=1, rank=0, due=100.0)))
+    assert isinstance(await owed.ask(owed.want(slots=1, rank=2, due=50.0, overtakes=0)), Granted)
+
+
 async def test_a_grant_that_is_not_used_passes_on(engine: Process) -> None:
     low, high = Asker(engine, model="slow"), Asker(engine, model="fast")
     high.backend = low.backend

@@ -123,7 +123,7 @@ def test_what_waits_for_a_draining_backend_goes_elsewhere(door: Door) -> None:
     requests += [door.submit(SHARED) for _ in range(5)]
     ends = [door.ended(each) for each in requests]
     assert {end["target"]["backend"] for end in ends} == {FAKE}
-    assert seen(door, before)["waiting_for"] == f"backend {SPARE} is draining by its operator"
+    assert seen(door, before)["waiting_for"] == f"backend {SPARE} is being drained by its operator"
     assert states(door, "backend") == {FAKE: "running", SPARE: "draining"}
     switch(door, "backend", SPARE, "resume")
     assert door.ended(before)["target"]["backend"] == SPARE

@@ -16,7 +16,7 @@ from api.backlog import Backlog
 from api.catalog import Catalog
 from api.intake import Intake, Terms
 from broker.embedded.engine import EmbeddedEngine
-from broker.ports import Served
+from broker.ports import Served, State
 from broker.scheduling.lanes import OPEN_WINDOW
 from schemas.config import Config
 from schemas.errors import QueueUnavailable, RequestError, StorageFull
@@ -119,3 +119,20 @@ async def test_a_full_disk_is_not_written_to_for_what_was_not_made(
             await admission.accept(intake(key=None), CALLER)
         await admission.stop()
         assert await rows(engine, "SELECT id FROM requests") == []
+
+
+async def test_nothing_is_redriven_to_a_model_that_is_not_served_or_drains(tmp_path: Path) -> None:
+    async with admitting(tmp_path) as (admission, engine):
+        with pytest.raises(RequestError) as gone:
+            await admission.redrive(make_envelope(model="gone"))
+        assert gone.value.code == "model_not_found"
+        letter, other = make_envelope(), make_envelope()
+        made = await admission.redrive(letter)
+        await engine.switches.set("model", letter.model, State.DRAINING)
+        await admission._catalog.switches.refresh()
+        with pytest.raises(RequestError) as draining:
+            await admission.redrive(other)
+        assert draining.value.code == "draining"
+        again = await admission.redrive(letter)
+        assert (again.replayed, again.record.id) == (True, made.record.id), "it is not new"
+        assert await rows(engine, "SELECT count(*) FROM requests") == [(1,)]

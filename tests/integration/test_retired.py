@@ -190,6 +190,17 @@ async def test_a_look_that_failed_proves_nothing(
     running.cancel()
 
 
+async def test_what_a_door_still_knows_is_not_removed(engine: Engine, looking: Looking) -> None:
+    """Doors may get a new configuration before the workers do."""
+    new, gone = await submit(engine, asking("new", "new")), await submit(engine, asking("m", "m"))
+    await engine.members.beat("api", [Served("new", slots=0)])
+    await looking(kept())._look()
+    assert await end_of(engine, gone) == REMOVED
+    record = await engine.store.get(new)
+    assert record is not None
+    assert record.status is Status.QUEUED
+
+
 async def test_what_runs_elsewhere_is_left_alone(engine: Engine, looking: Looking) -> None:
     """A process that lets go of a model still finishes what runs, whatever a copy says."""
     envelope = asking("m", "m")

@@ -98,9 +98,21 @@ def test_a_flood_waits_for_all_of_another_flood_that_is_older() -> None:
 
 
 def test_its_place_moves_up_with_the_newest_of_its_lane_that_was_started() -> None:
-    served = changed(heads={"normal open": NOW, "normal flood": NOW - 100})
+    served = changed(heads={"normal flood": NOW - 100}, densities={"normal flood": 2.0})
     assert ask(normal(me=201), served, accepted_at=NOW - 50).position == 101
     assert ask(normal(me=201), served, accepted_at=NOW - 100).position == 1
+
+
+def test_its_place_does_not_move_up_because_nothing_comes_in_any_more() -> None:
+    """Two hundred came in within two seconds, which was long ago."""
+    served = changed(heads={"normal flood": NOW - 1_000}, densities={"normal flood": 100.0})
+    assert ask(normal(me=201), served, accepted_at=NOW - 999).position == pytest.approx(100, abs=2)
+    assert ask(normal(me=201), served, accepted_at=NOW - 998).position == pytest.approx(200, abs=2)
+
+
+def test_until_enough_of_its_lane_were_started_all_of_its_tenant_are_taken_for_older() -> None:
+    served = changed(heads={"normal open": NOW - 100})
+    assert ask(normal(me=21), served, accepted_at=NOW - 99).position == 21
 
 
 def steadily(rate: float) -> tuple[float, ...]:
@@ -169,7 +181,10 @@ def test_whatever_waits_the_answer_is_a_place_and_a_time(
     lately: list[float],
 ) -> None:
     served = changed(
-        rates=rates, lately=dict.fromkeys(rates, lately), heads=dict.fromkeys(rates, 900.0)
+        rates=rates,
+        lately=dict.fromkeys(rates, lately),
+        heads=dict.fromkeys(rates, 900.0),
+        densities=rates,
     )
     told = ask(waiting, served, priority, accepted_at)
     assert told.position is not None

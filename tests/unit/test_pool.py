@@ -24,7 +24,7 @@ from broker.ports import (
 )
 from schemas.config import Config
 from schemas.envelope import Envelope
-from schemas.priority import Lane, Priority
+from schemas.priority import RANK, Lane, Priority
 from tests.fakes.envelopes import make_envelope
 from workers.plan import PoolPlan
 from workers.pool import Pool
@@ -58,6 +58,7 @@ class Stage:
         self.too_late: list[str] = []
         self.failures: list[Exception] = []
         self.free = dict(slots)
+        self.wants: dict[str, Want] = {}
         self.limits: dict[str, int] = {}
         self.answers: dict[str, Answer] = {}
         self.states: dict[str, State] = {}
@@ -101,6 +102,7 @@ class Stage:
 
     def _answer(self, want: Want) -> Answer:
         self.limits[want.backend] = want.slot.limit
+        self.wants[want.request_id] = want
         if want.request_id in self.answers:
             return self.answers[want.request_id]
         if self.free[want.backend] <= 0:
@@ -212,6 +214,34 @@ async def test_high_starts_first_and_the_rest_is_handed_back() -> None:
     assert stage.pool.serves.unstarted == 2
     await stage.pool.stop_consuming()
     assert stage.requeued == [envelope.id for envelope in low[1:]]
+    await stage.pool.stop()
+
+
+async def test_processes_take_turns_for_slots_but_a_tenant_that_came_back_goes_first() -> None:
+    """By due, what this one holds of a flood would go before all that others were given later."""
+    stage = Stage(Target("b", "m"), slots={"b": 1})
+    await stage.pool.start()
+    began = time.time()
+    flood = stage.add(3)
+    await settled()
+    stage.hand(quiet := make_envelope(tenant="quiet"))
+    await settled()
+    waits_since = stage.wants[flood[1].id]
+    assert waits_since.due >= began
+    assert stage.wants[quiet.id].due == 0.0
+    await stage.pool.stop()
+
+
+async def test_one_whose_class_is_owed_a_start_asks_with_the_rank_it_overtakes() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 0})
+    await stage.pool.start()
+    late = make_envelope(priority=Priority.LOW, accepted_at=time.time() - 3_600)
+    stage.hand(late)
+    stage.add(20, Priority.HIGH)
+    stage.free["b"] = 20
+    await settled()
+    assert late.id in stage.started
+    assert stage.wants[late.id].overtakes == RANK[Priority.HIGH]
     await stage.pool.stop()
 
 

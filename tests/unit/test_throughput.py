@@ -88,6 +88,15 @@ def test_it_is_told_how_many_were_started_within_several_horizons() -> None:
     assert stage.throughput.lately["high"][0] == pytest.approx(0.0, abs=0.01)
 
 
+def test_it_is_told_how_dense_the_started_had_come_in() -> None:
+    stage = Stage()
+    for number in range(20):
+        assert ("low open" in stage.throughput.densities) == (number >= 8)
+        stage.throughput.started(Priority.LOW, 500.0 + number / 10, Lane.OPEN)
+        stage.now += 1
+    assert stage.throughput.densities["low open"] == pytest.approx(10, rel=0.1)
+
+
 def test_the_mean_time_of_service_is_true_right_after_a_start_up() -> None:
     """When half a service time has passed, those that ended took a fifth of it on average."""
     stage = Stage()

@@ -2,7 +2,7 @@
 -- PROTOCOL 3, reserve, with more limits than slots: broker/scheduling/reserving.py in one step.
 -- KEYS as slots.lua for the backend's slots, then as limits.lua. ARGV: 1 limit, 2 line, 3 prefix,
 -- 4 channel prefix, 5 backend, 6 packed {cap = pulse seen}, 7 packed wants, each {id, request, rank,
--- due, deadline, own, shared}; a limit is {key, most, cost of a rate or false for a cap, tokens}.
+-- score, deadline, own, shared}; a limit is {key, most, cost of a rate or false for a cap, tokens}.
 -- Answers the pulse, then for each want {1} go, {2, at, n} its turn, {3, n, at or false} wait or
 -- {4, at, n} too late: n is the place among its limits, own before shared, 0 for the slot.
 local time = at_now(ARGV[3])
@@ -99,7 +99,7 @@ local function go(want)
 end
 
 local function answer(want)
-  local own, shared, score = #want[6], want[7], want[3] * 1e11 + want[4]
+  local own, shared, score = #want[6], want[7], want[4]
   if redis.call('ZSCORE', KEYS[1], want[1]) then
     return {1} -- the same again: its first answer was lost
   end

@@ -107,9 +107,7 @@ end
 
 -- After `freed` were given back: each is kept for the best that waits then.
 local function pass_on(k, time, freed, channels)
-  if freed > 0 and redis.call('EXISTS', k[4]) == 1 and not paused(k) then
-    while freed > 0 and grant(k, time, channels) do
-      freed = freed - 1
-    end
+  while freed > 0 and not paused(k) and grant(k, time, channels) do
+    freed = freed - 1
   end
 end
