@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from broker.scheduling.adaptive import AdaptiveLimit
+from broker.scheduling.backoff import Backoff
 
 _REACHED = 0.9
 _WINDOW_S = 5.0
@@ -148,6 +149,7 @@ class _Run:
     def to_the_end(self) -> None:
         self._open = [0] * len(self.limits)
         self._paused_until = [0.0] * len(self.limits)
+        self._backoffs = [Backoff() for _ in self.limits]
         for process in range(len(self.limits)):
             self._start(process)
         end = sum(phase.seconds for phase in self._phases)
@@ -159,7 +161,7 @@ class _Run:
 
     def _start(self, process: int) -> None:
         limit = self.limits[process]
-        while self._open[process] < limit.limit and self._now >= self._paused_until[process]:
+        while self._open[process] < limit.limit and self._now >= self._resumes_at(process):
             self._open[process] += 1
             capacity = self._capacity()
             if self._mode is Mode.REFUSES and self._served >= capacity:
@@ -179,13 +181,20 @@ class _Run:
             self._served -= 1
             self.log.answered.append(self._now)
             self.log.took.append(self._now - event.began)
+            self._backoffs[event.process].answered()
             limit.answered(event.began, self._now, event.in_flight, "m", _TOKENS)
             return
         self.log.refused.append(self._now)
         limit.refused(event.began, self._now, event.in_flight, self._pause_s)
+        backoff = self._backoffs[event.process]
+        backoff.refused(event.began, self._now)
         if self._pause_s:
             self._paused_until[event.process] = self._now + self._pause_s
-            self._later(event.process, self._pause_s, "resumes")
+        if (resumes_at := self._resumes_at(event.process)) > self._now:
+            self._later(event.process, resumes_at - self._now, "resumes")
+
+    def _resumes_at(self, process: int) -> float:
+        return max(self._paused_until[process], self._backoffs[process].until)
 
     def _later(self, process: int, seconds: float, kind: str) -> None:
         at = self._now + seconds

@@ -127,8 +127,10 @@ def _failed(
 ) -> None:
     ATTEMPTS.labels(upstream.name, failed.failure.value).inc()
     _spend(run, None if failed.failure in _CUT_SHORT else 0)
-    if CLASSES[failed.failure].overload:
+    if failed.failure is Failure.BUSY:
         open_call.refused(failed.retry_after_s)
+    elif CLASSES[failed.failure].overload:
+        open_call.timed_out()
     status_code = failed.answer.status_code if failed.answer is not None else None
     run.made = _made(run, upstream, began, failed.failure.value, status_code, failed.message)
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from broker.scheduling.backoff import LONGEST_S
 from broker.telemetry import REGISTRY
 from schemas.limits import AdaptiveConcurrency
 from workers.routing.replicas import Replicas
@@ -115,9 +116,40 @@ async def test_whoever_waits_for_room_is_woken_when_a_call_or_a_pause_ends() -> 
     assert not woken.is_set()
 
 
-async def test_a_refusal_without_a_pause_keeps_nothing_away() -> None:
-    replicas = replicas_of("u1")
+async def test_one_refusal_without_a_pause_keeps_nothing_away_and_many_in_a_row_do() -> None:
+    clock = Clock()
+    replicas = replicas_of("u1", clock=clock)
+    waits = []
+    for _ in range(9):
+        refused_call(replicas, "u1", None)
+        began = clock.now
+        while replicas.choose() is None:
+            clock.now += 0.05
+        waits.append(clock.now - began)
+    assert waits[0] == 0
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx(LONGEST_S, abs=0.1)
+    with replicas.calling("u1") as call:
+        call.answered("m", None)
     refused_call(replicas, "u1", None)
+    assert replicas.choose() == "u1"
+
+
+async def test_refusals_of_calls_that_were_open_together_are_one() -> None:
+    replicas = replicas_of("u1", clock=(clock := Clock()))
+    with ExitStack() as stack:
+        calls = [stack.enter_context(replicas.calling("u1")) for _ in range(8)]
+        clock.now += 1
+        for call in calls:
+            call.refused(None)
+    assert replicas.choose() == "u1"
+
+
+def test_a_call_that_timed_out_keeps_no_other_away() -> None:
+    replicas = replicas_of("u1")
+    for _ in range(9):
+        with replicas.calling("u1") as call:
+            call.timed_out()
     assert replicas.choose() == "u1"
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from broker.scheduling.adaptive import AdaptiveLimit
+from broker.scheduling.backoff import Backoff
 from broker.telemetry import REPLICA_LIMIT
 from schemas.limits import AdaptiveConcurrency
 
@@ -37,6 +38,7 @@ class Replicas:
         self._open: Counter[str] = Counter()
         self._expected: set[str] = set()
         self._paused_until: dict[str, float] = {}
+        self._backoffs: defaultdict[str, Backoff] = defaultdict(Backoff)
         self._turn = 0
         self._wakes: set[Wake] = set()
 
@@ -110,21 +112,29 @@ class Replicas:
 
     def answered(self, call: OpenCall, kind: str, output_tokens: int | None) -> None:
         """Learn from an answer; see OpenCall."""
-        if (limit := self._adaptive.get(call.url)) is not None:
-            with self._telling():
+        with self._telling():
+            self._backoffs[call.url].answered()
+            if (limit := self._adaptive.get(call.url)) is not None:
                 limit.answered(call.began, self._clock(), call.in_flight, kind, output_tokens)
-            self._show(call.url, limit)
+                self._show(call.url, limit)
 
     def refused(self, call: OpenCall, pause_s: float | None) -> None:
         """Learn from a refusal; see OpenCall."""
         now = self._clock()
-        if (limit := self._adaptive.get(call.url)) is not None:
-            limit.refused(call.began, now, call.in_flight, pause_s or 0.0)
-            self._show(call.url, limit)
+        self.overloaded(call, pause_s or 0.0)
+        backoff = self._backoffs[call.url]
+        backoff.refused(call.began, now)
         if pause_s:
-            self._paused_until[call.url] = max(self._resumes_at(call.url), now + pause_s)
+            self._paused_until[call.url] = max(self._paused_until.get(call.url, 0.0), now + pause_s)
+        if (resumes_at := self._resumes_at(call.url)) > now:
             # A little later, since the loop's timers may be early.
-            asyncio.get_running_loop().call_later(pause_s + 0.01, self._tell)
+            asyncio.get_running_loop().call_later(resumes_at - now + 0.01, self._tell)
+
+    def overloaded(self, call: OpenCall, pause_s: float = 0.0) -> None:
+        """Learn from a call that came to nothing for want of capacity; see OpenCall."""
+        if (limit := self._adaptive.get(call.url)) is not None:
+            limit.refused(call.began, self._clock(), call.in_flight, pause_s)
+            self._show(call.url, limit)
 
     def _room_on(self, url: str) -> int:
         if self._resumes_at(url) > self._clock():
@@ -136,7 +146,7 @@ class Replicas:
         return self._fixed if adaptive is None else adaptive.limit
 
     def _resumes_at(self, url: str) -> float:
-        return self._paused_until.get(url, 0.0)
+        return max(self._paused_until.get(url, 0.0), self._backoffs[url].until)
 
     def _show(self, url: str, limit: AdaptiveLimit) -> None:
         REPLICA_LIMIT.labels(self._backend, _place(url)).set(limit.limit)
@@ -170,6 +180,10 @@ class OpenCall:
     def refused(self, pause_s: float | None) -> None:
         """It was more than the replica could take; it wants none for `pause_s`."""
         self.replicas.refused(self, pause_s)
+
+    def timed_out(self) -> None:
+        """It had no answer in time; calls of another model may have theirs."""
+        self.replicas.overloaded(self)
 
 
 def _place(url: str) -> str:
