@@ -37,7 +37,7 @@ class Size:
         return self.slots * 1000 / self.service_ms
 
 
-SHORT = Size(slots=8, service_ms=100, waiting=900, seconds=6, noise_s=0.5)
+SHORT = Size(slots=8, service_ms=100, waiting=900, seconds=6, noise_s=1.0)
 # Half an hour at 20 a second.
 LONG = Size(slots=4, service_ms=200, waiting=36_000, seconds=120)
 

@@ -13,7 +13,7 @@ from benchmarks.gates.backlog import Old, evenly
 from benchmarks.gates.figures import Figure, percentile
 from benchmarks.gates.seen import Seen
 from benchmarks.gates.stage import Plan, Running, Serving, Stage
-from schemas.priority import Priority
+from schemas.priority import Lane, Priority
 
 _ALONE = "gate-alone"
 _SLOTS, _SERVICE_MS = 4, 100
@@ -26,20 +26,20 @@ _MOST_FLOODERS = 5
 class Size:
     """`choices` of names, so many of them at once; each flooder has `requests` waiting.
 
-    The quiet tenants come `after_s` the workers: what waits in the open lane, up to 32 of each
-    flooder, is in front of them until then (PROTOCOL 2). `noise_s` is what a machine that is busy
-    with other things may add to a wait.
+    What waits in the open lane, up to 32 of each flooder, stands in front of the quiet tenants
+    (PROTOCOL 2): they come once that has begun, or `open_lane_s` after the workers. `noise_s` is
+    what a machine that is busy with other things may add to a wait.
     """
 
     choices: int
     at_once: int
     requests: int
     seconds: float
-    after_s: float = 0.0
+    open_lane_s: float = 0.0
     noise_s: float = 0.0
 
 
-SHORT = Size(choices=3, at_once=3, requests=600, seconds=5, after_s=4, noise_s=0.5)
+SHORT = Size(choices=3, at_once=3, requests=600, seconds=5, open_lane_s=20, noise_s=0.5)
 LONG = Size(choices=20, at_once=5, requests=10_000, seconds=120)
 
 
@@ -87,12 +87,12 @@ def _side_by_side(stage: Stage, choices: Sequence[Choice], size: Size) -> list[F
     load = [
         arrival
         for model, tenant in calls
-        for arrival in every(
-            _EVERY_S, size.after_s + size.seconds, Arrival(size.after_s, model, tenant)
-        )
+        for arrival in every(_EVERY_S, size.seconds, Arrival(0.0, model, tenant))
     ]
     with stage.running(plan) as running:
         running.warm()
+        in_front = [each.id for each in running.waiting if each.lane is Lane.OPEN]
+        running.seen_when(lambda seen: seen.has(in_front), size.open_lane_s)
         answers = submit(running.url, running.keys, load)
         ids = [answer.id for answer in answers]
         seen = running.seen_when(lambda seen: seen.has(ids), 5)
