@@ -10,7 +10,7 @@ from typing import Any
 from api.auth import Access
 from api.openapi.admin_operations import ADMIN
 from api.openapi.document import build_document
-from api.openapi.examples import MODEL, REQUEST_ID
+from api.openapi.examples import BACKEND, MODEL, REQUEST_ID
 from api.openapi.operation import JSON, Answer, Operation
 from api.openapi.operations import CALLS, HEALTH, MODELS, REQUESTS
 from api.openapi.parameters import HEADERS, PARAMETERS
@@ -69,7 +69,8 @@ def _section(operation: Operation) -> Iterator[str]:
 
 def curl(operation: Operation) -> str:
     """Return a command that calls the operation with its example."""
-    path = operation.path.replace("{id}", REQUEST_ID).replace("{name}", MODEL)
+    name = BACKEND if "backend" in operation.parameters else MODEL
+    path = operation.path.replace("{id}", REQUEST_ID).replace("{name}", name)
     query = "?wait=30" if "wait" in operation.parameters else ""
     method = {"get": "", "post": "-X POST ", "delete": "-X DELETE "}[operation.method]
     lines = [f"curl {'' if operation.body else method}'{URL}{path}{query}'"]

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from schemas.section import Section
 
 _DAY_S = 86_400
+# The rest is left to whoever comes first.
+_MOST_OWED = 0.5
 
 
 class Rates(Section):
@@ -53,7 +55,7 @@ class ClassConfig(Section):
 
 
 class SchedulingConfig(Section):
-    """Who goes next: `high` first, but for the shares of the others."""
+    """Who goes next: `high` first, but for the shares of the others, at most half of all starts."""
 
     normal: ClassConfig = Field(
         ClassConfig(share=0.125, target_wait_s=30), description="the share of `normal`"
@@ -64,3 +66,10 @@ class SchedulingConfig(Section):
     batch: ClassConfig = Field(
         ClassConfig(share=0.03125, target_wait_s=_DAY_S), description="the share of `batch`"
     )
+
+    @model_validator(mode="after")
+    def _leaves_half(self) -> SchedulingConfig:
+        together = self.normal.share + self.low.share + self.batch.share
+        if together > _MOST_OWED:
+            raise ValueError(f"the shares are {together:g} of all starts together; at most 0.5")
+        return self

@@ -10,7 +10,7 @@ from workers.routing.targets import Target
 from workers.rules import Rules
 
 # A tenant that has more than this waiting is a flood (PROTOCOL 2), so a window shows every tenant.
-_BEYOND_SLOTS = 32
+_BEYOND_SLOTS = 160
 
 
 @dataclass(frozen=True, slots=True)

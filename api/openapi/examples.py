@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 MODEL = "llama3.2"
+BACKEND = "gpu-a"
 REQUEST_ID = "req_0dadbc8ebfa82e7f39379cea624ace5ae9"
 
 SUBMIT: dict[str, Any] = {
@@ -169,7 +170,7 @@ ADMIN_MODEL: dict[str, Any] = {
 }
 ADMIN_MODELS: dict[str, Any] = {"object": "list", "data": [ADMIN_MODEL]}
 ADMIN_BACKEND: dict[str, Any] = {
-    "id": "gpu-a",
+    "id": BACKEND,
     "object": "backend",
     "state": "running",
     "kind": "openai",

@@ -103,4 +103,4 @@ def test_a_target_without_a_name_is_called_like_its_model() -> None:
     plans = configured(config)
     assert [target.model for target in plans["m"].targets] == ["m"]
     assert [target.model for target in plans["x-*"].targets] == ["x-*", "y-*"]
-    assert plans["m"].window == 40
+    assert plans["m"].window == 168

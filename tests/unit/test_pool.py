@@ -321,14 +321,14 @@ async def test_a_smaller_window_hands_the_youngest_back() -> None:
     stage = Stage(Target("b", "m"), slots={"b": 20})
     stage.free["b"] = 0
     await stage.pool.start()
-    normal = stage.add(80)
+    normal = stage.add(330)
     high = stage.add(2, Priority.HIGH)
     await settled()
     await stage.pool.apply(plan(Target("b", "m"), slots={"b": 2}))
     await settled()
-    assert stage.requeued == [envelope.id for envelope in normal[68:]]
-    assert stage.pool.serves.unstarted == 68 + len(high)
-    assert stage.windows == [34] * 8
+    assert stage.requeued == [envelope.id for envelope in normal[324:]]
+    assert stage.pool.serves.unstarted == 324 + len(high)
+    assert stage.windows == [162] * 8
     await stage.pool.stop()
 
 
@@ -374,13 +374,13 @@ async def test_what_a_limit_lets_start_much_later_goes_to_a_tier_and_others_star
 async def test_a_quarter_of_the_window_may_wait_here_for_its_turn() -> None:
     stage = Stage(Target("b", "m"), slots={"b": 8})
     await stage.pool.start()
-    for _ in range(40):
+    for _ in range(200):
         envelope = make_envelope()
         stage.answers[envelope.id] = StartAt(time.time() + 1.5, "rpm of tenant t")
         stage.hand(envelope)
     await settled()
     assert stage.pool.serves.unstarted == stage.pool.plan.window // 4
-    assert len(stage.parked) == 40 - stage.pool.plan.window // 4
+    assert len(stage.parked) == 200 - stage.pool.plan.window // 4
     await stage.pool.stop()
 
 
@@ -444,12 +444,12 @@ async def test_a_paused_backend_keeps_its_requests_but_not_the_window() -> None:
     stage = Stage(Target("a", "m"), Target("b", "m"), slots={"a": 4, "b": 4})
     await stage.pool.start()
     stage.states["a"] = State.PAUSED
-    stage.free["b"] = 100
-    stage.add(60)
+    stage.free["b"] = 200
+    stage.add(200)
     await settled()
     quarter = stage.pool.plan.window // 4
     assert {target.backend for target in stage.targets} == {"b"}
     assert stage.pool.serves.unstarted == quarter
-    assert len(stage.started) + quarter + len(stage.parked) == 60
+    assert len(stage.started) + quarter + len(stage.parked) == 200
     assert {what for _, what in stage.parked} == {"backend a, which is paused"}
     await stage.pool.stop()
