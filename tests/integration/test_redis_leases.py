@@ -141,3 +141,15 @@ async def test_a_booking_lapses_half_a_minute_after_its_time(two: Two) -> None:
     await two.pass_time(20, *held)
     await two.other.limits.orphans(1)
     assert set(await two.left()) == {"reserved", "slots:gpu"}
+
+
+async def test_a_late_refund_returns_no_more_than_has_not_overflowed(two: Two) -> None:
+    """As tests/unit/test_rates.py has it: 36 s to refill, of which 10 are left at the next start."""
+    (early,) = await ask(two.other, 9, "b:1:1", own=(BUDGET,))
+    await two.pass_time(26, early)
+    fifty, sixty = (replace(BUDGET, cost=cost) for cost in (50, 60))
+    assert await ask(two.other, 9, "b:1:2", own=(fifty,)) != []
+    await two.other.limits.refund([early])
+    # It waits for ten tokens, as though the first had never been.
+    assert 4 < await two.other.limits.peek([sixty], 0) - time.time() <= 6
+    assert await ask(two.other, 9, "b:1:3", own=(sixty,)) == []

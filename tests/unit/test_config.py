@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from broker.config import load_config
 from schemas.codec import MAX_HEADER_BYTES
+from schemas.config import Config
 from schemas.errors import ConfigError
 
 GOOD = """\
@@ -118,3 +120,19 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_the_shipped_file_says_the_defaults() -> None:
     shipped = Path(__file__).parents[2] / "penstock.defaults.yaml"
     assert load_config(shipped, {}) == load_config(None, {})
+
+
+def test_shares_leave_half_of_all_starts_to_whoever_comes_first() -> None:
+    shares = {"normal": 0.3, "low": 0.15, "batch": 0.05}
+    each = {name: {"share": share, "target_wait_s": 1} for name, share in shares.items()}
+    assert Config.model_validate({"scheduling": each}).scheduling.low.share == 0.15
+    each["batch"]["share"] = 0.06
+    with pytest.raises(ValidationError, match="0.51 of all starts together; at most 0.5"):
+        Config.model_validate({"scheduling": each})
+
+
+@pytest.mark.parametrize("bounds", [{"min": 9, "max": 3}, {"min": 0, "max": 3}, {"min": 1}])
+def test_bounds_of_adaptive_concurrency_are_in_order(bounds: dict[str, int]) -> None:
+    backend = {"urls": ["http://b/v1"], "concurrency": bounds}
+    with pytest.raises(ValidationError):
+        Config.model_validate({"backends": {"b": backend}})
