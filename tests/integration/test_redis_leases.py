@@ -144,7 +144,7 @@ async def test_a_booking_lapses_half_a_minute_after_its_time(two: Two) -> None:
 
 
 async def test_a_late_refund_returns_no_more_than_has_not_overflowed(two: Two) -> None:
-    """As tests/unit/test_rates.py has it: 36 s to refill, of which 10 are left at the next start."""
+    """As tests/unit/test_rates.py: 36 s to refill, of which 10 are left at the next start."""
     (early,) = await ask(two.other, 9, "b:1:1", own=(BUDGET,))
     await two.pass_time(26, early)
     fifty, sixty = (replace(BUDGET, cost=cost) for cost in (50, 60))

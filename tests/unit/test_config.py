@@ -127,7 +127,7 @@ def test_shares_leave_half_of_all_starts_to_whoever_comes_first() -> None:
     each = {name: {"share": share, "target_wait_s": 1} for name, share in shares.items()}
     assert Config.model_validate({"scheduling": each}).scheduling.low.share == 0.15
     each["batch"]["share"] = 0.06
-    with pytest.raises(ValidationError, match="0.51 of all starts together; at most 0.5"):
+    with pytest.raises(ValidationError, match=r"0\.51 of all starts together; at most 0\.5"):
         Config.model_validate({"scheduling": each})
 
 
