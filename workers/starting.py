@@ -164,9 +164,9 @@ class Starting:
             match answer:
                 case Granted(reservation):
                     self._begin(waiting, reservation)
-                case StartAt(at, what):
+                case StartAt() as turn:
                     gone.append(waiting)
-                    self._park(waiting, at, what)
+                    self._await_turn(waiting, turn)
                 case TooLate(at, what):
                     gone.append(waiting)
                     end = self._parts.settlement.end_too_late(waiting.delivery, at, what)
@@ -175,6 +175,13 @@ class Starting:
                     left.append(waiting)
         self.lines.leave(backend, gone)
         return left
+
+    def _await_turn(self, waiting: Waiting, turn: StartAt) -> None:
+        """Park it; one whose turn is an estimate stays here, where an end can bring it back."""
+        if turn.estimated and self._has_room:
+            self._parked.add(waiting, turn.at)
+        else:
+            self._park(waiting, turn.at, turn.what)
 
     def _park(self, waiting: Waiting, at: float, what: str) -> None:
         """Let a request wait for its turn at `what`, here or in a tier."""
@@ -190,7 +197,11 @@ class Starting:
         self.lines.add(waiting)
 
     def _may_hold(self, at: float) -> bool:
-        return at <= time.time() + LONGEST_S and len(self._parked) < self._quarter
+        return at <= time.time() + LONGEST_S and self._has_room
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._parked) < self._quarter
 
     @property
     def _quarter(self) -> int:

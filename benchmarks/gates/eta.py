@@ -63,7 +63,7 @@ def measure(stage: Stage, size: Size) -> list[Figure]:
 
 
 def _serve_some(running: Running, size: Size) -> None:
-    first = [Arrival(0.0, _MODEL, _TENANTS[0])] * (4 * size.slots)
+    first = [Arrival(0.0, _MODEL, _TENANTS[0])] * (16 * size.slots)
     ids = [answer.id for answer in submit(running.url, running.keys, first)]
     running.seen_when(lambda seen: seen.ended(ids), 60)
     time.sleep(_HEARTBEATS_S)

@@ -59,7 +59,7 @@ def measure(stage: Stage, size: Size) -> list[Figure]:
         Figure("completed", completed, low=len(answers)),
         Figure("most publishes of a request", publishes, high=_MOST_PUBLISHES),
         Figure("most open calls of the capped tenant", capped.most_open(), 1, _CAP),
-        Figure("  share of its cap that it used", capped.busy() / _CAP),
+        Figure("share of its cap that it used", capped.busy() / _CAP, low=0.25),
         *_metered(_of(seen, accepted, _METERED), records),
     ]
 

@@ -72,10 +72,14 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class StartAt:
-    """Its turn under `what` is booked for then, and honoured until 30 s later."""
+    """Its turn under `what` is booked for then, and honoured until 30 s later.
+
+    An `estimated` one depends on when others end: it may ask again at any time before.
+    """
 
     at: float
     what: str
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

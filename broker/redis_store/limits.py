@@ -140,7 +140,8 @@ class RedisLimits:
             case [1]:
                 return Granted(Reservation(want.backend, reservation_id))
             case [2, at, place]:
-                return StartAt(float(at), _what(want, place))
+                limit = _limits(want)[place - 1]
+                return StartAt(float(at), limit.what, isinstance(limit, Cap))
             case [3, place, at]:
                 return Wait(_what(want, place), None if at is None else float(at))
             case [4, at, place]:

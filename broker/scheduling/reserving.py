@@ -132,7 +132,7 @@ class Reserver:
             self._unbook(want.request_id)
             return TooLate(at, last.what)
         self._book(want, at, [each for when, each in times if when > now + GRAIN_S])
-        return StartAt(at, last.what)
+        return StartAt(at, last.what, isinstance(last, Cap))
 
     def _opens(self, limit: Cap | Rate, rank: int, request_id: str, now: float) -> float:
         if isinstance(limit, Rate):

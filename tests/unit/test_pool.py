@@ -51,6 +51,7 @@ class Stage:
     """A pool between a queue that is filled by hand and an executor that never ends."""
 
     def __init__(self, *targets: Target, slots: dict[str, int], rules: Rules | None = None) -> None:
+        self.over = asyncio.Event()
         self.started: list[str] = []
         self.targets: list[Target] = []
         self.requeued: list[str] = []
@@ -138,7 +139,7 @@ class Stage:
     ) -> None:
         self.started.append(delivery.envelope.id)
         self.targets.append(target)
-        await asyncio.Event().wait()
+        await self.over.wait()
 
     async def park(self, delivery: Delivery, _early: Early) -> None:
         self.parked.append((delivery.envelope.id, "early"))
@@ -381,6 +382,25 @@ async def test_a_quarter_of_the_window_may_wait_here_for_its_turn() -> None:
     await settled()
     assert stage.pool.serves.unstarted == stage.pool.plan.window // 4
     assert len(stage.parked) == 200 - stage.pool.plan.window // 4
+    await stage.pool.stop()
+
+
+async def test_an_end_brings_back_what_waits_for_a_cap_of_its_tenant() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 8})
+    await stage.pool.start()
+    (running,) = stage.add(1)
+    capped = [make_envelope() for _ in range(3)]
+    for envelope in capped:
+        stage.answers[envelope.id] = StartAt(
+            time.time() + 100, "max_parallel_requests of tenant t", estimated=True
+        )
+        stage.hand(envelope)
+    await settled()
+    assert (stage.started, stage.parked) == ([running.id], [])
+    stage.answers.clear()
+    stage.over.set()
+    await settled()
+    assert stage.started == [running.id, *[envelope.id for envelope in capped]]
     await stage.pool.stop()
 
 
