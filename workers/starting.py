@@ -121,13 +121,15 @@ class Starting:
         batch = self.lines.take(backend, min(pace.size, room), now)
         if not batch:
             return False
-        left = list(batch)
+        left, plan = list(batch), self._plan
         self._being_started = len(batch)
         try:
             answers = await self._parts.slots.reserve([self._want(waiting) for waiting in batch])
             left = self._act(backend, batch, answers)
         finally:
             self._being_started = 0
+            if plan is not self._plan:
+                _forget_wants(left)
             self.lines.put_back(backend, left)
         granted = sum(isinstance(answer, Granted) for answer in answers)
         pace.answered(granted, all_granted=not left)
@@ -191,7 +193,9 @@ class Starting:
         return self._plan.without(drained)
 
     def _keep_window_open(self) -> None:
-        """Let no stopped backend fill the window with what waits for it."""
+        """Let no stopped backend fill the window with what waits for it, if others start."""
+        if not any(map(self._runs_on, self._plan.slots)):
+            return
         for backend in self._plan.slots:
             surplus = self.lines.length(backend) - self._quarter
             if surplus > 0 and not self._runs_on(backend):
@@ -205,6 +209,12 @@ class Starting:
         self.lines.put_back(backend, ())
         for waiting in away:
             self._park(waiting, time.time() + _STOPPED_S, f"backend {backend}, which is {state}")
+
+
+def _forget_wants(waiting: Sequence[Waiting]) -> None:
+    """Let them ask anew: they asked by the limits of an older plan."""
+    for each in waiting:
+        each.want = None
 
 
 def _closed_until(answers: Sequence[Answer]) -> float:
