@@ -24,6 +24,7 @@ from broker.ports import (
     Want,
 )
 from broker.switchboard import SwitchBoard
+from schemas.priority import RANK
 from workers.asked import Asked
 from workers.executor import Executor
 from workers.lines import Lines, Waiting
@@ -34,6 +35,7 @@ from workers.slots import Slots
 from workers.upstreams import Upstreams
 
 _EARLY_S = 0.05
+_ASK_AGAIN_S = 0.02
 # What waits for a stopped backend beyond a quarter of the window comes back so much later.
 _STOPPED_S = 30.0
 
@@ -83,7 +85,7 @@ class Starting:
         """Take a delivery in; one that came before its time costs no slot."""
         not_before = delivery.envelope.not_before
         if not_before is None or not_before <= time.time() + _EARLY_S:
-            self.lines.add(self.lines.seen(delivery))
+            self._add(self.lines.seen(delivery))
         elif self._may_hold(not_before):
             self._parked.add(self.lines.seen(delivery), not_before)
         else:
@@ -102,7 +104,7 @@ class Starting:
         """Start a batch of the best on each backend; tell whether more may start at once."""
         for waiting in self._parked.due(time.time()):
             waiting.want = None
-            self.lines.add(waiting)
+            self._add(waiting)
         self._keep_window_open()
         if not self._parts.board.model_runs(self._plan.model):
             return False
@@ -112,6 +114,10 @@ class Starting:
     def empty(self) -> list[Delivery]:
         """Remove and return all that has not begun."""
         return [waiting.delivery for waiting in (*self.lines.empty(), *self._parked.empty())]
+
+    def _add(self, waiting: Waiting) -> None:
+        self.lines.add(waiting)
+        self._asked[waiting.target.backend].came(RANK[waiting.priority])
 
     async def _start_on(self, backend: str) -> bool:
         pace, now = self._asked[backend], time.time()
@@ -134,6 +140,7 @@ class Starting:
         granted = sum(isinstance(answer, Granted) for answer in answers)
         pace.answered(granted, all_granted=not left)
         pace.closed_until = _closed_until(answers)
+        pace.closed_from = min(RANK[waiting.priority] for waiting in batch)
         return not left
 
     def _want(self, waiting: Waiting) -> Want:
@@ -171,7 +178,8 @@ class Starting:
     def _park(self, waiting: Waiting, at: float, what: str) -> None:
         """Let a request wait for its turn at `what`, here or in a tier."""
         if self._may_hold(at):
-            self._parked.add(waiting, at)
+            # Where this clock is ahead of the one that counts, it is asked again now and then.
+            self._parked.add(waiting, max(at, time.time() + _ASK_AGAIN_S))
         else:
             until = self._parts.settlement.park_until(waiting.delivery, at, what)
             self._runs.spawn("park", until)

@@ -67,7 +67,8 @@ class Stage:
         self.deliver: dict[tuple[Priority, Lane], Callable[[Delivery], None]] = {}
         self.windows: list[int] = []
         self.switch: Callable[[], None] = lambda: None
-        self.asking = False
+        self.asked = self.looks = 0
+        self.wakes: list[Callable[[], None]] = []
         self.upstreams: defaultdict[str, SimpleNamespace] = defaultdict(
             lambda: SimpleNamespace(replicas=Room())
         )
@@ -98,7 +99,7 @@ class Stage:
         return SimpleNamespace(stop=stop)
 
     async def reserve(self, wants: Sequence[Want]) -> list[Answer]:
-        self.asking = True
+        self.asked += 1
         await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop()
@@ -114,7 +115,8 @@ class Stage:
         self.free[want.backend] -= 1
         return Granted(Reservation(want.backend, f"slot {want.request_id}"))
 
-    def wake_on_free(self, *_: object) -> None: ...
+    def wake_on_free(self, _backend: str, wake: Callable[[], None]) -> None:
+        self.wakes.append(wake)
 
     def let_sleep(self, *_: object) -> None: ...
 
@@ -127,6 +129,7 @@ class Stage:
     def forget(self, _switch: object) -> None: ...
 
     def state(self, _kind: str, name: str) -> State:
+        self.looks += 1
         return self.states.get(name, State.RUNNING)
 
     def backend_state(self, backend: str) -> State:
@@ -464,7 +467,7 @@ async def test_a_lower_concurrency_is_asked_for_by_what_was_being_asked_for() ->
     stage.free["b"] = 0
     await stage.pool.start()
     (waiting,) = stage.add(1)
-    while not stage.asking:  # noqa: ASYNC110  because it is between two turns of the loop
+    while not stage.asked:  # noqa: ASYNC110  because it is between two turns of the loop
         await asyncio.sleep(0)
     await stage.pool.apply(plan(Target("b", "m"), slots={"b": 2}))
     await settled()
@@ -518,3 +521,45 @@ async def test_a_class_is_not_consumed_again_while_the_pool_stops() -> None:
     stopping.set()
     await stop
     assert consumed.total() == 0
+
+
+async def test_high_does_not_wait_for_the_rate_that_a_large_low_one_waits_for() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 5})
+    await stage.pool.start()
+    large = make_envelope(priority=Priority.LOW)
+    stage.answers[large.id] = Wait("tpm of backend b", time.time() + 100)
+    stage.hand(large)
+    await settled()
+    (high,) = stage.add(1, Priority.HIGH)
+    await settled()
+    assert stage.started == [high.id]
+    await stage.pool.stop()
+
+
+async def test_a_clock_that_is_ahead_does_not_make_a_pool_ask_without_a_pause() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 5})
+    await stage.pool.start()
+    envelope = make_envelope()
+    stage.answers[envelope.id] = StartAt(time.time() - 0.5, "rpm of tenant t")
+    stage.hand(envelope)
+    await settled(20)
+    assert (stage.asked, stage.pool.serves.unstarted) == (1, 1)
+    await stage.pool.stop()
+
+
+async def test_only_a_pool_where_something_waits_wakes_up_for_a_free_slot() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 1})
+    await stage.pool.start()
+    await settled()
+    looks = stage.looks
+    stage.wakes[0]()
+    await settled()
+    assert stage.looks == looks
+    stage.free["b"] = 0
+    (waiting,) = stage.add(1)
+    await settled()
+    stage.free["b"] = 1
+    stage.wakes[0]()
+    await settled()
+    assert stage.started == [waiting.id]
+    await stage.pool.stop()
