@@ -197,8 +197,12 @@ class Backlog:
         )
 
     def _eta_s(self, queue: _Queue, caller: Caller, priority: Priority) -> float:
-        """Return when the queue lets one more start, in seconds; 0 where nobody can tell."""
-        if queue.tally.total <= self._catalog.served(queue.model).slots:
+        """Return when the queue lets one more start, in seconds; 0 where nobody can tell.
+
+        Before the first call has ended nobody can: a few starts say nothing of how long calls last.
+        """
+        served = self._catalog.served(queue.model)
+        if served.service_s is None or queue.tally.total <= served.slots:
             return 0.0
         now, place = time.time(), (priority, caller.tenant)
         if place not in queue.etas:

@@ -37,6 +37,18 @@ class Parked:
             ready.append(heapq.heappop(self._heap)[2])
         return ready
 
+    def first_of(self, tenant: str) -> Waiting | None:
+        """Remove and return the one of `tenant` that comes first; None if none is held."""
+        if not self._heap:
+            return None
+        of_tenant = [entry for entry in self._heap if entry[2].tenant == tenant]
+        if not of_tenant:
+            return None
+        first = min(of_tenant)
+        self._heap.remove(first)
+        heapq.heapify(self._heap)
+        return first[2]
+
     def empty(self) -> list[Waiting]:
         """Remove and return all."""
         held, self._heap = self._heap, []

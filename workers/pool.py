@@ -165,12 +165,17 @@ class Pool:
             )
         finally:
             self._throughput.ended()
+            if self._starting.ended(waiting.tenant):
+                self._wake.set()
 
     def _ended(
         self, waiting: Waiting, _envelope: Envelope, usage: Usage | None, service_s: float
     ) -> None:
         """Learn what a call has cost and how long it took."""
+        lines = self._starting.lines
         if usage is not None:
-            lines = self._starting.lines
             lines.estimator.observe(usage.output_tokens, service_s)
             lines.correct(waiting, usage.total_tokens - waiting.cost)
+        elif not service_s:
+            # No call was made.
+            lines.correct(waiting, -waiting.cost)

@@ -100,11 +100,21 @@ class Starting:
         self._asked.forget()
         return self.lines.change(self._reachable())
 
+    def ended(self, tenant: str) -> bool:
+        """A request of `tenant` has ended: what it held may be what the next one waits for.
+
+        How long it would hold it was an estimate, so that one may ask before its time. Tell whether
+        there is one.
+        """
+        waiting = self._parked.first_of(tenant)
+        if waiting is not None:
+            self._bring_back(waiting)
+        return waiting is not None
+
     async def start_some(self) -> bool:
         """Start a batch of the best on each backend; tell whether more may start at once."""
         for waiting in self._parked.due(time.time()):
-            waiting.want = None
-            self._add(waiting)
+            self._bring_back(waiting)
         self._keep_window_open()
         if not self._parts.board.model_runs(self._plan.model):
             return False
@@ -183,6 +193,11 @@ class Starting:
         else:
             until = self._parts.settlement.park_until(waiting.delivery, at, what)
             self._runs.spawn("park", until)
+
+    def _bring_back(self, waiting: Waiting) -> None:
+        # Limits may have changed meanwhile.
+        waiting.want = None
+        self._add(waiting)
 
     def _may_hold(self, at: float) -> bool:
         return at <= time.time() + LONGEST_S and len(self._parked) < self._quarter

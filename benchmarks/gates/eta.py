@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.gates.arrivals import Answered, Arrival, submit
 from benchmarks.gates.figures import Figure
 from benchmarks.gates.seen import Seen
-from benchmarks.gates.stage import Plan, Serving, Stage
+from benchmarks.gates.stage import Plan, Running, Serving, Stage
 
 _MODEL = "gate-eta"
 _TENANTS = ["one", "two", "three", "four"]
 _SEED = 20261126
+_HEARTBEATS_S = 5.0
 _OVERLOAD = 10
 _WITHIN, _WITHIN_S, _SHORT_S = 0.3, 1.0, 5.0
 
@@ -45,6 +47,8 @@ def measure(stage: Stage, size: Size) -> list[Figure]:
     load = _poisson(random.Random(_SEED), size)
     with stage.running(plan) as running:
         running.warm()
+        # Before its calls have ended and its workers have said so, nobody can tell an ETA.
+        _serve_some(running, size)
         answers = submit(running.url, running.keys, load)
         ids = [answer.id for answer in answers]
         seen = running.seen_when(lambda seen: seen.has(ids), 60 + 2 * len(ids) / size.capacity)
@@ -56,6 +60,13 @@ def measure(stage: Stage, size: Size) -> list[Figure]:
         Figure("requests", len(answers), low=1),
         *_quotients(told, seen),
     ]
+
+
+def _serve_some(running: Running, size: Size) -> None:
+    first = [Arrival(0.0, _MODEL, _TENANTS[0])] * (4 * size.slots)
+    ids = [answer.id for answer in submit(running.url, running.keys, first)]
+    running.seen_when(lambda seen: seen.ended(ids), 60)
+    time.sleep(_HEARTBEATS_S)
 
 
 def _poisson(draw: random.Random, size: Size) -> list[Arrival]:

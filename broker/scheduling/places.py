@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 GRANT_S = 1.0
+_HOLD_S = 1.0
 _HOLD_WEIGHT = 0.1
 
 Score = tuple[int, float]
@@ -22,7 +23,7 @@ class Places:
     """`waiting` has each line's best score, `grants` until when its grant holds.
 
     `tell` is called with a line that was granted a place. `hold_s` is how long a place is held, a
-    moving mean.
+    moving mean; the first one counts whole, until then it is a guess.
     """
 
     tell: Callable[[Line], None]
@@ -30,7 +31,8 @@ class Places:
     holders: dict[str, float] = field(default_factory=dict)
     waiting: dict[Line, Score] = field(default_factory=dict)
     grants: dict[Line, float] = field(default_factory=dict)
-    hold_s: float = 1.0
+    hold_s: float = _HOLD_S
+    _held_before: bool = False
 
     def free(self) -> int:
         """Return how many are neither held nor granted; below 0 after the limit was lowered."""
@@ -56,7 +58,10 @@ class Places:
         if taken_at is None:
             return
         if used:
-            self.hold_s += _HOLD_WEIGHT * (now - taken_at - self.hold_s)
+            held_s = now - taken_at
+            known_s = self.hold_s if self._held_before else held_s
+            self.hold_s = known_s + _HOLD_WEIGHT * (held_s - known_s)
+            self._held_before = True
         self._lapse(now)
         if self.waiting and self.free() > 0:
             self._grant(min(self.waiting, key=self.waiting.__getitem__), now)

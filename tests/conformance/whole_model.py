@@ -301,12 +301,12 @@ class WholeModel(RuleBasedStateMachine):
 
     @property
     def waiting(self) -> list[str]:
-        """Those in our hands for which nothing is reserved."""
-        return [
-            request_id
-            for request_id in self.hands
-            if request_id not in self.granted and request_id not in self.running
-        ]
+        """Those in our hands for which nothing is reserved, as they were accepted.
+
+        Not as they were handed over: two lines may be served at once, in any order.
+        """
+        busy = {*self.granted, *self.running}
+        return [each for each in self.accepted if each in self.hands and each not in busy]
 
     async def _reserve(self, request_id: str) -> None:
         envelope = self.hands[request_id].envelope

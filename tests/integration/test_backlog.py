@@ -136,7 +136,7 @@ async def test_a_flood_goes_to_its_lane_and_its_redrives_too(tmp_path: Path) -> 
 
 
 async def test_a_deadline_that_surely_passes_first_is_refused_with_the_eta(tmp_path: Path) -> None:
-    served = Served("m", slots=2, running=2, rate=1.0)
+    served = Served("m", slots=2, running=2, rate=1.0, service_s=2.0)
     async with running(tmp_path) as engine:
         for _ in range(100):
             await engine.store.create(make_envelope(tenant="a"))
@@ -153,7 +153,15 @@ async def test_a_deadline_that_surely_passes_first_is_refused_with_the_eta(tmp_p
                 await backlog.admit("m", Caller("a"), NORMAL, now + 1.4)
 
 
-@pytest.mark.parametrize("served", [None, Served("m", slots=0), Served("m", slots=200, rate=1.0)])
+@pytest.mark.parametrize(
+    "served",
+    [
+        None,
+        Served("m", slots=0, service_s=2.0),
+        Served("m", slots=200, rate=1.0, service_s=2.0),
+        Served("m", slots=2, rate=1.0),
+    ],
+)
 async def test_nobody_is_refused_for_an_eta_that_nobody_knows(
     tmp_path: Path, served: Served | None
 ) -> None:

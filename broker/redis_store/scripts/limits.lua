@@ -185,8 +185,10 @@ local function hold_of(key)
   return holds[key]
 end
 
+-- The first one counts whole: until then it is a guess.
 local function note_hold(key, held_s)
-  holds[key] = hold_of(key) + HOLD_WEIGHT * (held_s - hold_of(key))
+  local known = holds[key] or tonumber(redis.call('GET', PREFIX .. 'hold:' .. key) or held_s)
+  holds[key] = known + HOLD_WEIGHT * (held_s - known)
   redis.call('SET', PREFIX .. 'hold:' .. key, exact(holds[key]), 'PX', KEPT_MS)
 end
 
