@@ -14,10 +14,16 @@ _FEWEST = 2
 
 @dataclass(slots=True)
 class Pace:
-    """`closed_until` is the Unix second before which nothing can start, whatever is asked."""
+    """Until the Unix second `closed_until` no class from `closed_from` on can start anything."""
 
     size: int = MOST
     closed_until: float = 0.0
+    closed_from: int = 0
+
+    def came(self, rank: int) -> None:
+        """One of this class waits now: a higher one than those that were told to wait may start."""
+        if rank < self.closed_from:
+            self.closed_until = 0.0
 
     def answered(self, granted: int, *, all_granted: bool) -> None:
         """Learn from an answer: ask for twice what could start."""

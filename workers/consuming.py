@@ -17,12 +17,16 @@ class Consuming:
         self._model = model
         self._deliver = deliver
         self._consumers: dict[Priority, list[Consumer]] = {}
+        self._stopped = False
 
     async def take(self, priority: Priority, prefetch: int) -> None:
         """Consume a class from now on, with at most `prefetch` unsettled of each lane.
 
         One that is consumed already is so anew: the new consumers begin before the old ones end.
+        After `stop` nothing is.
         """
+        if self._stopped:
+            return
         held = self._consumers.setdefault(priority, [])
         old = list(held)
         for lane in Lane:
@@ -37,7 +41,8 @@ class Consuming:
         await _stop(self._consumers.pop(priority, []))
 
     async def stop(self) -> None:
-        """Stop consuming everything."""
+        """Stop consuming everything, for good."""
+        self._stopped = True
         await asyncio.gather(*(self.leave(priority) for priority in list(self._consumers)))
 
 

@@ -11,6 +11,7 @@ from schemas.routes import WILD
 from workers.backends.port import CallFailed
 from workers.plan import PoolPlan, plan_of
 from workers.routing.targets import Target
+from workers.rules import Rules
 from workers.upstreams import Upstream
 
 _log = structlog.get_logger("penstock.discovery")
@@ -43,14 +44,15 @@ class Discovery:
         """Tell whether every backend has answered at least once."""
         return all(_place(*item) in self._listed for item in config.backends.items())
 
-    def plans(self, config: Config) -> dict[str, PoolPlan]:
+    def plans(self, rules: Rules) -> dict[str, PoolPlan]:
         """Return the plan of each model that was listed."""
+        config = rules.config
         targets: dict[str, list[Target]] = {}
         for item in config.backends.items():
             for model, target in self._listed.get(_place(*item), {}).items():
                 targets.setdefault(model, []).append(target)
         retry = RetryConfig()
-        return {model: plan_of(config, model, found, retry) for model, found in targets.items()}
+        return {model: plan_of(rules, model, found, retry) for model, found in targets.items()}
 
 
 def _place(name: str, backend: BackendConfig) -> _Place:

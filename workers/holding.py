@@ -49,7 +49,9 @@ class Holding:
         """Consume what is consumed with another window."""
         self._window = window
         for priority in self._windows.consumed:
-            await self._consuming.take(priority, window)
+            # It may have been given back while another was taken anew.
+            if priority in self._windows.consumed:
+                await self._consuming.take(priority, window)
 
     async def stop(self) -> None:
         """Consume nothing any more."""
@@ -78,7 +80,7 @@ class Holding:
         self._look_at, self._arrived_bytes = now + _LOOK_S, 0
         self._windows.look(lines.held(), now)
         if paused:
-            for priority in self._windows.consumed:
+            for priority in self._windows.in_hand:
                 await self._give_back(lines, GiveBack(priority, 0), _NEVER)
             return
         for each in self._windows.overdue(now):

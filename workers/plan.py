@@ -34,13 +34,14 @@ class PoolPlan:
         return replace(self, targets=left) if any(target.weight for target in left) else self
 
 
-def configured(config: Config) -> dict[str, PoolPlan]:
+def configured(rules: Rules) -> dict[str, PoolPlan]:
     """Return the plan of each model in the file; none with `models: auto`."""
+    config = rules.config
     if config.models == "auto":
         return {}
     return {
         name: plan_of(
-            config,
+            rules,
             name,
             [Target(t.backend, t.model or name, t.weight) for t in model.targets],
             model.retry,
@@ -49,19 +50,18 @@ def configured(config: Config) -> dict[str, PoolPlan]:
     }
 
 
-def still_possible(plan: PoolPlan, config: Config) -> PoolPlan | None:
-    """Return `plan` with the targets and slots that `config` leaves it; None if it leaves none."""
+def still_possible(plan: PoolPlan, rules: Rules) -> PoolPlan | None:
+    """Return `plan` with what the configuration leaves it; None if it leaves no target."""
+    config = rules.config
     targets = tuple(target for target in plan.targets if target.backend in config.backends)
     if not any(target.weight > 0 for target in targets):
         return None
-    return replace(plan, targets=targets, slots=_slots(config, targets), rules=Rules(config))
+    return replace(plan, targets=targets, slots=_slots(config, targets), rules=rules)
 
 
-def plan_of(config: Config, model: str, targets: Sequence[Target], retry: RetryConfig) -> PoolPlan:
+def plan_of(rules: Rules, model: str, targets: Sequence[Target], retry: RetryConfig) -> PoolPlan:
     """Return the plan of `model` on configured backends."""
-    return PoolPlan(
-        model, tuple(targets), _slots(config, targets), retry.max_attempts, Rules(config)
-    )
+    return PoolPlan(model, tuple(targets), _slots(rules.config, targets), retry.max_attempts, rules)
 
 
 def _slots(config: Config, targets: Sequence[Target]) -> dict[str, int]:

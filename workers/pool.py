@@ -96,13 +96,18 @@ class Pool:
 
     def _watch(self, plan: PoolPlan) -> None:
         for backend in plan.slots:
-            self._parts.slots.wake_on_free(backend, self._wake.set)
-            self._parts.upstreams[backend].replicas.on_room(self._wake.set)
+            self._parts.slots.wake_on_free(backend, self._may_start)
+            self._parts.upstreams[backend].replicas.on_room(self._may_start)
 
     def _ignore(self, plan: PoolPlan) -> None:
         for backend in plan.slots:
-            self._parts.slots.let_sleep(backend, self._wake.set)
-            self._parts.upstreams[backend].replicas.let_sleep(self._wake.set)
+            self._parts.slots.let_sleep(backend, self._may_start)
+            self._parts.upstreams[backend].replicas.let_sleep(self._may_start)
+
+    def _may_start(self) -> None:
+        """Wake up if anything waits: a backend may serve thousands of models."""
+        if self._starting.unstarted:
+            self._wake.set()
 
     def _choose_anew(self) -> None:
         """The plan or the switches have changed."""

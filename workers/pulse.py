@@ -61,7 +61,8 @@ class Pulse:
                     "held too long without a sign of life; drops its calls", lost=len(lost)
                 )
                 self._inflight.abort_lost(frozenset(lost))
-            await asyncio.sleep(BEAT_S)
+            # One that is just being claimed is in no run yet: it is told again.
+            await asyncio.sleep(_RENEW_AGAIN_S if lost else BEAT_S)
 
     async def beat(self) -> None:
         """Say that this process lives, and what it serves."""

@@ -12,9 +12,12 @@ from schemas.config import Config
 from schemas.priority import Priority
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rules:
-    """Shares of priorities, weights of tenants, limits; equal where the configurations are."""
+    """Shares of priorities, weights of tenants, limits: one object for all pools of a process.
+
+    Compared as that: thousands of plans are, and a configuration is as long as they are many.
+    """
 
     config: Config
 

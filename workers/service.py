@@ -23,6 +23,7 @@ from workers.pool import Pool
 from workers.pools import Pools
 from workers.pulse import Pulse
 from workers.retired import Retired
+from workers.rules import Rules
 from workers.settlement import Settlement, ended
 from workers.slots import Slots
 from workers.starting import Parts
@@ -38,6 +39,7 @@ class WorkerService:
         self._engine = engine
         self._config = config
         self._only = frozenset(only)
+        self._rules = Rules(config)
         self._inflight = InFlightMap()
         self._slots = Slots(engine.limits, engine.owner)
         self._settlement = Settlement(engine, self._slots)
@@ -78,7 +80,8 @@ class WorkerService:
         async with self._changing:
             # It may be about to open pools by the old configuration.
             self._stop_discovery()
-            self._config = config
+            if config != self._config:
+                self._config, self._rules = config, Rules(config)
             self._upstreams.apply(config.backends)
             await self._retired.apply(config)
             if config.models != "auto":
@@ -152,12 +155,12 @@ class WorkerService:
         """Return the plan of each model in the file, or of each that the backends list."""
         config = self._config
         if config.models != "auto":
-            return configured(config)
-        found = self._discovery.plans(config)
+            return configured(self._rules)
+        found = self._discovery.plans(self._rules)
         if self._discovery.complete(config):
             return found
         # A backend that has not answered yet may list what is served until now.
-        left = (still_possible(plan, config) for plan in self._pools.plans.values())
+        left = (still_possible(plan, self._rules) for plan in self._pools.plans.values())
         return {**{plan.model: plan for plan in left if plan is not None}, **found}
 
     async def _receive_dead(self, letter: DeadLetter) -> None:

@@ -132,6 +132,7 @@ class Settlement:
         delay_s = at - time.time()
         await persistently(lambda: queue.publish_later(copy, delay_s), "park the request")
         if not await persistently(lambda: store.park(copy, what), "note its turn"):
+            # It has ended or started meanwhile, and whoever did that knew of no turn.
             await self._slots.give_up([copy.id])
         PARKED.labels(delivery.envelope.model).inc()
         await delivery.ack()

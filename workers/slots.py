@@ -38,15 +38,18 @@ class Slots:
 
         All are of one backend and model, the best first.
         """
-        asked = [(want, f"{self._owner}:{next(self._numbers)}") for want in wants]
         try:
             await self._say_again()
+        except EngineError as error:
+            # Nothing was asked, so nothing may have been granted: what is in doubt does not grow.
+            return _all_wait(wants, error)
+        asked = [(want, f"{self._owner}:{next(self._numbers)}") for want in wants]
+        try:
             answers = await self._limits.reserve(asked)
         except EngineError as error:
-            _log.warning("nothing starts while the engine is away", error=str(error))
             # They may have been granted all the same.
             self._doubtful.extend(Reservation(want.backend, each) for want, each in asked)
-            return [_AWAY] * len(asked)
+            return _all_wait(wants, error)
         for answer in answers:
             if isinstance(answer, Granted):
                 self._held[answer.reservation.id] = answer.reservation
@@ -107,15 +110,30 @@ class Slots:
 
     async def _say_again(self) -> None:
         """Say what the engine was away for; all of it may be said twice."""
-        if self._doubtful:
-            doubtful = self._doubtful[:]
-            await self._limits.refund(doubtful)
-            del self._doubtful[: len(doubtful)]
-        if self._unsaid:
-            unsaid = self._unsaid[:]
-            await self._limits.settle(unsaid)
-            del self._unsaid[: len(unsaid)]
-        if self._given_up:
-            given_up = set(self._given_up)
-            await self._limits.give_up(given_up)
-            self._given_up -= given_up
+        # What is being said is taken out first: another pool says what comes meanwhile.
+        if doubtful := self._doubtful:
+            self._doubtful = []
+            try:
+                await self._limits.refund(doubtful)
+            except BaseException:
+                self._doubtful += doubtful
+                raise
+        if unsaid := self._unsaid:
+            self._unsaid = []
+            try:
+                await self._limits.settle(unsaid)
+            except BaseException:
+                self._unsaid += unsaid
+                raise
+        if given_up := self._given_up:
+            self._given_up = set()
+            try:
+                await self._limits.give_up(given_up)
+            except BaseException:
+                self._given_up |= given_up
+                raise
+
+
+def _all_wait(wants: Sequence[Want], error: EngineError) -> list[Answer]:
+    _log.warning("nothing starts while the engine is away", error=str(error))
+    return [_AWAY] * len(wants)

@@ -24,6 +24,7 @@ from broker.ports import (
     Want,
 )
 from broker.switchboard import SwitchBoard
+from schemas.priority import RANK
 from workers.asked import Asked
 from workers.executor import Executor
 from workers.lines import Lines, Waiting
@@ -34,6 +35,7 @@ from workers.slots import Slots
 from workers.upstreams import Upstreams
 
 _EARLY_S = 0.05
+_ASK_AGAIN_S = 0.02
 # What waits for a stopped backend beyond a quarter of the window comes back so much later.
 _STOPPED_S = 30.0
 
@@ -83,7 +85,7 @@ class Starting:
         """Take a delivery in; one that came before its time costs no slot."""
         not_before = delivery.envelope.not_before
         if not_before is None or not_before <= time.time() + _EARLY_S:
-            self.lines.add(self.lines.seen(delivery))
+            self._add(self.lines.seen(delivery))
         elif self._may_hold(not_before):
             self._parked.add(self.lines.seen(delivery), not_before)
         else:
@@ -123,6 +125,10 @@ class Starting:
         """Remove and return all that has not begun."""
         return [waiting.delivery for waiting in (*self.lines.empty(), *self._parked.empty())]
 
+    def _add(self, waiting: Waiting) -> None:
+        self.lines.add(waiting)
+        self._asked[waiting.target.backend].came(RANK[waiting.priority])
+
     async def _start_on(self, backend: str) -> bool:
         pace, now = self._asked[backend], time.time()
         room = self._parts.upstreams[backend].replicas.room
@@ -131,17 +137,20 @@ class Starting:
         batch = self.lines.take(backend, min(pace.size, room), now)
         if not batch:
             return False
-        left = list(batch)
+        left, plan = list(batch), self._plan
         self._being_started = len(batch)
         try:
             answers = await self._parts.slots.reserve([self._want(waiting) for waiting in batch])
             left = self._act(backend, batch, answers)
         finally:
             self._being_started = 0
+            if plan is not self._plan:
+                _forget_wants(left)
             self.lines.put_back(backend, left)
         granted = sum(isinstance(answer, Granted) for answer in answers)
         pace.answered(granted, all_granted=not left)
         pace.closed_until = _closed_until(answers)
+        pace.closed_from = min(RANK[waiting.priority] for waiting in batch)
         return not left
 
     def _want(self, waiting: Waiting) -> Want:
@@ -186,7 +195,8 @@ class Starting:
     def _park(self, waiting: Waiting, at: float, what: str) -> None:
         """Let a request wait for its turn at `what`, here or in a tier."""
         if self._may_hold(at):
-            self._parked.add(waiting, at)
+            # Where this clock is ahead of the one that counts, it is asked again now and then.
+            self._parked.add(waiting, max(at, time.time() + _ASK_AGAIN_S))
         else:
             until = self._parts.settlement.park_until(waiting.delivery, at, what)
             self._runs.spawn("park", until)
@@ -194,7 +204,7 @@ class Starting:
     def _bring_back(self, waiting: Waiting) -> None:
         # Limits may have changed meanwhile.
         waiting.want = None
-        self.lines.add(waiting)
+        self._add(waiting)
 
     def _may_hold(self, at: float) -> bool:
         return at <= time.time() + LONGEST_S and self._has_room
@@ -217,7 +227,9 @@ class Starting:
         return self._plan.without(drained)
 
     def _keep_window_open(self) -> None:
-        """Let no stopped backend fill the window with what waits for it."""
+        """Let no stopped backend fill the window with what waits for it, if others start."""
+        if not any(map(self._runs_on, self._plan.slots)):
+            return
         for backend in self._plan.slots:
             surplus = self.lines.length(backend) - self._quarter
             if surplus > 0 and not self._runs_on(backend):
@@ -231,6 +243,12 @@ class Starting:
         self.lines.put_back(backend, ())
         for waiting in away:
             self._park(waiting, time.time() + _STOPPED_S, f"backend {backend}, which is {state}")
+
+
+def _forget_wants(waiting: Sequence[Waiting]) -> None:
+    """Let them ask anew: they asked by the limits of an older plan."""
+    for each in waiting:
+        each.want = None
 
 
 def _closed_until(answers: Sequence[Answer]) -> float:

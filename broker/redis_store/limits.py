@@ -29,6 +29,8 @@ from schemas.errors import StoreUnavailable
 
 # Longer than any instant in seconds: the rank decides before the due time.
 _RANK_WEIGHT = 1e11
+# A script unpacks some 8,000 values, no more.
+_AT_ONCE = 1_000
 
 
 class RedisLimits:
@@ -85,8 +87,9 @@ class RedisLimits:
         return [each for each in held.values() if each.id in lost]
 
     async def give_up(self, request_ids: Iterable[str]) -> None:
-        if ids := list(request_ids):
-            await self._run("give_up", self._keys.of_limits(), self._keys.limits_prefix(), *ids)
+        ids, keys, prefix = list(request_ids), self._keys.of_limits(), self._keys.limits_prefix()
+        for at in range(0, len(ids), _AT_ONCE):
+            await self._run("give_up", keys, prefix, *ids[at : at + _AT_ONCE])
 
     async def orphans(self, limit: int) -> list[tuple[Reservation, str]]:
         keys, prefix = self._keys.of_limits(), self._keys.limits_prefix()
@@ -150,6 +153,11 @@ class RedisLimits:
                 raise StoreUnavailable(f"the script book answered {answer!r}")
 
     async def _end(self, how: str, spent: Iterable[Spent]) -> None:
+        ended = list(spent)
+        for at in range(0, len(ended), _AT_ONCE):
+            await self._end_some(how, ended[at : at + _AT_ONCE])
+
+    async def _end_some(self, how: str, spent: Sequence[Spent]) -> None:
         """Give back what ended; what another process made may hold more than a slot."""
         slots: dict[str, list[str]] = {}
         more: dict[str, list[Any]] = {}

@@ -66,7 +66,8 @@ class Reserver:
         """Answer each want, in order; all are of one backend and model."""
         self._lapse(now)
         full: dict[str, Score] = {}
-        answers = [self._answer(want, reservation_id, full, now) for want, reservation_id in wants]
+        shut: dict[str, float] = {}
+        answers = [self._answer(want, each, full, shut, now) for want, each in wants]
         for want, _ in wants[:1]:
             for cap in _waited_caps(want):
                 self._places[cap.key].wait((want.backend, want.model), full.get(cap.key))
@@ -101,7 +102,12 @@ class Reserver:
         return len(self._places[key].holders) if key in self._places else 0
 
     def _answer(
-        self, want: Want, reservation_id: str, full: dict[str, Score], now: float
+        self,
+        want: Want,
+        reservation_id: str,
+        full: dict[str, Score],
+        shut: dict[str, float],
+        now: float,
     ) -> Answer:
         reservation = Reservation(want.backend, reservation_id)
         if reservation_id in self._held:
@@ -110,8 +116,11 @@ class Reserver:
             return later
         for limit in want.shared:
             if isinstance(limit, Rate):
-                at = self._opens(limit, want.rank, want.request_id, now)
+                at = shut.get(limit.key)
+                at = at or self._opens(limit, want.rank, want.request_id, now)
                 if at > now + GRAIN_S:
+                    # Nor may those behind it take what it waits for.
+                    shut[limit.key] = at
                     return Wait(limit.what, at)
         for cap in _waited_caps(want):
             if not self._admits(cap, want, now):

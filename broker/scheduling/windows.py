@@ -56,6 +56,15 @@ class Windows:
         self._classes: dict[Priority, _Class] = {priority: _Class() for priority in Priority}
 
     @property
+    def in_hand(self) -> list[Priority]:
+        """The classes that are consumed now, or of which something is held still."""
+        return [
+            priority
+            for priority, state in self._classes.items()
+            if state.due_at is None or state.held.count
+        ]
+
+    @property
     def consumed(self) -> list[Priority]:
         """The classes that are consumed now."""
         return [priority for priority, state in self._classes.items() if state.due_at is None]
@@ -80,7 +89,8 @@ class Windows:
         All of a class that was stuck for 60 s behind classes that did start, or was held for a
         third of RabbitMQ's consumer timeout for whatever reason; half of one that is too heavy.
         """
-        found = [GiveBack(priority, 0) for priority in self.consumed if self._stuck(priority, now)]
+        # Also of a class that is not consumed any more: its turns may have been held apart.
+        found = [GiveBack(priority, 0) for priority in Priority if self._stuck(priority, now)]
         stuck = {each.priority for each in found}
         heavy = [
             GiveBack(priority, WINDOW_BYTES // 2)

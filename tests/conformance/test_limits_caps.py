@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from broker.ports import Granted, Spent, StartAt, TooLate
+from broker.ports import Granted, Reservation, Spent, StartAt, TooLate
 from tests.conformance.asking import Asker, granted_of, new_cap, waits
 from tests.conformance.stages import Process, two_processes
 
@@ -63,3 +63,14 @@ async def test_processes_share_a_cap(engine: Process, other: Process) -> None:
     # Any process may settle for any other.
     await two.limits.settle([Spent(each) for each in granted])
     assert await one.limits.held(cap.key) == 0
+
+
+async def test_however_many_are_given_back_at_once(engine: Process) -> None:
+    """After an absence of the engine a process has thousands to give back."""
+    asker = Asker(engine)
+    limits = asker.limits
+    many = [Reservation(asker.backend, asker.mint()) for _ in range(9_000)]
+    await limits.refund(many)
+    await limits.settle(Spent(each, None) for each in many)
+    await limits.give_up(each.id for each in many)
+    assert await asker.held() == 0

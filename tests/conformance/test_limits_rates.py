@@ -114,6 +114,21 @@ async def test_a_shared_rate_is_waited_for_and_never_booked(engine: Process) -> 
         assert 0.5 < answer.until - time.time() <= 1
 
 
+async def test_a_small_one_does_not_overtake_a_large_one_under_a_shared_rate(
+    engine: Process,
+) -> None:
+    """Else the small ones of others would keep the bucket too empty for it for ever."""
+    asker, rate = Asker(engine), new_rate(60, 1)
+    await asker.granted(1, shared=(replace(rate, cost=30),))
+    large = asker.want(shared=(replace(rate, cost=40),))
+    small = asker.want(shared=(rate,))
+    for answer in await asker.ask_all(large, small):
+        assert isinstance(answer, Wait)
+        assert answer.until is not None
+        assert 9 < answer.until - time.time() <= 10
+    assert len(granted_of([await asker.ask(small)])) == 1
+
+
 async def test_one_without_a_slot_is_charged_nothing(engine: Process) -> None:
     asker, rate = Asker(engine), new_rate(600, 600)
     await asker.granted(1, slots=1)

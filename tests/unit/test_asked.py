@@ -23,3 +23,12 @@ def test_a_free_one_is_asked_for_twice_as_many_each_time() -> None:
         pace.answered(pace.size, all_granted=True)
         sizes.append(pace.size)
     assert sizes == [4, 8, 16, 32, MOST]
+
+
+def test_a_limit_that_stops_a_class_stops_no_higher_one_that_comes() -> None:
+    pace = Asked()["b"]
+    pace.closed_until, pace.closed_from = 100.0, 2
+    pace.came(2)
+    assert pace.closed_until == 100.0
+    pace.came(1)
+    assert pace.closed_until == 0.0

@@ -45,7 +45,7 @@ async def test_a_model_of_two_backends_has_both_targets() -> None:
     discovery = Discovery()
     config = Config(backends={"a": backend("http://a", 2), "b": backend("http://b", 3)})
     await discovery.refresh(config, upstreams(a=Lists("m", "n"), b=Lists("m")))
-    plans = discovery.plans(config)
+    plans = discovery.plans(Rules(config))
     assert plans["m"].targets == (Target("a", "m"), Target("b", "m"))
     assert (plans["m"].slots, plans["n"].slots) == ({"a": 2, "b": 3}, {"a": 2})
 
@@ -59,7 +59,7 @@ async def test_a_model_once_listed_stays() -> None:
     await discovery.refresh(config, upstreams(a=lists))
     lists.away = True
     await discovery.refresh(config, upstreams(a=lists))
-    assert set(discovery.plans(config)) == {"m", "n"}
+    assert set(discovery.plans(Rules(config))) == {"m", "n"}
 
 
 async def test_it_is_complete_once_every_backend_has_answered() -> None:
@@ -76,22 +76,23 @@ async def test_other_urls_are_another_place() -> None:
     before = Config(backends={"a": backend("http://a")})
     await discovery.refresh(before, upstreams(a=Lists("m")))
     after = Config(backends={"a": backend("http://elsewhere")})
-    assert (discovery.complete(after), discovery.plans(after)) == (False, {})
+    assert (discovery.complete(after), discovery.plans(Rules(after))) == (False, {})
 
 
 async def test_a_listed_wildcard_is_a_route_and_two_are_no_model() -> None:
     discovery = Discovery()
     config = Config(backends={"a": backend("http://a")})
     await discovery.refresh(config, upstreams(a=Lists("openai/*", "*/*")))
-    assert set(discovery.plans(config)) == {"openai/*"}
+    assert set(discovery.plans(Rules(config))) == {"openai/*"}
 
 
 def test_a_plan_is_left_its_configured_backends() -> None:
     plan = PoolPlan("m", (Target("a", "x"), Target("b", "y")), {"a": 1, "b": 2}, 5)
     config = Config(backends={"b": backend("http://b", 7)})
-    left = still_possible(plan, config)
-    assert left == PoolPlan("m", (Target("b", "y"),), {"b": 7}, 5, Rules(config))
-    assert still_possible(plan, Config()) is None
+    rules = Rules(config)
+    left = still_possible(plan, rules)
+    assert left == PoolPlan("m", (Target("b", "y"),), {"b": 7}, 5, rules)
+    assert still_possible(plan, Rules(Config())) is None
 
 
 def test_a_target_without_a_name_is_called_like_its_model() -> None:
@@ -100,7 +101,8 @@ def test_a_target_without_a_name_is_called_like_its_model() -> None:
         "x-*": {"targets": [{"backend": "a"}, {"backend": "a", "model": "y-*"}]},
     }
     config = Config.model_validate({"backends": {"a": {"urls": ["http://a"]}}, "models": models})
-    plans = configured(config)
+    plans = configured(Rules(config))
     assert [target.model for target in plans["m"].targets] == ["m"]
     assert [target.model for target in plans["x-*"].targets] == ["x-*", "y-*"]
     assert plans["m"].window == 168
+    assert len({id(each.rules) for each in plans.values()}) == 1, "they are compared by it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ from broker.ports import (
     Answer,
     Delivery,
     Granted,
+    Queue,
     Reservation,
     StartAt,
     State,
@@ -26,6 +27,7 @@ from schemas.config import Config
 from schemas.envelope import Envelope
 from schemas.priority import RANK, Lane, Priority
 from tests.fakes.envelopes import make_envelope
+from workers.consuming import Consuming
 from workers.plan import PoolPlan
 from workers.pool import Pool
 from workers.routing.targets import Target
@@ -66,6 +68,8 @@ class Stage:
         self.deliver: dict[tuple[Priority, Lane], Callable[[Delivery], None]] = {}
         self.windows: list[int] = []
         self.switch: Callable[[], None] = lambda: None
+        self.asked = self.looks = 0
+        self.wakes: list[Callable[[], None]] = []
         self.upstreams: defaultdict[str, SimpleNamespace] = defaultdict(
             lambda: SimpleNamespace(replicas=Room())
         )
@@ -96,6 +100,7 @@ class Stage:
         return SimpleNamespace(stop=stop)
 
     async def reserve(self, wants: Sequence[Want]) -> list[Answer]:
+        self.asked += 1
         await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop()
@@ -111,7 +116,8 @@ class Stage:
         self.free[want.backend] -= 1
         return Granted(Reservation(want.backend, f"slot {want.request_id}"))
 
-    def wake_on_free(self, *_: object) -> None: ...
+    def wake_on_free(self, _backend: str, wake: Callable[[], None]) -> None:
+        self.wakes.append(wake)
 
     def let_sleep(self, *_: object) -> None: ...
 
@@ -124,6 +130,7 @@ class Stage:
     def forget(self, _switch: object) -> None: ...
 
     def state(self, _kind: str, name: str) -> State:
+        self.looks += 1
         return self.states.get(name, State.RUNNING)
 
     def backend_state(self, backend: str) -> State:
@@ -472,4 +479,107 @@ async def test_a_paused_backend_keeps_its_requests_but_not_the_window() -> None:
     assert stage.pool.serves.unstarted == quarter
     assert len(stage.started) + quarter + len(stage.parked) == 200
     assert {what for _, what in stage.parked} == {"backend a, which is paused"}
+    await stage.pool.stop()
+
+
+async def test_a_lower_concurrency_is_asked_for_by_what_was_being_asked_for() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 8})
+    stage.free["b"] = 0
+    await stage.pool.start()
+    (waiting,) = stage.add(1)
+    while not stage.asked:  # noqa: ASYNC110  because it is between two turns of the loop
+        await asyncio.sleep(0)
+    await stage.pool.apply(plan(Target("b", "m"), slots={"b": 2}))
+    await settled()
+    assert stage.wants[waiting.id].slot.limit == 2
+    await stage.pool.stop()
+
+
+async def test_a_backlog_is_not_sent_around_while_no_backend_runs() -> None:
+    stage = Stage(Target("a", "m"), slots={"a": 4})
+    await stage.pool.start()
+    stage.states["a"] = State.PAUSED
+    stage.add(200)
+    await settled()
+    assert (stage.started, stage.parked, stage.pool.serves.unstarted) == ([], [], 200)
+    await stage.pool.stop()
+
+
+async def test_a_turn_that_comes_while_the_model_is_paused_is_handed_back() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 5})
+    await stage.pool.start()
+    envelope = make_envelope()
+    stage.answers[envelope.id] = StartAt(time.time() + 0.1, "rpm of tenant t")
+    stage.hand(envelope)
+    await settled()
+    stage.states["m"] = State.PAUSED
+    stage.switch()
+    async with asyncio.timeout(5):
+        while not stage.requeued:  # noqa: ASYNC110  because the pool's own timer brings it back
+            await asyncio.sleep(0.01)
+    assert (stage.started, stage.requeued) == ([], [envelope.id])
+    await stage.pool.stop()
+
+
+async def test_a_class_is_not_consumed_again_while_the_pool_stops() -> None:
+    stopping, consumed = asyncio.Event(), Counter[Priority]()
+
+    async def consume(_model: str, priority: Priority, *_: object) -> SimpleNamespace:
+        async def stop() -> None:
+            await stopping.wait()
+            consumed[priority] -= 1
+
+        consumed[priority] += 1
+        return SimpleNamespace(stop=stop)
+
+    queue = cast(Queue, SimpleNamespace(consume=consume))
+    consuming = Consuming(queue, "m", lambda _: None)
+    await consuming.take(Priority.HIGH, 1)
+    stop = asyncio.create_task(consuming.stop())
+    await settled()
+    await consuming.take(Priority.LOW, 1)
+    stopping.set()
+    await stop
+    assert consumed.total() == 0
+
+
+async def test_high_does_not_wait_for_the_rate_that_a_large_low_one_waits_for() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 5})
+    await stage.pool.start()
+    large = make_envelope(priority=Priority.LOW)
+    stage.answers[large.id] = Wait("tpm of backend b", time.time() + 100)
+    stage.hand(large)
+    await settled()
+    (high,) = stage.add(1, Priority.HIGH)
+    await settled()
+    assert stage.started == [high.id]
+    await stage.pool.stop()
+
+
+async def test_a_clock_that_is_ahead_does_not_make_a_pool_ask_without_a_pause() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 5})
+    await stage.pool.start()
+    envelope = make_envelope()
+    stage.answers[envelope.id] = StartAt(time.time() - 0.5, "rpm of tenant t")
+    stage.hand(envelope)
+    await settled(20)
+    assert (stage.asked, stage.pool.serves.unstarted) == (1, 1)
+    await stage.pool.stop()
+
+
+async def test_only_a_pool_where_something_waits_wakes_up_for_a_free_slot() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 1})
+    await stage.pool.start()
+    await settled()
+    looks = stage.looks
+    stage.wakes[0]()
+    await settled()
+    assert stage.looks == looks
+    stage.free["b"] = 0
+    (waiting,) = stage.add(1)
+    await settled()
+    stage.free["b"] = 1
+    stage.wakes[0]()
+    await settled()
+    assert stage.started == [waiting.id]
     await stage.pool.stop()

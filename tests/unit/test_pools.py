@@ -8,15 +8,19 @@ from typing import cast
 import pytest
 
 from broker.ports import Served
+from schemas.config import Config
 from schemas.errors import QueueUnavailable
 from workers.plan import PoolPlan
 from workers.pool import Pool
 from workers.pools import Pools
 from workers.routing.targets import Target
+from workers.rules import Rules
+
+RULES = Rules(Config())
 
 
 def plan(model: str, slots: int = 1) -> PoolPlan:
-    return PoolPlan(model, (Target("b", model),), {"b": slots}, 3)
+    return PoolPlan(model, (Target("b", model),), {"b": slots}, 3, RULES)
 
 
 class NotedPool:

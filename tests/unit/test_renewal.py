@@ -32,6 +32,20 @@ class Forgetful:
         return [LOST]
 
 
+async def test_the_call_of_what_was_lost_while_it_was_claimed_is_dropped_as_soon() -> None:
+    inflight, limits = InFlightMap(), Forgetful(away=0)
+    slots = Slots(limits, "me:1")  # type: ignore[arg-type]  # because it only ever renews here
+    engine = cast(Engine, SimpleNamespace())
+    renewing = asyncio.create_task(Pulse(engine, inflight, slots, list).renew())
+    await limits.asked.wait()
+    await asyncio.sleep(0)
+    run = InFlight(make_envelope(), LOST, [])
+    inflight.add(run)
+    async with asyncio.timeout(BEAT_S / 2):
+        await run.aborted.wait()
+    renewing.cancel()
+
+
 async def test_the_calls_of_what_is_lost_are_dropped_within_a_second() -> None:
     inflight, limits = InFlightMap(), Forgetful(away=2)
     runs = [InFlight(make_envelope(), each, []) for each in (KEPT, LOST)]

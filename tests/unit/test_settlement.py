@@ -32,14 +32,18 @@ class Diary:
         self.finish = finish or Finish(won=True, result=RESULT)
         self.published: list[Envelope] = []
         self.delays: list[float] = []
+        self.parks = True
 
     def engine(self) -> Engine:
         store = SimpleNamespace(
             finish=self._step("finish", lambda: self.finish),
             requeue=self._step("requeue the record", lambda: True),
+            park=self._step("park the record", lambda: self.parks),
         )
         limits = SimpleNamespace(
-            settle=self._step("settle", lambda: None), refund=self._step("refund", lambda: None)
+            settle=self._step("settle", lambda: None),
+            refund=self._step("refund", lambda: None),
+            give_up=self._step("give up", lambda: None),
         )
         queue = SimpleNamespace(publish_later=self._publish_later)
         return cast(Engine, SimpleNamespace(store=store, limits=limits, queue=queue))
@@ -161,3 +165,11 @@ async def test_a_message_that_runs_elsewhere_is_put_back_before_its_ack(
     assert diary.delays == [delay_s]
     assert diary.published[0].generation == delivery.envelope.generation
     assert diary.published[0].meetings == meetings + 1
+
+
+@pytest.mark.parametrize("parks", [True, False])
+async def test_one_that_ended_before_it_was_parked_keeps_no_turn(*, parks: bool) -> None:
+    diary = Diary()
+    diary.parks = parks
+    await settlement_of(diary).park_until(NotedDelivery(diary), 4e9, "rpm of tenant t")
+    assert diary.steps == ["publish", "park the record", *([] if parks else ["give up"]), "ack"]

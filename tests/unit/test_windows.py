@@ -64,7 +64,7 @@ def test_it_is_given_back_once() -> None:
     windows.started(Priority.HIGH, STUCK_S)
     windows.give_back(Priority.LOW, due_at=float("inf"))
     windows.look(LOW_WAITS, STUCK_S)
-    assert windows.overdue(10 * HELD_UNSTARTED_S) == []
+    assert windows.overdue(2 * STUCK_S - 1) == []
 
 
 def test_a_window_that_is_too_heavy_gives_back_half_until_that_has_gone() -> None:
@@ -77,3 +77,12 @@ def test_a_window_that_is_too_heavy_gives_back_half_until_that_has_gone() -> Non
     assert windows.ready(0, idle=False) == []
     windows.look({**NOTHING, Priority.LOW: Held(2, WINDOW_BYTES // 4 - 1)}, 2)
     assert windows.ready(0, idle=False) == [Priority.LOW]
+
+
+def test_what_is_held_of_a_class_that_is_not_consumed_is_given_back_in_time_as_well() -> None:
+    windows = Windows()
+    windows.look(LOW_IS_HEAVY, 0)
+    windows.give_back_half(Priority.LOW)
+    windows.look({**NOTHING, Priority.LOW: Held(4, WINDOW_BYTES // 2)}, 1)
+    windows.started(Priority.HIGH, HELD_UNSTARTED_S)
+    assert windows.overdue(HELD_UNSTARTED_S) == [ALL_OF_LOW]

@@ -8,7 +8,7 @@
 local time = at_now(ARGV[3])
 local me, channels, backend = ARGV[2], ARGV[4], ARGV[5]
 local seen, wants = cmsgpack.unpack(ARGV[6]), cmsgpack.unpack(ARGV[7])
-local lines = {}
+local lines, shut = {}, {}
 
 local function line_of(key, limit, waits)
   if not lines[key] then
@@ -108,8 +108,9 @@ local function answer(want)
     return later
   end
   for place, limit in ipairs(shared) do
-    local at = limit[3] and when(limit, want[3], want[2])
+    local at = limit[3] and (shut[limit[1]] or when(limit, want[3], want[2]))
     if at and at > NOW + GRAIN_S then
+      shut[limit[1]] = at -- nor may those behind it take what it waits for
       return {3, own + place, exact(at)}
     end
   end
