@@ -213,5 +213,6 @@ class Backlog:
 def _of_parked(record: Record, not_before: float, now: float) -> Outlook:
     wait_s = round(not_before - now, 1)
     if record.parked_for is None:
-        return Outlook(None, wait_s, f"its time, in {wait_s:g} s")
+        what = "its next attempt" if record.attempt else "its time"
+        return Outlook(None, wait_s, f"{what}, in {wait_s:g} s")
     return Outlook(None, wait_s, f"{record.parked_for} until {in_words(math.ceil(not_before))}")

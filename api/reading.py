@@ -126,7 +126,9 @@ def _deadline(submit: SubmitRequest, server: ServerConfig) -> float:
     _check_deadline(deadline, now, param)
     if submit.not_before is not None and not 0 <= submit.not_before < deadline:
         raise RequestError(
-            "invalid_deadline", "`not_before` does not lie before the deadline.", "not_before"
+            "invalid_deadline",
+            "`not_before` must be Unix seconds before the deadline.",
+            "not_before",
         )
     return deadline
 

@@ -14,6 +14,8 @@ from schemas.config import MISFIT, Config
 from schemas.nearness import did_you_mean
 
 _QUOTED = re.compile(r"'([^']*)'")
+# What pydantic calls the branch of a union that is a bounded number; others have a bracket.
+_BOUNDED = "constrained-int"
 
 
 def check(raw: Mapping[str, Any]) -> Config | list[Mistake]:
@@ -46,7 +48,7 @@ def _place(loc: At, raw: Any) -> At:
     here = raw
     for part in loc:
         inner = _inside(here, part)
-        if inner is None and isinstance(part, str) and "[" in part:
+        if inner is None and isinstance(part, str) and ("[" in part or part == _BOUNDED):
             continue
         here = inner
         at.append(part)
@@ -55,13 +57,14 @@ def _place(loc: At, raw: Any) -> At:
 
 def _of_another_form(details: ErrorDetails, at: At, raw: Any) -> bool:
     """Tell whether this is about the form of a union that the value does not have."""
-    if len(details["loc"]) == len(at):
+    if not at or details["loc"][-1] == at[-1]:
         return False
     value = raw
     for part in at:
         value = _inside(value, part)
     is_mapping = isinstance(value, Mapping)
-    return details["type"] == ("literal_error" if is_mapping else "dict_type")
+    others = {"literal_error", "int_type"} if is_mapping else {"dict_type", "model_type"}
+    return details["type"] in others
 
 
 def _inside(value: Any, part: str | int) -> Any:

@@ -17,7 +17,7 @@ from broker.embedded.life import Life
 from broker.embedded.limits import EmbeddedLimits
 from broker.embedded.members import EmbeddedMembers
 from broker.embedded.rows import Key
-from broker.embedded.runs import release_older_lives
+from broker.embedded.runs import release_older_lives, unbook_all
 from broker.embedded.store import EmbeddedStore
 from broker.embedded.switches import EmbeddedSwitches
 from broker.embedded.upkeep import EmbeddedUpkeep
@@ -87,6 +87,7 @@ class EmbeddedEngine:
                 found = await self._database.write(
                     lambda file: release_older_lives(file, owner, now)
                 )
+                await self._database.write(unbook_all)
                 self._queue.start()
             except BaseException:
                 await self._database.close()

@@ -41,6 +41,10 @@ _PARK = """
 UPDATE requests SET generation = ?, not_before = ?, next_check = ?, parked = ?, parked_for = ?
 WHERE seq = ? RETURNING *
 """
+_UNBOOK = """
+UPDATE requests SET parked = 0, not_before = NULL, parked_for = NULL
+WHERE status = 'queued' AND parked = 1 AND parked_for IS NOT NULL
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,14 @@ def release_older_lives(file: apsw.Connection, owner: str, now: float) -> int:
     for row in rows:
         wait_again(file, row, _returned_by_the_dead(row), now)
     return len(rows)
+
+
+def unbook_all(file: apsw.Connection) -> None:
+    """Let everything ask again that was parked for its turn under a limit.
+
+    Turns are kept in memory: what comes in to a new life would be given theirs.
+    """
+    file.execute(_UNBOOK)
 
 
 def wait_again(file: apsw.Connection, row: Row, back: Return, now: float) -> Placed:

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,16 @@ async def test_a_parked_request_is_told_for_what_it_waits_until_when(tmp_path: P
         assert told.waiting_for == f"tpm of tenant acme until {until} UTC"
         assert told.eta_s == pytest.approx(at - time.time(), abs=1)
         assert told.position is None
+
+
+@pytest.mark.parametrize(("attempt", "what"), [(0, "its time"), (1, "its next attempt")])
+async def test_one_that_waits_for_a_time_is_told_whether_it_has_been_tried(
+    tmp_path: Path, attempt: int, what: str
+) -> None:
+    async with running(tmp_path) as engine, known(engine) as backlog:
+        record = born(make_envelope(not_before=time.time() + 50))
+        told = await backlog.outlook(replace(record, attempt=attempt))
+        assert (told.waiting_for or "").startswith(f"{what}, in ")
 
 
 async def test_an_ended_or_running_request_expects_nothing(tmp_path: Path) -> None:

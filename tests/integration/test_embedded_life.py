@@ -115,6 +115,21 @@ async def test_what_was_parked_wakes_in_the_next_life(tmp_path: Path) -> None:
         assert time.time() >= envelope.not_before - 0.05
 
 
+async def test_a_booked_turn_ends_with_its_life_so_that_nobody_new_is_given_it(
+    tmp_path: Path,
+) -> None:
+    envelope = make_envelope()
+    async with running(tmp_path) as engine:
+        await engine.store.create(envelope)
+        await engine.store.park(envelope.next_generation(time.time() + 3_600), "rpm of tenant acme")
+    async with running(tmp_path) as engine:
+        inbox = Inbox()
+        await engine.queue.consume("m", Priority.NORMAL, Lane.OPEN, 5, inbox)
+        (delivery,) = await inbox.count(1)
+        assert (delivery.envelope.generation, delivery.envelope.not_before) == (1, None)
+        assert await engine.store.claim(delivery.envelope, make_slot()) == Run(1, 0)
+
+
 async def test_deliveries_of_a_stopped_engine_settle_nothing(tmp_path: Path) -> None:
     envelope, inbox = make_envelope(), Inbox()
     async with running(tmp_path) as engine:

@@ -124,6 +124,23 @@ def test_a_wrong_key_or_value_is_told_with_what_was_meant(
     assert told in refused(content)
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("{min: 9, max: 3}", "`: min must not be above max."),
+        ("{mn: 1, max: 3}", ".mn`: unknown key; did you mean `min`?"),
+        ("{min: {}, max: 3}", ".min`: must be a valid integer."),
+        ("0", "`: must be greater than or equal to 1."),
+        ("[]", "`: must be a valid integer."),
+    ],
+)
+def test_a_wrong_concurrency_is_told_in_the_form_it_was_written_in(
+    refused: Refused, value: str, told: str
+) -> None:
+    content = f"backends: {{gpu: {{urls: [http://h/v1], concurrency: {value}}}}}\n"
+    assert refused(content) == f"FILE:1: `backends.gpu.concurrency{told}"
+
+
 @pytest.mark.parametrize("weight", ["-1", ".nan", ".inf", "0", "1.0e+9"])
 def test_a_target_needs_a_usable_weight(refused: Refused, weight: str) -> None:
     target = f"{{backend: gpu, weight: {weight}}}"
