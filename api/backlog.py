@@ -11,7 +11,7 @@ from collections.abc import Callable
 from api.auth import Caller
 from api.catalog import Catalog
 from api.following import Following
-from api.own_limits import OwnLimits, OwnTurn
+from api.own_limits import LimitTurn, OwnLimits
 from broker.ports import Engine
 from broker.scheduling.outlook import Outlook, outlook
 from broker.scheduling.shares import shares_of
@@ -156,10 +156,13 @@ class Backlog:
         queue = await self._queues.get(record.model)
         expected = self._outlook(queue, record.priority, record.tenant, record.accepted_at, now)
         own = await self._own_turn(queue, record.tenant, None, record.priority)
-        if own is None or own.wait_s <= (expected.eta_s or 0.0):
+        served = self._catalog.served(record.model)
+        shared = LimitTurn(served.closed_until - now, served.closed_by)
+        longest = shared if own is None or shared.wait_s > own.wait_s else own
+        if longest.wait_s <= (expected.eta_s or 0.0):
             return expected
-        wait_s = round(own.wait_s, 1)
-        return Outlook(expected.position, wait_s, f"{own.what} until {in_words(now + wait_s)}")
+        wait_s = round(longest.wait_s, 1)
+        return Outlook(expected.position, wait_s, f"{longest.what} until {in_words(now + wait_s)}")
 
     def _outlook(
         self, queue: _Queue, priority: Priority, tenant: str, accepted_at: float, now: float
@@ -172,7 +175,7 @@ class Backlog:
 
     async def _own_turn(
         self, queue: _Queue, tenant: str, key_id: str | None, priority: Priority
-    ) -> OwnTurn | None:
+    ) -> LimitTurn | None:
         """Return when the caller's own limits let one more start; None too if nobody can tell."""
         queued = queue.tally.queued.get(priority, {}).get(tenant, 0)
         with contextlib.suppress(EngineError):

@@ -18,8 +18,8 @@ _SOME_TOKENS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class OwnTurn:
-    """Seconds until a caller's own limits let one more request start, and which limit it is."""
+class LimitTurn:
+    """Seconds until a limit lets one more request start, and which limit it is."""
 
     wait_s: float
     what: str
@@ -46,7 +46,7 @@ class OwnLimits:
 
     async def turn(
         self, tenant: str, key_id: str | None, priority: Priority, queued: int
-    ) -> OwnTurn | None:
+    ) -> LimitTurn | None:
         """Return when the next of `queued` waiting requests may start; None where nothing limits.
 
         Raises EngineError.
@@ -61,7 +61,7 @@ class OwnLimits:
         longest_s, what = max(behind, default=(0.0, own[0].what))
         if max(booked_s, longest_s) <= 0:
             return None
-        return OwnTurn(max(booked_s, longest_s), what)
+        return LimitTurn(max(booked_s, longest_s), what)
 
     async def _peek(self, caller: tuple[str, str | None, Priority], own: list[Cap | Rate]) -> float:
         now = time.monotonic()

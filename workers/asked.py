@@ -14,10 +14,14 @@ _FEWEST = 2
 
 @dataclass(slots=True)
 class Pace:
-    """Until the Unix second `closed_until` no class from `closed_from` on can start anything."""
+    """Until the Unix second `closed_until` no class from `closed_from` on can start anything.
+
+    `closed_by` names the limit that says so.
+    """
 
     size: int = MOST
     closed_until: float = 0.0
+    closed_by: str = ""
     closed_from: int = 0
 
     def came(self, rank: int) -> None:

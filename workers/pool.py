@@ -62,6 +62,7 @@ class Pool:
     @property
     def serves(self) -> Served:
         """What this process does for the model now."""
+        closed_until, closed_by = self._starting.closed
         return Served(
             self.plan.model,
             sum(self.plan.slots.values()),
@@ -73,6 +74,8 @@ class Pool:
             self._throughput.service_s,
             self._throughput.lately,
             self._throughput.densities,
+            closed_until=closed_until,
+            closed_by=closed_by,
         )
 
     async def stop_consuming(self) -> None:

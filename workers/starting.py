@@ -81,6 +81,12 @@ class Starting:
         """When the first of those parked here may start, in Unix seconds."""
         return self._parked.next_at
 
+    @property
+    def closed(self) -> tuple[float, str]:
+        """Until when a limit lets nothing start on any backend, and which; 0 if something may."""
+        paces = [self._asked[backend] for backend in self._plan.slots]
+        return min(((pace.closed_until, pace.closed_by) for pace in paces), default=(0.0, ""))
+
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery in; one that came before its time costs no slot."""
         not_before = delivery.envelope.not_before
@@ -149,7 +155,7 @@ class Starting:
             self.lines.put_back(backend, left)
         granted = sum(isinstance(answer, Granted) for answer in answers)
         pace.answered(granted, all_granted=not left)
-        pace.closed_until = _closed_until(answers)
+        pace.closed_until, pace.closed_by = _closed(answers)
         pace.closed_from = min(RANK[waiting.priority] for waiting in batch)
         return not left
 
@@ -251,7 +257,7 @@ def _forget_wants(waiting: Sequence[Waiting]) -> None:
         each.want = None
 
 
-def _closed_until(answers: Sequence[Answer]) -> float:
-    """Return until when a limit that all share lets nothing start; 0 if none does."""
-    waits = [answer.until for answer in answers if isinstance(answer, Wait)]
-    return max((until for until in waits if until is not None), default=0.0)
+def _closed(answers: Sequence[Answer]) -> tuple[float, str]:
+    """Return until when a limit that all share lets nothing start, and which; 0 if none does."""
+    waits = [answer for answer in answers if isinstance(answer, Wait)]
+    return max(((each.until, each.what) for each in waits if each.until), default=(0.0, ""))

@@ -17,7 +17,8 @@ class Served:
     `rate` is starts per second of late. The maps are by priority, and by lane of one ("low flood"):
     `heads` says when the newest of the started had been accepted (Unix s), `rates` are starts per
     second of late, `lately` about how many were started in the last of each of `HORIZONS_S`,
-    `densities` how many a second had been accepted at the time that the head is from.
+    `densities` how many a second had been accepted at the time that the head is from. Until
+    `closed_until` (Unix s) a limit that all share, `closed_by`, lets nothing start.
     `service_s` is how long a call lasts on average; None before one has ended.
     """
 
@@ -31,6 +32,8 @@ class Served:
     service_s: float | None = None
     lately: Mapping[str, Sequence[float]] = field(default_factory=dict)
     densities: Mapping[str, float] = field(default_factory=dict)
+    closed_until: float = 0.0
+    closed_by: str = ""
 
 
 class Members(Protocol):

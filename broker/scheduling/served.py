@@ -24,8 +24,11 @@ def merge_served(parts: Iterable[Served]) -> list[Served]:
 
 
 def _together(known: Served, part: Served) -> Served:
+    closed = max(known, part, key=lambda each: each.closed_until)
     return replace(
         known,
+        closed_until=closed.closed_until,
+        closed_by=closed.closed_by,
         slots=max(known.slots, part.slots),
         running=known.running + part.running,
         unstarted=known.unstarted + part.unstarted,

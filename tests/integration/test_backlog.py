@@ -190,6 +190,18 @@ async def test_limits_of_the_caller_are_part_of_what_it_can_expect(tmp_path: Pat
             await backlog.admit("m", Caller("slow"), NORMAL, IN_AN_HOUR)
 
 
+async def test_a_limit_that_all_share_is_named(tmp_path: Path) -> None:
+    until = math.ceil(time.time() + 50)
+    served = Served("m", slots=2, closed_until=until, closed_by="tpm of model m")
+    async with running(tmp_path) as engine:
+        envelope = make_envelope()
+        await engine.store.create(envelope)
+        async with known(engine, served) as backlog:
+            told = await backlog.outlook(born(envelope))
+            assert told.eta_s == pytest.approx(until - time.time(), abs=1)
+            assert (told.waiting_for or "").startswith("tpm of model m until ")
+
+
 async def test_a_parked_request_is_told_for_what_it_waits_until_when(tmp_path: Path) -> None:
     async with running(tmp_path) as engine, known(engine) as backlog:
         envelope = make_envelope(deadline=4_000_000_000.0)
