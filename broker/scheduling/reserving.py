@@ -28,6 +28,7 @@ from broker.scheduling.rates import GRAIN_S, Bucket, charge, give_back, opens
 from broker.scheduling.turns import CapTurns, RateTurns
 
 HONOURED_S = 30.0
+_LEAST_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,8 @@ class Reserver:
         if turns.due_ahead(rank, request_id, now) < room:
             return now
         turn = max(1, turns.ahead(rank, request_id) + 1 - max(room, 0))
-        return now + turn * places.hold_s / limit.limit
+        # Never now: what is full is not free, however short it is held.
+        return now + max(_LEAST_S, turn * places.hold_s / limit.limit)
 
     def _admits(self, cap: Cap, want: Want, now: float) -> bool:
         places = self._places[cap.key]

@@ -74,3 +74,11 @@ async def test_however_many_are_given_back_at_once(engine: Process) -> None:
     await limits.settle(Spent(each, None) for each in many)
     await limits.give_up(each.id for each in many)
     assert await asker.held() == 0
+
+
+async def test_a_full_cap_is_kept_however_short_it_is_held(engine: Process) -> None:
+    asker, cap = Asker(engine), new_cap(1)
+    for _ in range(3):
+        (held,) = await asker.granted(1, own=(cap,))
+        await asker.limits.settle([Spent(held, 0)])
+    assert len(await asker.granted(3, own=(cap,))) == 1

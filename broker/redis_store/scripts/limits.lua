@@ -4,7 +4,7 @@
 -- they share the hash tag of those keys. Instants in s of Redis, ranks from 0.
 local RESERVED, BOOKED, LAPSES = KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS]
 local MINUTE_S, GRAIN_S, STEP_S, HONOURED_S, RANKS = 60, 0.000002, 5, 30, 4
-local HOLD_S, HOLD_WEIGHT, SOME = 1, 0.1, 100
+local HOLD_S, HOLD_WEIGHT, LEAST_S, SOME = 1, 0.1, 0.001, 100
 local PREFIX, NOW -- set by `at_now`
 local rates, holds, bookings = {}, {}, {}
 
@@ -206,5 +206,5 @@ local function cap_opens(key, limit, room, rank, request)
     return NOW
   end
   local turn = math.max(1, ahead + place + 1 - math.max(room, 0))
-  return NOW + turn * hold_of(key) / limit
+  return NOW + math.max(LEAST_S, turn * hold_of(key) / limit) -- never now: it is full
 end
