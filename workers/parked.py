@@ -15,7 +15,7 @@ class Parked:
     """Waiting deliveries by the instant of their turn, in Unix seconds."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Waiting]] = []
+        self._heap: list[tuple[float, int, Waiting, bool]] = []
         self._numbers = itertools.count()
 
     def __len__(self) -> int:
@@ -26,9 +26,9 @@ class Parked:
         """The instant of the first turn."""
         return self._heap[0][0] if self._heap else None
 
-    def add(self, waiting: Waiting, at: float) -> None:
-        """Hold one until `at`."""
-        heapq.heappush(self._heap, (at, next(self._numbers), waiting))
+    def add(self, waiting: Waiting, at: float, *, estimated: bool = False) -> None:
+        """Hold one until `at`; if that is an estimate, `first_of` may bring it back before."""
+        heapq.heappush(self._heap, (at, next(self._numbers), waiting, estimated))
 
     def due(self, now: float) -> list[Waiting]:
         """Remove and return those whose turn has come."""
@@ -38,13 +38,11 @@ class Parked:
         return ready
 
     def first_of(self, tenant: str) -> Waiting | None:
-        """Remove and return the one of `tenant` that comes first; None if none is held."""
-        if not self._heap:
+        """Remove and return the first of `tenant` whose turn is an estimate, if there is one."""
+        estimated = [entry for entry in self._heap if entry[3] and entry[2].tenant == tenant]
+        if not estimated:
             return None
-        of_tenant = [entry for entry in self._heap if entry[2].tenant == tenant]
-        if not of_tenant:
-            return None
-        first = min(of_tenant)
+        first = min(estimated)
         self._heap.remove(first)
         heapq.heapify(self._heap)
         return first[2]
@@ -52,4 +50,4 @@ class Parked:
     def empty(self) -> list[Waiting]:
         """Remove and return all."""
         held, self._heap = self._heap, []
-        return [waiting for _, _, waiting in held]
+        return [waiting for _, _, waiting, _ in held]

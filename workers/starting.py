@@ -194,7 +194,7 @@ class Starting:
     def _await_turn(self, waiting: Waiting, turn: StartAt) -> None:
         """Park it; one whose turn is an estimate stays here, where an end can bring it back."""
         if turn.estimated and self._has_room:
-            self._parked.add(waiting, turn.at)
+            self._parked.add(waiting, turn.at, estimated=True)
         else:
             self._park(waiting, turn.at, turn.what)
 

@@ -97,11 +97,6 @@ class Turns(Generic[W]):
             tenant.back = True
         self._insert(tenant, entry)
 
-    def best(self) -> Entry[W] | None:
-        """Return whose turn it is: of the tenant least served, the one due first."""
-        tenant = self._next()
-        return None if tenant is None else tenant.line[0][2]
-
     def take(self) -> Entry[W]:
         """Remove and return the best, charged to its tenant. Raises IndexError if none waits."""
         tenant = self._next()

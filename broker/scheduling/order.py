@@ -112,12 +112,6 @@ class Order(Generic[W]):
         """Charge a tenant what its call took more than was estimated; less if negative."""
         self._classes[priority].correct(tenant, tokens)
 
-    def best(self, now: float) -> W | None:
-        """Return who would be taken next; nothing is charged."""
-        priority = self._choose(self._late(now))
-        entry = None if priority is None else self._classes[priority].best()
-        return None if entry is None else entry.waiting
-
     def waiting(self, priority: Priority) -> int:
         """Return how many of a class wait here."""
         return len(self._classes[priority])

@@ -46,7 +46,7 @@ class _Booking:
     """A request that was told to come at `at`, and the keys it has turns under."""
 
     rank: int
-    at: float
+    at: float = float("inf")
     rates: set[str] = field(default_factory=set)
     caps: set[str] = field(default_factory=set)
 
@@ -136,7 +136,7 @@ class Reserver:
         at, last = max(times, key=lambda pair: pair[0], default=(now, None))
         if last is None or at <= now + GRAIN_S:
             if (booking := self._booked.get(want.request_id)) is not None:
-                booking.at = max(booking.at, now)
+                self._tell_turn(want.request_id, booking, now)
             return None
         if at > want.deadline:
             self._unbook(want.request_id)
@@ -166,9 +166,8 @@ class Reserver:
     def _book(self, want: Want, at: float, blocking: Sequence[Cap | Rate]) -> None:
         booking = self._booked.get(want.request_id)
         if booking is None:
-            booking = self._booked[want.request_id] = _Booking(want.rank, at)
-            heapq.heappush(self._lapses, (at + HONOURED_S, want.request_id))
-        booking.at = at
+            booking = self._booked[want.request_id] = _Booking(want.rank)
+        self._tell_turn(want.request_id, booking, at)
         for limit in blocking:
             if isinstance(limit, Rate):
                 booking.rates.add(limit.key)
@@ -177,6 +176,12 @@ class Reserver:
                 booking.caps.add(limit.key)
         for key in booking.caps:
             self._cap_turns[key].book(booking.rank, want.request_id, at)
+
+    def _tell_turn(self, request_id: str, booking: _Booking, at: float) -> None:
+        """Note when it is to come; one that moves farther is looked at again at its first time."""
+        if at < booking.at:
+            heapq.heappush(self._lapses, (at + HONOURED_S, request_id))
+        booking.at = at
 
     def _unbook(self, request_id: str) -> None:
         booking = self._booked.pop(request_id, None)

@@ -212,6 +212,7 @@ SHAPES = st.fixed_dictionaries(
 )
 SHARED = st.sets(st.sampled_from(["tpm", "cap"]))
 PICK = st.integers(0, 1_000)
+_REST_ROUNDS = 12
 
 
 class LimitsAndModel(RuleBasedStateMachine):
@@ -315,13 +316,16 @@ class LimitsAndModel(RuleBasedStateMachine):
             await self.engine.processes[0].refund([run.reservation])
         await self.engine.processes[0].give_up(list(self.model.parked))
         self.model.running.clear()
-        for _ in range(3):
+        # Calls that used more than was estimated leave debts of minutes.
+        for _ in range(_REST_ROUNDS):
             await self._live(70.0)
             await self._resolve_orphans(self.engine.processes[0])
             # One with nothing asks, so that what has lapsed is noticed.
             for process in self.engine.processes:
-                await process.reserve([(self._want(1, 1.0, {"rpm", "tpm", "cap"}), "x:1:0")])
+                last = self._want(1, 1.0, {"rpm", "tpm", "cap"})
+                await process.reserve([(last, "x:1:0")])
                 await process.refund([Reservation(BACKEND, "x:1:0")])
+                await process.give_up([last.request_id])
         await self._live(10.0)
         left = await self.engine.left()
         assert not left, left

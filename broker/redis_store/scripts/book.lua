@@ -64,7 +64,7 @@ local function turn(want)
   end
   if #blocking == 0 then
     local booking = booking_of(request)
-    if booking and booking.at < NOW then
+    if booking and booking.at ~= NOW then
       booking.at = NOW
       save_booking(request, booking)
     end
