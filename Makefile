@@ -35,7 +35,7 @@ serve: .venv/$(if $(ARGS),.app,.demo) ## the demo's models behind Penstock, or y
 .PHONY: test
 test: .venv/.dev .venv/.demo ## all tests, on the real RabbitMQ, Redis and models, e.g. ARGS="tests/unit -k retry"
 	@$(BIN)/python -m tests.servers.provision
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 .PHONY: chaos
 chaos: .venv/.dev ## only the tests that kill processes, one at a time

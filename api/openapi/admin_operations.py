@@ -15,12 +15,12 @@ _LETTERS = "/admin/v1/dead-letters"
 # The state that each verb leads to, and what that means for a model and for a backend.
 _VERBS = {
     "pause": ("paused", "it accepts and starts nothing", "nothing starts there"),
-    "resume": ("running", "it accepts and starts again", "what waits for it may start"),
     "drain": (
         "draining",
         "it refuses new requests and serves what waits",
         "nothing starts there, and what waits for it goes to the model's other targets",
     ),
+    "resume": ("running", "it accepts and starts again", "what waits for it may start"),
 }
 _LETTER_ERRORS = ("request_not_found", "store_unavailable")
 

@@ -102,7 +102,7 @@ def test_import_converts_a_litellm_file_to_one_that_check_takes(tmp_path: Path) 
     source.write_text(
         "model_list:\n"
         "  - model_name: gpt\n"
-        "    litellm_params: {model: openai/gpt-4o, api_key: sk-plain-text, rpm: 6}\n"
+        "    litellm_params: {model: openai/gpt-4o, api_key: sk-plain-text, seed: 6}\n"
     )
     done = penstock("config", "import", "litellm", str(source))
     assert done.returncode == 0, done.stderr
