@@ -15,7 +15,7 @@ class Parked:
     """Waiting deliveries by the instant of their turn, in Unix seconds."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Waiting, bool]] = []
+        self._heap: list[tuple[float, int, Waiting, str]] = []
         self._numbers = itertools.count()
 
     def __len__(self) -> int:
@@ -26,9 +26,9 @@ class Parked:
         """The instant of the first turn."""
         return self._heap[0][0] if self._heap else None
 
-    def add(self, waiting: Waiting, at: float, *, estimated: bool = False) -> None:
-        """Hold one until `at`; if that is an estimate, `first_of` may bring it back before."""
-        heapq.heappush(self._heap, (at, next(self._numbers), waiting, estimated))
+    def add(self, waiting: Waiting, at: float, cap: str = "") -> None:
+        """Hold one until `at`, an estimate if it waits for room under `cap`."""
+        heapq.heappush(self._heap, (at, next(self._numbers), waiting, cap))
 
     def due(self, now: float) -> list[Waiting]:
         """Remove and return those whose turn has come."""
@@ -46,6 +46,17 @@ class Parked:
         self._heap.remove(first)
         heapq.heapify(self._heap)
         return first[2]
+
+    def last_estimated(self) -> tuple[float, Waiting, str] | None:
+        """Remove and return the one whose estimated turn is farthest, its instant and its cap."""
+        estimated = [entry for entry in self._heap if entry[3]]
+        if not estimated:
+            return None
+        last = max(estimated)
+        self._heap.remove(last)
+        heapq.heapify(self._heap)
+        at, _, waiting, cap = last
+        return at, waiting, cap
 
     def empty(self) -> list[Waiting]:
         """Remove and return all."""

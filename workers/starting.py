@@ -192,11 +192,15 @@ class Starting:
         return left
 
     def _await_turn(self, waiting: Waiting, turn: StartAt) -> None:
-        """Park it; one whose turn is an estimate stays here, where an end can bring it back."""
-        if turn.estimated and self._has_room:
-            self._parked.add(waiting, turn.at, estimated=True)
-        else:
+        """Park it; the next of those whose turn is an estimate stay here, where ends bring them."""
+        if not turn.estimated:
             self._park(waiting, turn.at, turn.what)
+            return
+        self._parked.add(waiting, turn.at, turn.what)
+        if len(self._parked) > self._quarter and (last := self._parked.last_estimated()):
+            at, farthest, what = last
+            until = self._parts.settlement.park_until(farthest.delivery, at, what)
+            self._runs.spawn("park", until)
 
     def _park(self, waiting: Waiting, at: float, what: str) -> None:
         """Let a request wait for its turn at `what`, here or in a tier."""

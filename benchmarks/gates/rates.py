@@ -51,17 +51,21 @@ def measure(stage: Stage, size: Size) -> list[Figure]:
         seen = running.seen_when(lambda seen: seen.ended(ids), 60 + size.metered / _RPM * 60)
         records = running.records(ids)
     completed = sum(record.status == "completed" for record in records)
-    publishes = max(record.generation + 1 for record in records)
     capped = _of(seen, accepted, _CAPPED)
     return [
         Figure("refused although their deadline holds", len(answers) - len(accepted), high=0),
         Figure("answer to one whose deadline cannot be met", hurried.status, 429, 429),
         Figure("completed", completed, low=len(answers)),
-        Figure("most publishes of a request", publishes, high=_MOST_PUBLISHES),
+        Figure("most publishes over a rate", _publishes(records, _METERED), high=_MOST_PUBLISHES),
+        Figure("most publishes over a cap", _publishes(records, _CAPPED), high=_MOST_PUBLISHES),
         Figure("most open calls of the capped tenant", capped.most_open(), 1, _CAP),
         Figure("share of its cap that it used", capped.busy() / _CAP, low=0.25),
         *_metered(_of(seen, accepted, _METERED), records),
     ]
+
+
+def _publishes(records: Sequence[Record], model: str) -> int:
+    return max(record.generation + 1 for record in records if record.model == model)
 
 
 def _hurried() -> Arrival:

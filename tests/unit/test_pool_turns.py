@@ -108,6 +108,23 @@ async def test_an_end_brings_back_what_waits_for_a_cap_of_its_tenant() -> None:
     await stage.pool.stop()
 
 
+async def test_of_what_waits_for_a_cap_the_next_stay_here() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 8})
+    await stage.pool.start()
+    quarter = stage.pool.plan.window // 4
+    capped = [make_envelope() for _ in range(quarter + 10)]
+    for place, envelope in enumerate(reversed(capped)):
+        at = time.time() + 100 - place
+        stage.answers[envelope.id] = StartAt(at, "max_parallel_requests of t", estimated=True)
+    for envelope in reversed(capped):
+        stage.hand(envelope)
+        await settled(5)
+    await settled()
+    assert stage.pool.serves.unstarted == quarter
+    assert {request_id for request_id, _ in stage.parked} == {each.id for each in capped[quarter:]}
+    await stage.pool.stop()
+
+
 async def test_a_turn_beyond_the_deadline_ends_the_request() -> None:
     stage = Stage(Target("b", "m"), slots={"b": 5})
     await stage.pool.start()
