@@ -87,7 +87,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         docs_url=None,
         redoc_url=None,
     )
-    requests = RequestRoutes(engine, admission, holding, backlog, catalog, settings)
+    requests = RequestRoutes(engine, admission, holding, backlog, settings)
     dialect = DialectRoutes(admission, holding, requests, settings)
     models = ModelRoutes(engine, catalog)
     doors = Doors(app, authenticator, dialect)

@@ -155,6 +155,8 @@ class Backlog:
             return _of_parked(record, record.not_before, now)
         queue = await self._queues.get(record.model)
         expected = self._outlook(queue, record.priority, record.tenant, record.accepted_at, now)
+        if (held_up := self._catalog.held_up(record.model)) is not None:
+            return Outlook(expected.position, None, held_up)
         own = await self._own_turn(queue, record.tenant, None, record.priority)
         served = self._catalog.served(record.model)
         shared = LimitTurn(served.closed_until - now, served.closed_by)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from api import query
 from api.admission import Admission, Admitted
 from api.backlog import Backlog
-from api.catalog import Catalog
 from api.exchange import Exchange, Reply, json_reply
 from api.holding import Holding, reply_of
 from api.reading import submitted
 from api.settings import Settings
 from broker.ports import Engine
 from schemas.errors import RequestError
-from schemas.lifecycle import Status
 from schemas.record import Record
 from schemas.request import request_object, whole_request
 
@@ -32,14 +29,12 @@ class RequestRoutes:
         admission: Admission,
         holding: Holding,
         backlog: Backlog,
-        catalog: Catalog,
         settings: Settings,
     ) -> None:
         self._engine = engine
         self._admission = admission
         self._holding = holding
         self._backlog = backlog
-        self._catalog = catalog
         self._settings = settings
 
     async def submit(self, exchange: Exchange) -> Reply:
@@ -92,9 +87,6 @@ class RequestRoutes:
 
     async def _object(self, record: Record) -> dict[str, Any]:
         expected = await self._backlog.outlook(record)
-        waits = record.status is Status.QUEUED and (record.not_before or 0) <= time.time()
-        if waits and (held_up := self._catalog.held_up(record.model)):
-            return whole_request(record, expected.position, None, held_up)
         return whole_request(record, expected.position, expected.eta_s, expected.waiting_for)
 
 
