@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -11,8 +12,42 @@ from broker.ports import Answer, Granted, Limits, Reservation, Spent, Wait, Want
 from schemas.errors import EngineError
 
 _log = structlog.get_logger("penstock.slots")
+T = TypeVar("T")
 Wake = Callable[[], None]
 _AWAY = Wait("the store that counts what runs")
+
+
+class _Saying(Generic[T]):
+    """One kind of news for the limits; what they could not be told is said again, perhaps twice."""
+
+    def __init__(self, what: str, say: Callable[[Sequence[T]], Awaitable[None]]) -> None:
+        self._what = what
+        self._say = say
+        self._unsaid: list[T] = []
+
+    def later(self, news: Iterable[T]) -> None:
+        """Say it with the next `again`."""
+        self._unsaid += news
+
+    async def now(self, news: Sequence[T]) -> None:
+        """Say it; while the engine is away that waits."""
+        try:
+            await self._say(news)
+        except EngineError as error:
+            _log.warning("is said to the limits later", what=self._what, error=str(error))
+            self.later(news)
+
+    async def again(self) -> None:
+        """Say what was not said. Raises EngineError."""
+        if not self._unsaid:
+            return
+        # It is taken out first: another pool says what comes meanwhile.
+        unsaid, self._unsaid = self._unsaid, []
+        try:
+            await self._say(unsaid)
+        except BaseException:
+            self._unsaid += unsaid
+            raise
 
 
 class Slots:
@@ -24,10 +59,10 @@ class Slots:
         # One row of numbers for the whole life: an outbox entry may free an id once more, later.
         self._numbers = itertools.count(1)
         self._held: dict[str, Reservation] = {}
-        # What may be held although nobody here uses it, and what is to be said once more.
-        self._doubtful: list[Reservation] = []
-        self._unsaid: list[Spent] = []
-        self._given_up: set[str] = set()
+        # Also what may be held although nobody here uses it.
+        self._refunds = _Saying("refund", limits.refund)
+        self._ends = _Saying("settle", limits.settle)
+        self._given_up = _Saying("give up", limits.give_up)
         self._wakes: dict[str, set[Wake]] = {}
 
     def __len__(self) -> int:
@@ -39,7 +74,8 @@ class Slots:
         All are of one backend and model, the best first.
         """
         try:
-            await self._say_again()
+            for saying in (self._refunds, self._ends, self._given_up):
+                await saying.again()
         except EngineError as error:
             # Nothing was asked, so nothing may have been granted: what is in doubt does not grow.
             return _all_wait(wants, error)
@@ -48,7 +84,7 @@ class Slots:
             answers = await self._limits.reserve(asked)
         except EngineError as error:
             # They may have been granted all the same.
-            self._doubtful.extend(Reservation(want.backend, each) for want, each in asked)
+            self._refunds.later(Reservation(want.backend, each) for want, each in asked)
             return _all_wait(wants, error)
         for answer in answers:
             if isinstance(answer, Granted):
@@ -57,30 +93,15 @@ class Slots:
 
     async def refund(self, reservations: Iterable[Reservation]) -> None:
         """Take back what no call was made under; while the engine is away that waits."""
-        given = self._let_go(reservations)
-        try:
-            await self._limits.refund(given)
-        except EngineError as error:
-            _log.warning("reservations are taken back later", error=str(error))
-            self._doubtful.extend(given)
+        await self._refunds.now(self._let_go(reservations))
 
     async def settle(self, reservation: Reservation, tokens: int | None) -> None:
         """End a reservation whose call is over: `tokens` it used, None for the estimate."""
-        spent = [Spent(each, tokens) for each in self._let_go([reservation])]
-        try:
-            await self._limits.settle(spent)
-        except EngineError as error:
-            _log.warning("reservations are settled later", error=str(error))
-            self._unsaid.extend(spent)
+        await self._ends.now([Spent(each, tokens) for each in self._let_go([reservation])])
 
     async def give_up(self, request_ids: Iterable[str]) -> None:
         """Drop the bookings of requests that will not come for them."""
-        given = set(request_ids)
-        try:
-            await self._limits.give_up(given)
-        except EngineError as error:
-            _log.warning("bookings are given up later", error=str(error))
-            self._given_up |= given
+        await self._given_up.now(list(request_ids))
 
     async def renew(self) -> list[Reservation]:
         """Assert all that is held; return what is lost, whose calls must end at once."""
@@ -107,31 +128,6 @@ class Slots:
     def _wake(self, backend: str) -> None:
         for wake in self._wakes[backend]:
             wake()
-
-    async def _say_again(self) -> None:
-        """Say what the engine was away for; all of it may be said twice."""
-        # What is being said is taken out first: another pool says what comes meanwhile.
-        if doubtful := self._doubtful:
-            self._doubtful = []
-            try:
-                await self._limits.refund(doubtful)
-            except BaseException:
-                self._doubtful += doubtful
-                raise
-        if unsaid := self._unsaid:
-            self._unsaid = []
-            try:
-                await self._limits.settle(unsaid)
-            except BaseException:
-                self._unsaid += unsaid
-                raise
-        if given_up := self._given_up:
-            self._given_up = set()
-            try:
-                await self._limits.give_up(given_up)
-            except BaseException:
-                self._given_up |= given_up
-                raise
 
 
 def _all_wait(wants: Sequence[Want], error: EngineError) -> list[Answer]:

@@ -115,6 +115,9 @@ class Stage:
 
     refund = settle
 
+    async def give_up(self, _ids: object) -> None:
+        raise AssertionError("nothing here has a turn")
+
     async def last_beat(self, owner: str) -> float | None:
         return self.last_beats.get(owner)
 

@@ -31,6 +31,11 @@ class Forgetful:
         self.asked.set()
         return [LOST]
 
+    async def refund(self, _news: object) -> None:
+        raise AssertionError("it only ever renews here")
+
+    settle = give_up = refund
+
 
 async def test_the_call_of_what_was_lost_while_it_was_claimed_is_dropped_as_soon() -> None:
     inflight, limits = InFlightMap(), Forgetful(away=0)
