@@ -144,14 +144,9 @@ class Lines:
         """Remove and return all of one class."""
         return self._out(each for line in self._lines.values() for each in line.drop(priority))
 
-    def vacate(self, backend: str) -> list[Waiting]:
-        """Remove and return all that wait for `backend`."""
-        line = self._lines.get(backend)
-        return self._out(line.empty()) if line is not None else []
-
     def empty(self) -> list[Waiting]:
         """Remove and return all."""
-        return [each for backend in self._lines for each in self.vacate(backend)]
+        return self._out(each for line in self._lines.values() for each in line.empty())
 
     def _out(self, removed: Iterable[Waiting]) -> list[Waiting]:
         gone = list(removed)

@@ -10,12 +10,15 @@ from workers.lines import Waiting
 # Longer than this, or more than a quarter of the window, goes to a tier.
 LONGEST_S = 2.0
 
+# Its instant, its number, itself, and the cap it waits for: empty where its turn is firm.
+_Entry = tuple[float, int, Waiting, str]
+
 
 class Parked:
     """Waiting deliveries by the instant of their turn, in Unix seconds."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Waiting, str]] = []
+        self._heap: list[_Entry] = []
         self._numbers = itertools.count()
 
     def __len__(self) -> int:
@@ -40,25 +43,22 @@ class Parked:
     def first_of(self, tenant: str) -> Waiting | None:
         """Remove and return the first of `tenant` whose turn is an estimate, if there is one."""
         estimated = [entry for entry in self._heap if entry[3] and entry[2].tenant == tenant]
-        if not estimated:
-            return None
-        first = min(estimated)
-        self._heap.remove(first)
-        heapq.heapify(self._heap)
-        return first[2]
+        return self._pull(min(estimated))[2] if estimated else None
 
     def last_estimated(self) -> tuple[float, Waiting, str] | None:
         """Remove and return the one whose estimated turn is farthest, its instant and its cap."""
         estimated = [entry for entry in self._heap if entry[3]]
         if not estimated:
             return None
-        last = max(estimated)
-        self._heap.remove(last)
-        heapq.heapify(self._heap)
-        at, _, waiting, cap = last
+        at, _, waiting, cap = self._pull(max(estimated))
         return at, waiting, cap
 
     def empty(self) -> list[Waiting]:
         """Remove and return all."""
         held, self._heap = self._heap, []
         return [waiting for _, _, waiting, _ in held]
+
+    def _pull(self, entry: _Entry) -> _Entry:
+        self._heap.remove(entry)
+        heapq.heapify(self._heap)
+        return entry

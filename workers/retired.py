@@ -14,7 +14,6 @@ from itertools import product
 
 import structlog
 
-from broker.claims import Running
 from broker.lifecycle import Tasks
 from broker.ports import Consumer, Delivery, Engine
 from schemas.config import Config
@@ -22,7 +21,7 @@ from schemas.errors import EngineError
 from schemas.lifecycle import Status
 from schemas.priority import PRIORITIES, Lane
 from schemas.routes import Routes
-from workers.settlement import Settlement, ended, persistently
+from workers.settlement import Settlement, ended
 
 _log = structlog.get_logger("penstock.retired")
 # A configuration reaches all processes within this time: a new model may be waited for before its
@@ -140,30 +139,14 @@ class _Emptying:
 
     async def _end(self, delivery: Delivery) -> None:
         """Commit, then ack (I1); what another process runs is put back."""
-        envelope, store = delivery.envelope, self._engine.store
-        record = await persistently(lambda: store.get(envelope.id), "look at the record")
+        attempt = await self._settlement.attempt_of_waiting(delivery)
+        if attempt is None:
+            return
         if self._over:
             await delivery.requeue()
             return
-        if record is not None and (record.terminal or record.generation > envelope.generation):
-            await self._settlement.drop_finished(delivery)
-            return
-        if record is not None and record.status is Status.IN_PROGRESS:
-            running = Running(record.owner or "", record.attempt, same_generation=False, poison=0)
-            await self._settlement.meet_live_owner(delivery, running, 0.0)
-            return
-        attempt = 0 if record is None else record.attempt
         result = ended(Status.FAILED, "model_removed")
-        finish = await self._settlement.commit(envelope, result, attempt, dead_letter=True)
-        # A record that nobody may read any more has ended as well, long ago.
-        if finish.won or finish.result is not None or await self._is_gone(envelope.id):
-            await delivery.ack()
-        else:
-            await delivery.requeue()
-
-    async def _is_gone(self, request_id: str) -> bool:
-        store = self._engine.store
-        return await persistently(lambda: store.get(request_id), "look at the record") is None
+        await self._settlement.end(delivery, result, attempt, dead_letter=True)
 
 
 def _routes(config: Config) -> Routes | None:

@@ -117,9 +117,7 @@ class Settlement:
 
     async def expire(self, delivery: Delivery, late: Late) -> None:
         """Commit a request whose deadline has passed, then ack it."""
-        result = ended(Status.EXPIRED, "expired")
-        finish = await self.commit(delivery.envelope, result, late.attempt)
-        await _settle_all([delivery], finish)
+        await self.end(delivery, ended(Status.EXPIRED, "expired"), late.attempt)
 
     async def park(self, delivery: Delivery, early: Early) -> None:
         """Put a message that came before its time into a tier, then ack this delivery."""
@@ -138,19 +136,41 @@ class Settlement:
         await delivery.ack()
 
     async def end_too_late(self, delivery: Delivery, at: float, what: str) -> None:
-        """End a request whose turn at `what` would come after its deadline.
+        """End a request whose turn at `what` would come after its deadline."""
+        attempt = await self.attempt_of_waiting(delivery)
+        if attempt is not None:
+            message = f"{what} would let it start at {in_words(at)}, after its deadline."
+            await self.end(delivery, ended(Status.EXPIRED, "expired", message), attempt)
 
-        One that another delivery has started meanwhile is not ended by this one.
+    async def attempt_of_waiting(self, delivery: Delivery) -> int | None:
+        """Return the attempt as which a request that was not claimed here can be ended.
+
+        None where it is not this delivery's to end, which is settled then: the request has ended,
+        has a newer copy, or runs.
         """
-        envelope = delivery.envelope
-        record = await persistently(lambda: self._engine.store.get(envelope.id), "read the record")
-        if record is not None and record.status is Status.IN_PROGRESS:
-            await self._put_back(delivery, envelope, _LIVE_OWNER_S)
-            return
-        message = f"{what} would let it start at {in_words(at)}, after its deadline."
-        attempt = 0 if record is None else record.attempt
-        finish = await self.commit(envelope, ended(Status.EXPIRED, "expired", message), attempt)
-        await _settle_all([delivery], finish)
+        envelope, store = delivery.envelope, self._engine.store
+        record = await persistently(lambda: store.get(envelope.id), "look at the record")
+        if record is None:
+            return 0
+        if record.terminal or record.generation > envelope.generation:
+            await self.drop_finished(delivery)
+            return None
+        if record.status is Status.IN_PROGRESS:
+            running = Running(record.owner or "", record.attempt, same_generation=False, poison=0)
+            await self.meet_live_owner(delivery, running, 0.0)
+            return None
+        return record.attempt
+
+    async def end(
+        self, delivery: Delivery, result: Result, attempt: int, *, dead_letter: bool = False
+    ) -> None:
+        """Commit the end of a request without a run here, then ack it."""
+        finish = await self.commit(delivery.envelope, result, attempt, dead_letter=dead_letter)
+        if not finish.won and finish.result is None and await self._is_gone(delivery.envelope.id):
+            # A record that nobody may read any more has ended as well, long ago.
+            await self.drop_finished(delivery)
+        else:
+            await _settle_all([delivery], finish)
 
     async def meet_live_owner(self, delivery: Delivery, found: Running, age_s: float) -> None:
         """Put back, confirmed, a message that a live worker elsewhere runs; then ack.
@@ -194,6 +214,10 @@ class Settlement:
             await self._slots.settle(run.reservation, run.tokens)
         else:
             await self._slots.refund([run.reservation])
+
+    async def _is_gone(self, request_id: str) -> bool:
+        store = self._engine.store
+        return await persistently(lambda: store.get(request_id), "look at the record") is None
 
     async def _put_back(self, delivery: Delivery, copy: Envelope, delay_s: float) -> None:
         queue = self._engine.queue

@@ -199,8 +199,7 @@ class Starting:
         self._parked.add(waiting, turn.at, turn.what)
         if len(self._parked) > self._quarter and (last := self._parked.last_estimated()):
             at, farthest, what = last
-            until = self._parts.settlement.park_until(farthest.delivery, at, what)
-            self._runs.spawn("park", until)
+            self._send_to_tier(farthest, at, what)
 
     def _park(self, waiting: Waiting, at: float, what: str) -> None:
         """Let a request wait for its turn at `what`, here or in a tier."""
@@ -208,8 +207,10 @@ class Starting:
             # Where this clock is ahead of the one that counts, it is asked again now and then.
             self._parked.add(waiting, max(at, time.time() + _ASK_AGAIN_S))
         else:
-            until = self._parts.settlement.park_until(waiting.delivery, at, what)
-            self._runs.spawn("park", until)
+            self._send_to_tier(waiting, at, what)
+
+    def _send_to_tier(self, waiting: Waiting, at: float, what: str) -> None:
+        self._runs.spawn("park", self._parts.settlement.park_until(waiting.delivery, at, what))
 
     def _bring_back(self, waiting: Waiting) -> None:
         # Limits may have changed meanwhile.
@@ -217,11 +218,7 @@ class Starting:
         self._add(waiting)
 
     def _may_hold(self, at: float) -> bool:
-        return at <= time.time() + LONGEST_S and self._has_room
-
-    @property
-    def _has_room(self) -> bool:
-        return len(self._parked) < self._quarter
+        return at <= time.time() + LONGEST_S and len(self._parked) < self._quarter
 
     @property
     def _quarter(self) -> int:
