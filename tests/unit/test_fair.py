@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,20 +43,20 @@ weights = st.lists(st.floats(0.1, 10), min_size=2, max_size=6)
 
 @settings(deadline=None, max_examples=30)
 @given(weights, st.randoms(use_true_random=False))
-def test_over_a_long_backlog_tokens_go_by_weight(shares: list[float], random: object) -> None:
+def test_over_a_long_backlog_tokens_go_by_weight(shares: list[float], random: Random) -> None:
     """By weight, any two tenants are within one charge of each: the bound of fair queueing."""
     names = [str(number) for number in range(len(shares))]
     weight_of = dict(zip(names, shares, strict=True))
     stage, most = Stage(weight_of.__getitem__), 100.0
     for name in names:
         for _ in range(200):
-            stage.add(name, cost=random.uniform(1, most))  # type: ignore[attr-defined]
-    tokens: Counter[str] = Counter()
+            stage.add(name, cost=random.uniform(1, most))
+    tokens: defaultdict[str, float] = defaultdict(float)
     served = Counter(names)
     while max(served.values()) < 200:
         (ticket,) = stage.take()
         served[ticket.tenant] += 1
-        tokens[ticket.tenant] += ticket.cost  # type: ignore[assignment]
+        tokens[ticket.tenant] += ticket.cost
         levels = {name: tokens[name] / weight_of[name] for name in names}
         slack = most / min(shares) + 1.0
         assert max(levels.values()) - min(levels.values()) <= slack
@@ -157,9 +158,9 @@ def test_equal_floods_are_served_alike(floods: int) -> None:
     stage = Stage()
     for number in range(floods * 50):
         stage.add(str(number % floods), cost=1 + number % 7)
-    tokens: Counter[str] = Counter()
+    tokens: defaultdict[str, float] = defaultdict(float)
     for ticket in stage.take(floods * 30):
-        tokens[ticket.tenant] += ticket.cost  # type: ignore[assignment]
+        tokens[ticket.tenant] += ticket.cost
     shares = list(tokens.values())
     assert sum(shares) ** 2 / (floods * sum(x * x for x in shares)) >= 0.95
 

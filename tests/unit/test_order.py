@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -96,10 +97,10 @@ def test_what_is_put_back_was_never_taken(
 
 @unhurried
 @given(st.lists(tickets, max_size=30), st.integers(1, 32), st.randoms(use_true_random=False))
-def test_it_may_be_put_back_in_any_order(waiting: list[Ticket], count: int, random: object) -> None:
+def test_it_may_be_put_back_in_any_order(waiting: list[Ticket], count: int, random: Random) -> None:
     tried, plain = order_of(*waiting), order_of(*waiting)
     taken = tried.take(count, LATE)
-    random.shuffle(taken)  # type: ignore[attr-defined]
+    random.shuffle(taken)
     tried.put_back(taken)
     assert taken_one_by_one(tried, LATE) == taken_one_by_one(plain, LATE)
 
