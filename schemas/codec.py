@@ -52,7 +52,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("id", "tenant", "model", "endpoint", "priority", "content_type"), (str,)),
     "on_disconnect": (str,),
     **dict.fromkeys(
-        ("key_id", "held_by", "reply_to", "correlation_id", "webhook", "batch"),
+        ("key_id", "held_by", "reply_to", "correlation_id", "reply_as", "webhook", "batch"),
         (str, type(None)),
     ),
     **dict.fromkeys(("redrive_of", "traceparent"), (str, type(None))),

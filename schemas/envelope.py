@@ -20,8 +20,9 @@ class Envelope:
     the target's: a JSON string with its quotes, or the raw bytes of a form's part (`content_type`
     multipart/form-data). `generation` counts the copies of the message: only the newest may be
     acted on. `lane` is where it waits. `input_tokens` is an estimate; `max_tokens` the most output
-    it asks for, None where it does not say. `meetings` counts how often a copy met a live foreign
-    owner. `extra` carries keys of newer versions unread.
+    it asks for, None where it does not say. `reply_to`, `correlation_id` and `reply_as`, a content
+    type, are for the reply to one who asked by AMQP. `meetings` counts how often a copy met a live
+    foreign owner. `extra` carries keys of newer versions unread.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Envelope:
     restart: bool = False
     reply_to: str | None = None
     correlation_id: str | None = None
+    reply_as: str | None = None
     webhook: str | None = None
     batch: str | None = None
     line: int | None = None

@@ -161,6 +161,7 @@ TERMINAL_CODES: dict[str, str] = {
     "not_accepted": "The request was refused after its record was made.",
     "copy_lost": "The message of this request is gone from RabbitMQ.",
     "model_removed": "The model is no longer served.",
+    "stream_interrupted": "The stream broke off after a part of it was shown; send it again.",
 }
 
 

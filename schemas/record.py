@@ -22,7 +22,9 @@ class Record:
     that of the api process whose held call waits for it. `body_hash` is None where an older version
     made the record. `redriven_as` names the request that a dead letter was sent again as.
     `parked_for` names the limit whose turn it waits for until `not_before`; `history` are its
-    finished attempts. `result` is set when the status is terminal and its retention has not passed.
+    finished attempts. `replied` tells that its AMQP reply was sent; the other fields from `stream`
+    to `webhook` are its envelope's. `result` is set when the status is terminal and its retention
+    has not passed.
     """
 
     id: str
@@ -48,6 +50,13 @@ class Record:
     redrive_of: str | None = None
     redriven_as: str | None = None
     slot: str | None = None
+    stream: bool = False
+    restart: bool = False
+    reply_to: str | None = None
+    correlation_id: str | None = None
+    reply_as: str | None = None
+    replied: bool = False
+    webhook: str | None = None
     parked_for: str | None = None
     history: tuple[Attempt, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -76,5 +85,11 @@ def born(envelope: Envelope) -> Record:
         on_disconnect=envelope.on_disconnect,
         body_hash=envelope.body_hash,
         redrive_of=envelope.redrive_of,
+        stream=envelope.stream,
+        restart=envelope.restart,
+        reply_to=envelope.reply_to,
+        correlation_id=envelope.correlation_id,
+        reply_as=envelope.reply_as,
+        webhook=envelope.webhook,
         metadata=envelope.metadata,
     )

@@ -29,7 +29,8 @@ class Result:
     """How a request ended; `status` is terminal.
 
     `code` and `message` say why it did not complete. `status_code`, `content_type` and `body` are
-    the backend's last answer, byte for byte, where there was one: a final 4xx sets both.
+    the backend's last answer, byte for byte, where there was one: a final 4xx sets both. Of a
+    stream, `first_event` is the number of the first event in `body`.
     """
 
     status: Status
@@ -42,6 +43,7 @@ class Result:
     usage: Usage | None = None
     backend: str | None = None
     backend_model: str | None = None
+    first_event: int = 0
 
 
 def encode_result(result: Result) -> bytes:
@@ -58,6 +60,8 @@ def encode_result(result: Result) -> bytes:
             "usage": usage and (usage.input_tokens, usage.output_tokens, usage.total_tokens),
             "backend": result.backend,
             "backend_model": result.backend_model,
+            # An older version knows no streams, and no such field.
+            **({"first_event": result.first_event} if result.first_event else {}),
             "body": result.body,
         }
     )

@@ -12,6 +12,7 @@ import structlog
 
 from broker.embedded.database import Database
 from broker.embedded.dead_letters import EmbeddedDeadLetters
+from broker.embedded.events import EmbeddedEvents
 from broker.embedded.free_space import Floor, FreeSpace
 from broker.embedded.life import Life
 from broker.embedded.limits import EmbeddedLimits
@@ -22,7 +23,7 @@ from broker.embedded.store import EmbeddedStore
 from broker.embedded.switches import EmbeddedSwitches
 from broker.embedded.upkeep import EmbeddedUpkeep
 from broker.embedded.work_queue import EmbeddedQueue
-from broker.ports import DeadLetters, Limits, Members, Queue, Store, Switches, Upkeep
+from broker.ports import DeadLetters, Events, Limits, Members, Queue, Store, Switches, Upkeep
 
 _log = structlog.get_logger("penstock.embedded")
 
@@ -60,6 +61,7 @@ class EmbeddedEngine:
         self.upkeep: Upkeep = EmbeddedUpkeep(self._database, self._life, self._store, self._queue)
         self.dead_letters: DeadLetters = EmbeddedDeadLetters(self._database, self._life)
         self.limits: Limits = EmbeddedLimits(clock)
+        self.events: Events = EmbeddedEvents(clock)
         self.members: Members = EmbeddedMembers(self._life)
         self.switches: Switches = EmbeddedSwitches(self._database)
 

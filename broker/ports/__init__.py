@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from broker.ports.dead_letters import DeadLetters, ForeignLetter
 from broker.ports.engine import Engine
+from broker.ports.events import Chunk, Events, Follower
 from broker.ports.limits import (
     Answer,
     Cap,
@@ -23,29 +24,50 @@ from broker.ports.limits import (
 )
 from broker.ports.members import Members, Served
 from broker.ports.messages import Consumer, DeadLetter, Delivery, Queue, QueueDepth
+from broker.ports.replies import Replies, Reply
 from broker.ports.store import Selection, Store
 from broker.ports.switches import State, Switched, Switches
 from broker.ports.upkeep import OutboxEntry, Upkeep
+from broker.ports.webhooks import (
+    Endpoint,
+    Post,
+    PostAttempt,
+    PostSelection,
+    PostState,
+    SigningSecret,
+    Webhooks,
+)
 
 __all__ = [
     "Answer",
     "Cap",
+    "Chunk",
     "Consumer",
     "DeadLetter",
     "DeadLetters",
     "Delivery",
+    "Endpoint",
     "Engine",
+    "Events",
+    "Follower",
     "ForeignLetter",
     "Granted",
     "Limits",
     "Members",
     "OutboxEntry",
+    "Post",
+    "PostAttempt",
+    "PostSelection",
+    "PostState",
     "Queue",
     "QueueDepth",
     "Rate",
+    "Replies",
+    "Reply",
     "Reservation",
     "Selection",
     "Served",
+    "SigningSecret",
     "Spent",
     "StartAt",
     "State",
@@ -56,4 +78,5 @@ __all__ = [
     "Upkeep",
     "Wait",
     "Want",
+    "Webhooks",
 ]

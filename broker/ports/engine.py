@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from broker.ports.dead_letters import DeadLetters
+from broker.ports.events import Events
 from broker.ports.limits import Limits
 from broker.ports.members import Members
 from broker.ports.messages import Queue
@@ -36,6 +37,9 @@ class Engine(Protocol):
 
     @property
     def limits(self) -> Limits: ...
+
+    @property
+    def events(self) -> Events: ...
 
     @property
     def members(self) -> Members: ...
