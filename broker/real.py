@@ -31,6 +31,7 @@ class RealEngine:
         self.upkeep = self._redis.upkeep
         self.dead_letters = self._redis.dead_letters
         self.limits = self._redis.limits
+        self.events = self._redis.events
         self.members = self._redis.members
         self.switches = self._redis.switches
 

@@ -40,6 +40,11 @@ class Keys:
             tag + "waiting",  # set: models that something waits for; their counts begin with it
         )
 
+    def of_log(self, request_id: str) -> tuple[str, ...]:
+        """Return KEYS of the scripts about its event log, in the order of scripts/log.lua."""
+        tag = "{" + self.tag(request_id) + "}:"
+        return (tag + "log:" + request_id, tag + "chunks:" + request_id, tag + "read:" + request_id)
+
     def of_birth(self, request_id: str, tenant: str) -> tuple[str, ...]:
         """Return KEYS of the scripts that may make a record."""
         tag = self.tag(request_id)

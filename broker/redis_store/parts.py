@@ -9,6 +9,7 @@ import structlog
 from broker.lifecycle import Tasks
 from broker.redis_store.batch import Batcher
 from broker.redis_store.dead_letters import RedisDeadLetters
+from broker.redis_store.events import RedisEvents
 from broker.redis_store.health import look_at
 from broker.redis_store.keys import Keys
 from broker.redis_store.limits import RedisLimits
@@ -41,6 +42,7 @@ class RedisParts:
         self.upkeep = RedisUpkeep(batcher, keys, owner, store, pruning)
         self.dead_letters = RedisDeadLetters(batcher, keys, store)
         self.limits = RedisLimits(batcher, keys, owner, waits)
+        self.events = RedisEvents(batcher, keys, owner, waits)
         self.members = RedisMembers(batcher, keys, owner)
         self.switches = RedisSwitches(batcher, keys, waits)
 

@@ -17,7 +17,9 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from broker.lifecycle import backoff
+from broker.ports.events import Chunk
 from broker.redis_store.fields import record_of
+from broker.redis_store.listening import Chunks
 from broker.redis_store.node import Node
 from broker.redis_store.routes import Routes
 from schemas.errors import StoreUnavailable
@@ -53,7 +55,7 @@ class Ending:
 
 
 class Waits:
-    """Who waits in this process: for the end of a request, a free slot, a change of a switch."""
+    """Who waits in this process: for an end, a chunk, a free slot, a change of a switch."""
 
     def __init__(self, routes: Routes, *channels: str) -> None:
         self._routes = routes
@@ -62,6 +64,7 @@ class Waits:
         self._free: dict[str, list[Callable[[], None]]] = {}
         self._ended: list[Callable[[str], None]] = []
         self._switched: list[Callable[[], None]] = []
+        self.chunks = Chunks()
         self.connected = False
 
     @contextmanager
@@ -148,6 +151,12 @@ class Waits:
                 self._tell(request_id.decode(), flat, result)
             case [b"ended", request_id]:
                 self._tell(request_id.decode(), None, None)
+            case [b"chunks", request_id, attempt, first, data]:
+                numbered = enumerate(data, start=int(first))
+                chunks = [Chunk(number, int(attempt), each) for number, each in numbered]
+                self.chunks.hear(request_id.decode(), chunks)
+            case [b"chunks", request_id]:
+                self.chunks.hear(request_id.decode(), None)
             case [b"free", backend]:
                 for wake in self._free.get(backend.decode(), ()):
                     wake()
@@ -170,6 +179,7 @@ class Waits:
         for endings in self._endings.values():
             for ending in endings:
                 ending.tell(None)
+        self.chunks.look_everywhere()
         for wakes in self._free.values():
             for wake in wakes:
                 wake()

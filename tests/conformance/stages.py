@@ -17,7 +17,7 @@ import pytest
 
 from broker.embedded import parking, work_queue
 from broker.embedded.engine import EmbeddedEngine
-from broker.ports import DeadLetters, Limits, Members, Queue, Store, Switches, Upkeep
+from broker.ports import DeadLetters, Events, Limits, Members, Queue, Store, Switches, Upkeep
 from broker.real import RealEngine
 from broker.redis_store.parts import RedisParts
 from tests.integration.amqp import remove
@@ -36,6 +36,8 @@ class Process(Protocol):
     def dead_letters(self) -> DeadLetters: ...
     @property
     def limits(self) -> Limits: ...
+    @property
+    def events(self) -> Events: ...
     @property
     def members(self) -> Members: ...
     @property
@@ -103,6 +105,7 @@ class _RedisProcess:
     upkeep: Upkeep
     dead_letters: DeadLetters
     limits: Limits
+    events: Events
     members: Members
     switches: Switches
 
@@ -130,6 +133,7 @@ class RedisStage:
                 parts.upkeep,
                 parts.dead_letters,
                 parts.limits,
+                parts.events,
                 parts.members,
                 parts.switches,
             )
