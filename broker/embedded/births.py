@@ -17,8 +17,9 @@ _INSERT = """
 INSERT INTO requests (
     id, partition, tenant, model, endpoint, priority, status, accepted_at, deadline, not_before,
     generation, held_by, on_disconnect, next_check, parked, metadata, body_hash, redrive_of,
-    lane
-) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
+    lane, stream, restart, reply_to, correlation_id, reply_as, webhook
+) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+RETURNING *
 """
 
 
@@ -76,6 +77,12 @@ def insert(file: apsw.Connection, envelope: Envelope, now: float) -> Row:
         envelope.body_hash,
         envelope.redrive_of,
         envelope.lane.value,
+        int(envelope.stream),
+        int(envelope.restart),
+        envelope.reply_to,
+        envelope.correlation_id,
+        envelope.reply_as,
+        envelope.webhook,
     )
     row = row_from(file.execute(_INSERT, values).fetchall()[0])
     keep_envelope(file, row.seq, envelope)

@@ -54,6 +54,13 @@ class Row(NamedTuple):
     lane: str
     parked_for: str | None
     history: bytes | None
+    stream: int
+    restart: int
+    reply_to: str | None
+    correlation_id: str | None
+    reply_as: str | None
+    replied: int
+    webhook: str | None
 
 
 def row_from(values: Any) -> Row:
@@ -187,6 +194,13 @@ def record_of(row: Row, result: Result | None = None) -> Record:
         parked_for=row.parked_for,
         history=decode_history(row.history),
         slot=row.reservation,
+        stream=bool(row.stream),
+        restart=bool(row.restart),
+        reply_to=row.reply_to,
+        correlation_id=row.correlation_id,
+        reply_as=row.reply_as,
+        replied=bool(row.replied),
+        webhook=row.webhook,
         metadata=msgpack.unpackb(row.metadata) if row.metadata else {},
         result=result,
     )

@@ -18,6 +18,10 @@ from schemas.priority import Priority
 from schemas.record import Record
 from schemas.result import decode_head, decode_result
 
+# Written at birth where the envelope has them, under the same names.
+_FLAGS = ("stream", "restart")
+_TEXTS = ("redrive_of", "reply_to", "correlation_id", "reply_as", "webhook")
+
 
 def at_birth(envelope: Envelope) -> list[Any]:
     """Return the fields and values of a new record, alternating; the scripts add `status`."""
@@ -38,8 +42,12 @@ def at_birth(envelope: Envelope) -> list[Any]:
         fields["held_by"] = envelope.held_by
     if envelope.on_disconnect != "cancel":
         fields["on_disconnect"] = envelope.on_disconnect
-    if envelope.redrive_of:
-        fields["redrive_of"] = envelope.redrive_of
+    for name in _FLAGS:
+        if getattr(envelope, name):
+            fields[name] = 1
+    for name in _TEXTS:
+        if (value := getattr(envelope, name)) is not None:
+            fields[name] = value
     if envelope.metadata:
         fields["metadata"] = msgpack.packb(dict(envelope.metadata))
     return [part for pair in fields.items() for part in pair]
@@ -76,6 +84,13 @@ def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> R
         parked_for=_text(fields, b"parked_for"),
         history=decode_history(fields.get(b"history")),
         slot=_text(fields, b"slot"),
+        stream=b"stream" in fields,
+        restart=b"restart" in fields,
+        reply_to=_text(fields, b"reply_to"),
+        correlation_id=_text(fields, b"correlation_id"),
+        reply_as=_text(fields, b"reply_as"),
+        replied=b"replied" in fields,
+        webhook=_text(fields, b"webhook"),
         metadata=_metadata(fields),
         result=decode_result(result) if result else None,
     )

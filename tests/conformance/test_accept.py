@@ -22,6 +22,12 @@ async def test_a_new_record_says_what_its_envelope_says(engine: Process) -> None
         held_by="api:7",
         on_disconnect="finish",
         redrive_of=new_request_id(),
+        stream=True,
+        restart=True,
+        reply_to="amq.gen-x",
+        correlation_id="c-ü",
+        reply_as="application/msgpack",
+        webhook='{"url": "https://example.com/hook"}',
         metadata={"job": "nightly", "ü": "ß"},
     )
     assert await engine.store.create(envelope)

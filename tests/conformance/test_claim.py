@@ -27,10 +27,14 @@ async def test_a_waiting_request_runs(engine: Process) -> None:
 
 
 async def test_a_missing_record_is_rebuilt_from_the_message_and_runs(engine: Process) -> None:
-    envelope = make_envelope(tenant="acme", generation=3, metadata={"k": "v"})
+    envelope = make_envelope(
+        tenant="acme", generation=3, stream=True, reply_to="amq.gen-x", metadata={"k": "v"}
+    )
     assert await engine.store.claim(envelope, make_slot()) == Run(1, 0)
     record = await record_of(engine, envelope)
     assert (record.tenant, record.generation) == ("acme", 3)
+    assert (record.stream, record.restart) == (True, False)
+    assert (record.reply_to, record.webhook) == ("amq.gen-x", None)
     assert record.metadata == {"k": "v"}
     assert record.published
 

@@ -49,8 +49,9 @@ _FULL = replace(
     metadata={"job": "nightly", "ü": "ß"},
 )
 _LANED = replace(_FULL, lane=Lane.FLOOD, input_tokens=9, max_tokens=64)
-_NEWEST = _LANED
-_EXPECTED = {"minimal": _MINIMAL, "full": _FULL, "laned": _LANED}
+_REPLIED = replace(_LANED, reply_as="application/msgpack")
+_NEWEST = _REPLIED
+_EXPECTED = {"minimal": _MINIMAL, "full": _FULL, "laned": _LANED, "replied": _REPLIED}
 
 
 def test_every_kept_envelope_is_looked_at() -> None:

@@ -25,7 +25,7 @@ from tests.fakes.results import make_result, make_slot
 from tests.integration.embedded import rows, running
 
 _DATA = Path(__file__).parent / "data"
-RELEASED = (1, 2)
+RELEASED = (1, 2, 3, 4)
 _SHAPE = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
 _ALL = Selection(None)
 

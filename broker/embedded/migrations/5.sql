@@ -1,0 +1,36 @@
+-- Streams, replies by AMQP and webhooks, as the envelope says.
+ALTER TABLE requests ADD COLUMN stream INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE requests ADD COLUMN restart INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE requests ADD COLUMN reply_to TEXT;
+ALTER TABLE requests ADD COLUMN correlation_id TEXT;
+ALTER TABLE requests ADD COLUMN reply_as TEXT;
+ALTER TABLE requests ADD COLUMN replied INTEGER NOT NULL DEFAULT 0; -- 1: its reply was sent
+ALTER TABLE requests ADD COLUMN webhook TEXT;
+
+-- The body of a request whose client may ask for it, as long as its result.
+CREATE TABLE asked (
+    seq        INTEGER PRIMARY KEY,
+    expires_at REAL, -- null while the request is open
+    body       BLOB NOT NULL
+) STRICT;
+CREATE INDEX asked_expiry ON asked (expires_at) WHERE expires_at IS NOT NULL;
+
+-- Which request was made of a message that has no id of its own.
+CREATE TABLE marks (
+    mark       BLOB PRIMARY KEY,
+    request_id TEXT NOT NULL,
+    expires_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX marks_expiry ON marks (expires_at);
+
+-- Several read the outbox, each behind its own cursor.
+ALTER TABLE outbox ADD COLUMN tenant TEXT;
+ALTER TABLE outbox ADD COLUMN wants_webhook INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN wants_reply INTEGER NOT NULL DEFAULT 0;
+UPDATE outbox SET tenant = (SELECT tenant FROM requests q WHERE q.id = outbox.request_id);
+CREATE TABLE outbox_cursors (
+    partition INTEGER NOT NULL,
+    reader    TEXT    NOT NULL,
+    cursor    INTEGER NOT NULL,
+    PRIMARY KEY (partition, reader)
+) STRICT, WITHOUT ROWID;
