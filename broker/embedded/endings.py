@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import apsw
 
-from broker.embedded import asked, births
+from broker.embedded import asked, births, outbox
 from broker.embedded.rows import Key, Row, erase_bodies, find, find_with_result, record_of
 from broker.embedded.runs import tell_attempt
 from broker.ports import Reservation
@@ -33,7 +33,8 @@ WHERE seq = ?
 class Ending:
     """What a commit writes; a dead letter keeps its envelope to be redriven from.
 
-    `told` is False for a refusal, which nobody may take for a result: no outbox entry.
+    `told` is False for a refusal, which nobody may take for a result: no outbox entry. `in_hand`
+    says that a worker ends it, which sees to what follows.
     """
 
     result: Result
@@ -42,6 +43,7 @@ class Ending:
     reservation: Reservation | None = None
     keep_envelope: bool = False
     told: bool = True
+    in_hand: bool = False
     made: Attempt | None = None
 
     @property
@@ -96,14 +98,19 @@ def take_back(file: apsw.Connection, envelope: Envelope, retention_s: float, now
     return True
 
 
-def set_aside(file: apsw.Connection, copy: Key, why: str, retention_s: float, now: float) -> bool:
-    """End a waiting copy that cannot be handed over; its envelope stays to be looked at."""
+def set_aside(
+    file: apsw.Connection, copy: Key, why: str, retention_s: float, now: float
+) -> Record | None:
+    """End a waiting copy that cannot be handed over; its envelope stays to be looked at.
+
+    Return the record as it was; None if the copy no longer waits.
+    """
     row = find(file, copy.id)
     if row is None or (row.status, row.generation) != (Status.QUEUED, copy.generation):
-        return False
+        return None
     result = Result(status=Status.FAILED, finished_at=now, code="dead_lettered", message=why)
     _conclude(file, row, Ending(result, row.attempt, retention_s, keep_envelope=True))
-    return True
+    return record_of(row)
 
 
 def end(file: apsw.Connection, record: Record, result: Result, retention_s: float) -> bool:
@@ -171,23 +178,7 @@ def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
     asked.keep_until(file, row, expires_at)
     tell_attempt(file, row, ending.made)
     if ending.told:
-        _tell_outbox(file, row, ending)
-
-
-def _tell_outbox(file: apsw.Connection, row: Row, ending: Ending) -> None:
-    held, usage = ending.reservation, ending.result.usage
-    file.execute(
-        "INSERT INTO outbox (partition, request_id, status, backend, reservation, tokens)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            row.partition,
-            row.id,
-            ending.result.status.value,
-            held.backend if held else None,
-            held.id if held else None,
-            usage.total_tokens if usage else None,
-        ),
-    )
+        outbox.tell(file, row, result, ending.reservation, in_hand=ending.in_hand)
 
 
 def _bare(status: Status, code: str, now: float) -> Result:

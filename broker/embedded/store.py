@@ -20,6 +20,7 @@ from broker.ports import Reservation, Selection
 from broker.scheduling.claiming import Claimant
 from schemas.attempts import Attempt
 from schemas.envelope import Envelope
+from schemas.ids import partition_of
 from schemas.lifecycle import Status
 from schemas.priority import Priority
 from schemas.record import Record
@@ -42,6 +43,7 @@ class EmbeddedStore:
         self._on_placed = on_placed
         self._lists = Lists(database, life.clock, REQUESTS)
         self.waiters = Waiters()
+        self._left: list[Callable[[int], None]] = []
 
     async def create(self, envelope: Envelope, mark: bytes | None = None) -> bool:
         """Create the record. The row is the message, so it counts as published at once.
@@ -77,7 +79,7 @@ class EmbeddedStore:
         now, retention_s = self._life.clock(), self._life.retention_s
         await self._database.write(
             lambda file: endings.set_aside(file, copy, why, retention_s, now),
-            after=lambda ended: self.waiters.wake_if(ended, copy.id),
+            after=self.tell_end,
         )
 
     async def get(self, request_id: str) -> Record | None:
@@ -191,7 +193,9 @@ class EmbeddedStore:
         """The one commit point."""
         now = self._life.clock()
         retention_s = self._life.retention_s
-        ending = Ending(result, attempt, retention_s, reservation, keep_envelope, made=made)
+        ending = Ending(
+            result, attempt, retention_s, reservation, keep_envelope, in_hand=True, made=made
+        )
         return await self._database.write(
             lambda file: _finish(file, envelope, ending, now),
             after=lambda finish: self.waiters.wake_if(finish.won, envelope.id),
@@ -214,12 +218,34 @@ class EmbeddedStore:
         now, retention_s = self._life.clock(), self._life.retention_s
         return await self._database.write(
             lambda file: endings.cancel(file, request_id, holder, retention_s, now),
-            after=lambda record: self.waiters.wake_if(_ended(record), request_id),
+            after=lambda record: self._tell_cancelled(request_id, record),
         )
 
     def on_ended(self, tell: Callable[[str], None]) -> None:
         """Call `tell` with the id of each request that ends."""
         self.waiters.tells.append(tell)
+
+    def on_left(self, tell: Callable[[int], None]) -> None:
+        """Call `tell` with the partition of an end that leaves a webhook or a reply to be seen to.
+
+        May be told once more of an end that was there already.
+        """
+        self._left.append(tell)
+
+    def tell_end(self, record: Record | None) -> None:
+        """Tell of a request that has ended without a worker, if one has."""
+        if record is None:
+            return
+        self.waiters.wake(record.id)
+        if record.webhook is not None or record.reply_to is not None:
+            for tell in self._left:
+                tell(partition_of(record.id))
+
+    def _tell_cancelled(self, request_id: str, record: Record | None) -> None:
+        if record is None:
+            self.waiters.wake(request_id)
+        elif record.terminal:
+            self.tell_end(record)
 
     def _tell_placed(self, done: tuple[bool, Placed | None]) -> None:
         if done[1] is not None:
@@ -227,10 +253,6 @@ class EmbeddedStore:
 
     def _claimant(self, reservation: Reservation) -> Claimant:
         return Claimant(self._life.owner, reservation.id)
-
-
-def _ended(record: Record | None) -> bool:
-    return record is None or record.terminal
 
 
 def _open_count(file: apsw.Connection, tenant: str) -> int:

@@ -27,7 +27,7 @@ from broker.ports.messages import Consumer, DeadLetter, Delivery, Queue, QueueDe
 from broker.ports.replies import Replies, Reply
 from broker.ports.store import Selection, Store
 from broker.ports.switches import State, Switched, Switches
-from broker.ports.upkeep import OutboxEntry, Upkeep
+from broker.ports.upkeep import OutboxEntry, OutboxReader, Upkeep
 from broker.ports.webhooks import (
     Endpoint,
     Post,
@@ -55,6 +55,7 @@ __all__ = [
     "Limits",
     "Members",
     "OutboxEntry",
+    "OutboxReader",
     "Post",
     "PostAttempt",
     "PostSelection",
