@@ -77,8 +77,10 @@ def _references(part: Any) -> Any:
 
 
 async def test_it_is_served_where_there_is_an_amqp_door(tmp_path: Path) -> None:
-    urls = {"amqp_url": "amqp://127.0.0.1", "redis_url": "redis://127.0.0.1", "namespace": "prod"}
-    real, embedded = ServerConfig(**urls), ServerConfig(data_dir=tmp_path)
+    real = ServerConfig(
+        amqp_url="amqp://127.0.0.1", redis_url="redis://127.0.0.1", namespace="prod"
+    )
+    embedded = ServerConfig(data_dir=str(tmp_path))
     routes = DocumentRoutes(Settings(Config(server=real)))
     served = await routes.asyncapi(_an_exchange())
     assert json.loads(served.body) == build_document("prod")
