@@ -1,14 +1,13 @@
-"""How a request ends in the file, and how it leaves it: commit, cancel, refusal, sweep."""
+"""How a request ends in the file, and how it leaves it: commit, cancel, refusal, oblivion."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import apsw
 
-from broker.embedded import births
-from broker.embedded.rows import Key, Row, erase, find, find_with_result, record_of
+from broker.embedded import asked, births
+from broker.embedded.rows import Key, Row, erase_bodies, find, find_with_result, record_of
 from broker.embedded.runs import tell_attempt
 from broker.ports import Reservation
 from broker.scheduling.committing import commit_wins
@@ -20,7 +19,6 @@ from schemas.record import Record
 from schemas.result import Result, encode_result
 
 DEAD_LETTER_KEPT_S = 7 * 86_400.0
-_SWEEP_BATCH = 1_000
 
 _CONCLUDE = """
 UPDATE requests SET
@@ -133,16 +131,21 @@ def read(file: apsw.Connection, request_id: str, now: float) -> Record | None:
     return record_of(row, result)
 
 
-def sweep(file: apsw.Connection, now: float) -> bool:
-    """Delete a batch of what nobody may read any more; True when there may be more of it."""
-    some_expired = "SELECT seq FROM results WHERE expires_at <= ? LIMIT ?"
-    some_gone = "SELECT seq FROM requests WHERE gone_at <= ? LIMIT ?"
-    expired = file.execute(some_expired, (now, _SWEEP_BATCH)).fetchall()
-    file.executemany("DELETE FROM results WHERE seq = ?", expired)
-    gone: list[Any] = file.execute(some_gone, (now, _SWEEP_BATCH)).fetchall()
-    for (seq,) in gone:
-        erase(file, seq)
-    return len(expired) == _SWEEP_BATCH or len(gone) == _SWEEP_BATCH
+def forget(file: apsw.Connection, request_id: str, now: float) -> bool:
+    """Let an ended request read as unknown; False if it is not there to be read."""
+    row = find(file, request_id)
+    if row is None or row.expires_at is None or row.expires_at <= now:
+        return False
+    file.execute("UPDATE requests SET expires_at = ?, dead = 0 WHERE seq = ?", (now, row.seq))
+    erase_bodies(file, row.seq)
+    return True
+
+
+def mark_replied(file: apsw.Connection, request_id: str) -> None:
+    """Note that the reply of an ended request was sent."""
+    file.execute(
+        "UPDATE requests SET replied = 1 WHERE id = ? AND expires_at IS NOT NULL", (request_id,)
+    )
 
 
 def _is_stored(file: apsw.Connection, row: Row, result: Result) -> bool:
@@ -165,6 +168,7 @@ def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
         "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
         (row.seq, gone_at if ending.kept else expires_at, encode_result(result)),
     )
+    asked.keep_until(file, row, expires_at)
     tell_attempt(file, row, ending.made)
     if ending.told:
         _tell_outbox(file, row, ending)

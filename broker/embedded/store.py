@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from broker.claims import Claim, Finish
-from broker.embedded import births, endings, held, runs, waiting
+from broker.embedded import asked, births, endings, held, marks, runs, waiting
 from broker.embedded.database import Database
 from broker.embedded.endings import Ending
 from broker.embedded.free_space import FreeSpace
@@ -43,14 +43,23 @@ class EmbeddedStore:
         self._lists = Lists(database, life.clock, REQUESTS)
         self.waiters = Waiters()
 
-    async def create(self, envelope: Envelope) -> bool:
+    async def create(self, envelope: Envelope, mark: bytes | None = None) -> bool:
         """Create the record. The row is the message, so it counts as published at once.
 
         Raises StorageFull below the floor of free space.
         """
         self._space.check()
         now = self._life.clock()
-        return await self._database.write(lambda file: births.create(file, envelope, now))
+        return await self._database.write(lambda file: births.create(file, envelope, now, mark))
+
+    async def taken_in(self, mark: bytes) -> str | None:
+        """Return the id of the request that was created with `mark`, and forget the mark."""
+        now = self._life.clock()
+        return await self._database.write(lambda file: marks.take(file, mark, now))
+
+    async def forget_mark(self, mark: bytes) -> None:
+        """Forget a mark, if there is one."""
+        await self._database.write(lambda file: marks.forget(file, mark))
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         """Nothing to note: the row is the message."""
@@ -72,8 +81,17 @@ class EmbeddedStore:
         )
 
     async def get(self, request_id: str) -> Record | None:
-        """Return the record, or None for an unknown id or one past its retention."""
+        """Return the record, or None for an unknown id, one past its retention or forgotten."""
         return await self._database.read(endings.read, request_id, self._life.clock())
+
+    async def asked(self, request_id: str) -> bytes | None:
+        """Return the body of a request where it is kept."""
+        return await self._database.read(asked.read, request_id, self._life.clock())
+
+    async def forget(self, request_id: str) -> bool:
+        """Let an ended request read as unknown."""
+        now = self._life.clock()
+        return await self._database.write(lambda file: endings.forget(file, request_id, now))
 
     async def wait(
         self, request_id: str, timeout_s: float, tenant: str | None = None
@@ -178,6 +196,10 @@ class EmbeddedStore:
             lambda file: _finish(file, envelope, ending, now),
             after=lambda finish: self.waiters.wake_if(finish.won, envelope.id),
         )
+
+    async def mark_replied(self, request_id: str) -> None:
+        """Note that the AMQP reply of an ended request was sent."""
+        await self._database.write(lambda file: endings.mark_replied(file, request_id))
 
     async def join(self, tenant: str, body_hash: bytes, holder: str) -> Record | None:
         """Hold the newest open, held request of this body."""

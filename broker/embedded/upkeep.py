@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import apsw
 
-from broker.embedded import endings, runs
+from broker.embedded import endings, runs, sweeping
 from broker.embedded.database import Database
 from broker.embedded.life import Life
 from broker.embedded.rows import Placed, record_of, row_from
@@ -86,7 +86,7 @@ class EmbeddedUpkeep:
     async def sweep(self) -> None:
         """Delete what is past its retention, in small steps."""
         now = self._life.clock()
-        while await self._database.write(lambda file: endings.sweep(file, now)):
+        while await self._database.write(lambda file: sweeping.sweep(file, now)):
             pass
 
 

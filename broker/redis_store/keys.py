@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.ids import PARTITIONS, partition_of
+from schemas.ids import PARTITIONS, partition_of, partition_of_seed
 
 
 class Keys:
@@ -38,6 +38,7 @@ class Keys:
             tag + "joins",  # zset: what finds an open, held request by its body
             tag + "dead",  # zset: the dead letters by accepted_at
             tag + "waiting",  # set: models that something waits for; their counts begin with it
+            tag + "asked:" + request_id,  # its body, where its client may ask for it
         )
 
     def of_log(self, request_id: str) -> tuple[str, ...]:
@@ -49,6 +50,10 @@ class Keys:
         """Return KEYS of the scripts that may make a record."""
         tag = self.tag(request_id)
         return (*self.of_request(request_id), self.list_of(tag, tenant))
+
+    def mark(self, mark: bytes) -> str:
+        """Return the key that finds the request which was created with `mark`."""
+        return "{" + self.partitions[partition_of_seed(mark)] + "}:mark:" + mark.hex()
 
     def record(self, request_id: str) -> str:
         """Return the key of the record alone."""

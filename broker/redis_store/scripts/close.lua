@@ -71,6 +71,7 @@ local function close(how)
   redis.call('HDEL', KEYS[1], 'owner', 'backend', 'slot', 'parked_for')
   redis.call('PEXPIRE', KEYS[1], milliseconds(keep))
   redis.call('SET', KEYS[4], ARGV[6], 'PX', milliseconds(result_kept))
+  redis.call('PEXPIRE', KEYS[12], milliseconds(retention))
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('DEL', KEYS[3])
   if not how.silent then
