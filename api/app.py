@@ -24,6 +24,7 @@ from api.routes.admin import VERBS, AdminRoutes
 from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
+from api.routes.documents import DocumentRoutes
 from api.routes.health import HealthRoutes
 from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
@@ -111,6 +112,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         DeadLetterRoutes(engine, admission),
     )
     _add_health_routes(doors, HealthRoutes(engine, admission, catalog))
+    doors.add("GET", "/asyncapi.json", DocumentRoutes(settings).asyncapi, Access.OPEN)
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
