@@ -12,7 +12,7 @@ import orjson
 from api import preferences
 from api.admission import Admission, Admitted
 from api.auth import Caller
-from api.exchange import Exchange, Handler, Reply
+from api.exchange import Exchange, Handler, Reply, StreamReply
 from api.holding import Holding
 from api.intake import Intake
 from api.multipart import posted
@@ -51,7 +51,7 @@ class DialectRoutes:
         """Return the handler of a configured endpoint: JSON or a form, any answer."""
         with_json = self.calling(endpoint)
 
-        async def handle(exchange: Exchange) -> Reply:
+        async def handle(exchange: Exchange) -> Reply | StreamReply:
             kind = exchange.header("content-type") or ""
             if kind.partition(";")[0].strip().lower() != _MULTIPART:
                 return await with_json(exchange)
