@@ -13,7 +13,7 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import orjson
 import structlog
@@ -59,6 +59,13 @@ class StreamReply:
     close: Callable[[], Awaitable[object]]
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "text/event-stream; charset=utf-8"
+
+
+class Headed(Protocol):
+    """What a client sent with headers, by whatever door."""
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value; `name` in lower case."""
 
 
 class Exchange:
