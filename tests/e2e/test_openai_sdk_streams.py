@@ -94,12 +94,11 @@ def test_an_unknown_model_is_refused_at_once(client: openai.OpenAI) -> None:
 
 
 def test_what_breaks_off_is_raised_behind_what_was_shown(client: openai.OpenAI) -> None:
-    said = ""
     stream = client.chat.completions.create(model="stream-dies-3", messages=[], stream=True)
+    shown = [next(stream).choices[0].delta.content for _ in range(3)]
+    assert shown == ["w0 ", "w1 ", "w2 "]
     with pytest.raises(openai.APIError) as raised:
-        for chunk in stream:
-            said += chunk.choices[0].delta.content or ""
-    assert said == "w0 w1 w2 "
+        next(stream)
     assert raised.value.code == "stream_interrupted"
     assert "req_" in raised.value.message
 
