@@ -22,6 +22,7 @@ from api.streams.native import NativeFraming
 from api.streams.sending import Streams
 from api.streams.teller import Teller
 from broker.embedded.engine import EmbeddedEngine
+from broker.embedded.events import EmbeddedEvents
 from schemas.config import Config
 from schemas.envelope import Envelope
 from schemas.errors import RequestError
@@ -68,7 +69,9 @@ class _Scene:
 
     def lose_the_log(self) -> None:
         """Forget what was written, as a process does that ends."""
-        self.engine.events._logs.clear()
+        events = self.engine.events
+        assert isinstance(events, EmbeddedEvents)
+        events._logs.clear()
 
     async def reader(self, after: int = NOTHING) -> StreamReply:
         """Return the stream for one more reader."""
