@@ -30,13 +30,12 @@ class Streams:
 
     async def reading(self, record: Record, framing: Framing, after: int = NOTHING) -> StreamReply:
         """Return the stream of `record` for one more reader, who leaves as it pleases."""
-        async with AsyncExitStack() as stack:
-            telling = await stack.enter_async_context(
-                self._teller.telling(record, after, tells_states=framing.tells_states)
-            )
-            opening = framing.opening(record) if after == NOTHING else b""
-            return _reply(record, stack.pop_all(), _blocks(telling, framing, opening, []))
-        raise AssertionError("a stack swallows nothing")
+        stack = AsyncExitStack()
+        telling = await stack.enter_async_context(
+            self._teller.telling(record, after, tells_states=framing.tells_states)
+        )
+        opening = framing.opening(record) if after == NOTHING else b""
+        return _reply(record, stack, _blocks(telling, framing, opening, []))
 
     async def held(
         self, exchange: Exchange, record: Record, framing: Framing, held_s: float = HEAD_HELD_S
@@ -45,21 +44,19 @@ class Streams:
 
         A client that leaves is treated as one of Holding is. Raises RequestError, ClientGone.
         """
-        async with AsyncExitStack() as stack:
-            telling = await stack.enter_async_context(self._held(record, framing))
+        stack = AsyncExitStack()
+        telling = await stack.enter_async_context(self._held(record, framing))
+        reply: Reply | StreamReply | None = None
+        try:
             first = await exchange.while_there(_first(telling, held_s))
-            last = first[-1] if first else None
-            if len(first) == 1:
-                if isinstance(last, Ended) and not streamed(last.record):
-                    return reply_of(last.record)
-                if isinstance(last, Broken):
-                    # Nothing was shown, so it is no gap: the request has not ended in its time.
-                    raise RequestError("deadline_exceeded", last.message)
-                if isinstance(last, Leaving):
-                    raise RequestError("draining", RELEASED[record.on_disconnect])
-            opening = framing.opening(record)
-            return _reply(record, stack.pop_all(), _blocks(telling, framing, opening, first))
-        raise AssertionError("a stack swallows nothing")
+            reply = _unstreamed(first, record)
+            if reply is None:
+                blocks = _blocks(telling, framing, framing.opening(record), first)
+                reply = _reply(record, stack, blocks)
+            return reply
+        finally:
+            if not isinstance(reply, StreamReply):
+                await stack.aclose()
 
     @asynccontextmanager
     async def _held(self, record: Record, framing: Framing) -> AsyncIterator[Telling]:
@@ -71,6 +68,21 @@ class Streams:
                 finally:
                     if not telling.ended:
                         await self._holding.let_go(record)
+
+
+def _unstreamed(first: list[Step], record: Record) -> Reply | None:
+    """Return the answer of what has ended before anything was shown. Raises RequestError."""
+    if len(first) != 1:
+        return None
+    match first[0]:
+        case Ended(ended) if not streamed(ended):
+            return reply_of(ended)
+        case Broken(message=message):
+            # Nothing was shown, so it is no gap: the request has not ended in its time.
+            raise RequestError("deadline_exceeded", message)
+        case Leaving():
+            raise RequestError("draining", RELEASED[record.on_disconnect])
+    return None
 
 
 def _reply(record: Record, stack: AsyncExitStack, blocks: AsyncGenerator[bytes]) -> StreamReply:
