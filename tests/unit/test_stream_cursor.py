@@ -85,6 +85,7 @@ def test_nobody_is_told_a_splice(history: tuple[list[Log], Record], data: st.Dat
     except Interrupted:
         interrupted = True
     event(f"interrupted: {interrupted}, {record.status}")
+    assert record.restart or all(chunk.data for chunk in told), "nobody has allowed a restart"
     attempts: set[int] = set()
     for chunk in told:
         attempts = attempts | {chunk.attempt} if chunk.data else set()
