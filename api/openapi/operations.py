@@ -50,7 +50,8 @@ _OBJECT = {"type": "object", "additionalProperties": True}
 _OPENAI = "OpenAI's own shape; every byte reaches the backend as sent, but for the model's name."
 _STREAMS = (
     " With `stream: true` the answer comes as server-sent events, each numbered by its `id`; one "
-    "that fails before anything is shown is answered as without a stream, if that is within 3 s."
+    "that fails before anything is shown is answered as without a stream, if that is within 3 s. "
+    "Of the headers below a stream has only `x-request-id` and `Idempotent-Replayed`."
 )
 _EVENTS = (
     "Named events `request.queued`, `request.in_progress` and at the end `request.completed`, "
@@ -110,7 +111,7 @@ def held(
                 _OBJECT,
                 answered,
                 "The backend's answer, as it came.",
-                ANSWERED_HEADERS if streamed is None else ("x-request-id",),
+                ANSWERED_HEADERS,
                 streamed=streamed,
             ),
             202: _ACCEPTED,

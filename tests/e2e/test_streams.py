@@ -24,7 +24,6 @@ _ONCE = (
     "words-40-50",
     SLOW,
     "stream-dies-3",
-    "stream-error-3",
     "status-400",
     "slow-2000",
     "slow-6000",
@@ -185,7 +184,7 @@ def test_who_waits_is_told_its_position(door: Door) -> None:
         door.ended(request_id)
 
 
-@pytest.mark.parametrize("model", ["stream-dies-3", "stream-error-3", "stream-dies-once-3"])
+@pytest.mark.parametrize("model", ["stream-dies-3", "stream-dies-once-3"])
 def test_what_breaks_after_a_part_was_shown_ends_in_an_error(door: Door, model: str) -> None:
     events = _called(door, model)
     error = events[-1].json["error"]
