@@ -29,6 +29,8 @@ from api.routes.health import HealthRoutes
 from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
 from api.settings import Settings
+from api.streams.sending import Streams
+from api.streams.teller import Teller
 from broker.lifecycle import Tasks
 from broker.ports import Engine
 from schemas.config import Config
@@ -98,8 +100,9 @@ def build_api(engine: Engine, config: Config) -> Api:
         docs_url=None,
         redoc_url=None,
     )
-    requests = RequestRoutes(engine, admission, holding, backlog, settings)
-    dialect = DialectRoutes(admission, holding, requests, settings)
+    streams = Streams(Teller(engine, backlog, holding), holding)
+    requests = RequestRoutes(engine, admission, holding, streams, backlog, settings)
+    dialect = DialectRoutes(admission, holding, streams, requests, settings)
     models = ModelRoutes(engine, catalog)
     doors = Doors(app, authenticator, dialect)
     _add_client_routes(doors, requests, dialect, models)
@@ -139,6 +142,7 @@ def _add_client_routes(
     for endpoint in ENDPOINTS:
         doors.add("POST", endpoint, dialect.calling(endpoint))
     doors.add("GET", "/v1/requests", requests.list_requests)
+    doors.add("GET", "/v1/requests/{id}/events", requests.events)
     doors.add("GET", "/v1/requests/{id}/response", requests.response)
     doors.add("POST", "/v1/requests/{id}/cancel", requests.cancel)
     doors.add("GET", "/v1/models", models.list_models)

@@ -46,6 +46,7 @@ def terms_of_call(exchange: Exchange, server: ServerConfig, tier: Any = None) ->
         key=idempotency_key(exchange),
         repeated=_is_sdk_retry(exchange),
         names_tier=tier is not None,
+        restart=_restart(exchange),
         traceparent=traceparent(exchange),
     )
 
@@ -135,6 +136,15 @@ def _on_disconnect(exchange: Exchange) -> OnDisconnect:
     if text in (None, "cancel", "finish"):
         return cast(OnDisconnect, text or "cancel")
     raise RequestError("invalid_body", f"{name} must be cancel or finish.", param=name)
+
+
+def _restart(exchange: Exchange) -> bool:
+    """Tell whether a stream may begin anew after a part of it was shown."""
+    name = "x-penstock-restart"
+    text = exchange.header(name)
+    if text in (None, "true", "false"):
+        return text == "true"
+    raise RequestError("invalid_body", f"{name} must be true or false.", param=name)
 
 
 def traceparent(exchange: Headed) -> str | None:

@@ -72,7 +72,7 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "model_mismatch": DoorError(400, _INVALID, "`model` and `body.model` name different models."),
     "unsupported_endpoint": DoorError(400, _INVALID, "This endpoint is not served."),
     "streaming_unsupported": DoorError(
-        400, _INVALID, "Streaming is not supported yet; send the request without `stream: true`."
+        400, _INVALID, "This endpoint does not stream; send the request without `stream: true`."
     ),
     "invalid_deadline": DoorError(400, _INVALID, "The deadline is not a usable instant."),
     "invalid_api_key": DoorError(

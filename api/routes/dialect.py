@@ -12,16 +12,19 @@ import orjson
 from api import preferences
 from api.admission import Admission, Admitted
 from api.auth import Caller
-from api.exchange import Exchange, Handler, Reply
+from api.exchange import Exchange, Handler, Reply, StreamReply
 from api.holding import Holding
 from api.intake import Intake
 from api.multipart import posted
 from api.reading import called
 from api.routes.requests import RequestRoutes
 from api.settings import Settings
+from api.streams.chat import ChatFraming
+from api.streams.sending import Streams
 from schemas.body import read_object, with_member
 from schemas.errors import RequestError
 from schemas.priority import Priority
+from schemas.record import Record
 
 _MULTIPART = "multipart/form-data"
 
@@ -30,17 +33,23 @@ class DialectRoutes:
     """The handlers of the endpoints that a backend serves, each under its own path."""
 
     def __init__(
-        self, admission: Admission, holding: Holding, requests: RequestRoutes, settings: Settings
+        self,
+        admission: Admission,
+        holding: Holding,
+        streams: Streams,
+        requests: RequestRoutes,
+        settings: Settings,
     ) -> None:
         self._admission = admission
         self._holding = holding
+        self._streams = streams
         self._requests = requests
         self._settings = settings
 
     def calling(self, endpoint: str) -> Handler:
         """Return the handler of one endpoint that takes JSON."""
 
-        async def handle(exchange: Exchange) -> Reply:
+        async def handle(exchange: Exchange) -> Reply | StreamReply:
             server = self._settings.server
             raw = await exchange.json_body(server.max_body_bytes)
             return await self._answer(exchange, called(raw, endpoint, exchange, server))
@@ -51,7 +60,7 @@ class DialectRoutes:
         """Return the handler of a configured endpoint: JSON or a form, any answer."""
         with_json = self.calling(endpoint)
 
-        async def handle(exchange: Exchange) -> Reply:
+        async def handle(exchange: Exchange) -> Reply | StreamReply:
             kind = exchange.header("content-type") or ""
             if kind.partition(";")[0].strip().lower() != _MULTIPART:
                 return await with_json(exchange)
@@ -61,17 +70,22 @@ class DialectRoutes:
 
         return handle
 
-    async def _answer(self, exchange: Exchange, intake: Intake) -> Reply:
+    async def _answer(self, exchange: Exchange, intake: Intake) -> Reply | StreamReply:
         admitted = await self._admit(intake, exchange.caller)
         if not intake.terms.held:
             headers = {"preference-applied": "respond-async"}
             return await self._requests.accepted(admitted, headers)
-        reply = await self._holding.until_ended(exchange, admitted.record)
-        if intake.terms.names_tier:
+        reply = await self._held(exchange, admitted.record)
+        if intake.terms.names_tier and isinstance(reply, Reply):
             reply = _with_tier(reply, admitted.record.priority)
         if admitted.replayed:
             reply = replace(reply, headers={**reply.headers, "idempotent-replayed": "true"})
         return reply
+
+    async def _held(self, exchange: Exchange, record: Record) -> Reply | StreamReply:
+        if record.stream:
+            return await self._streams.held(exchange, record, ChatFraming())
+        return await self._holding.until_ended(exchange, record)
 
     async def _admit(self, intake: Intake, caller: Caller) -> Admitted:
         if not intake.terms.held or not (intake.terms.repeated or intake.terms.key):

@@ -93,8 +93,8 @@ async def _pieces(
 async def _broken(fault: str, model: str, events: _Events) -> AsyncIterator[bytes | None]:
     """Yield what comes after the words instead of a proper end."""
     if fault == "dies":
-        # What was written has to leave before the connection goes.
-        await asyncio.sleep(0.05)
+        # What was written has to be told before the connection goes, also where all is slow.
+        await asyncio.sleep(0.3)
         yield None
     elif fault == "stalls":
         await asyncio.sleep(FOR_EVER_S)
