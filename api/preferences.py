@@ -26,7 +26,6 @@ _PRIORITY_OF_TIER: Final = {
     "scale": Priority.NORMAL,
     "flex": Priority.LOW,
 }
-_TIER_USED = {Priority.HIGH: "priority", Priority.NORMAL: "default", Priority.LOW: "flex"}
 
 
 def terms_of_call(exchange: Exchange, server: ServerConfig, tier: Any = None) -> Terms:
@@ -48,11 +47,6 @@ def terms_of_call(exchange: Exchange, server: ServerConfig, tier: Any = None) ->
         names_tier=tier is not None,
         traceparent=traceparent(exchange),
     )
-
-
-def tier_used(used: Priority) -> str:
-    """Return the `service_tier` to tell the client for a priority."""
-    return _TIER_USED.get(used, "flex")
 
 
 def idempotency_key(exchange: Exchange) -> str | None:

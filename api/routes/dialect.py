@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import orjson
 
-from api import preferences
 from api.admission import Admission, Admitted
 from api.auth import Caller
 from api.exchange import Exchange, Handler, Reply
@@ -21,7 +20,7 @@ from api.routes.requests import RequestRoutes
 from api.settings import Settings
 from schemas.body import read_object, with_member
 from schemas.errors import RequestError
-from schemas.priority import Priority
+from schemas.priority import Priority, tier_of
 
 _MULTIPART = "multipart/form-data"
 
@@ -84,7 +83,7 @@ def _with_tier(reply: Reply, used: Priority) -> Reply:
     """Return the answer with the tier that was used, unless the backend has named one itself."""
     if reply.status != 200 or not reply.content_type.startswith("application/json"):
         return reply
-    tier = preferences.tier_used(used)
+    tier = tier_of(used)
     try:
         answer = read_object(reply.body)
     except RequestError:
