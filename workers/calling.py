@@ -11,7 +11,7 @@ from broker.telemetry import ATTEMPTS, CALL_SECONDS, REPLICA_WAITS
 from schemas.attempts import Attempt
 from workers.backends.port import Answer, Call, CallFailed
 from workers.inflight import InFlight
-from workers.routing.names import with_model
+from workers.routing.names import origin_of, with_model
 from workers.routing.replicas import OpenCall
 from workers.upstreams import Upstream
 
@@ -88,6 +88,7 @@ def _call_of(run: InFlight, upstream: Upstream, model: str) -> Call:
         content_type=run.envelope.content_type,
         timeout_s=min(upstream.timeout_s, max(0.001, run.envelope.deadline - time.time())),
         traceparent=run.envelope.traceparent,
+        origin=origin_of(run.envelope),
     )
 
 

@@ -42,7 +42,7 @@ class DialectRoutes:
         async def handle(exchange: Exchange) -> Reply:
             server = self._settings.server
             raw = await exchange.json_body(server.max_body_bytes)
-            return await self._answer(exchange, called(raw, endpoint, exchange, server))
+            return await self.answer(exchange, called(raw, endpoint, exchange, server))
 
         return handle
 
@@ -56,15 +56,20 @@ class DialectRoutes:
                 return await with_json(exchange)
             server = self._settings.server
             raw = await exchange.body(server.max_body_bytes)
-            return await self._answer(exchange, posted(raw, kind, endpoint, exchange, server))
+            return await self.answer(exchange, posted(raw, kind, endpoint, exchange, server))
 
         return handle
 
-    async def _answer(self, exchange: Exchange, intake: Intake) -> Reply:
-        admitted = await self._admit(intake, exchange.caller)
+    async def answer(self, exchange: Exchange, intake: Intake) -> Reply:
+        """Return the answer of a call: when it has ended, or at once where that is preferred."""
+        admitted = await self.admit(intake, exchange.caller)
         if not intake.terms.held:
             headers = {"preference-applied": "respond-async"}
             return await self._requests.accepted(admitted, headers)
+        return await self.held(exchange, intake, admitted)
+
+    async def held(self, exchange: Exchange, intake: Intake, admitted: Admitted) -> Reply:
+        """Return the answer of a held call once there is one."""
         reply = await self._holding.until_ended(exchange, admitted.record)
         if intake.terms.names_tier:
             reply = _with_tier(reply, admitted.record.priority)
@@ -72,7 +77,8 @@ class DialectRoutes:
             reply = replace(reply, headers={**reply.headers, "idempotent-replayed": "true"})
         return reply
 
-    async def _admit(self, intake: Intake, caller: Caller) -> Admitted:
+    async def admit(self, intake: Intake, caller: Caller) -> Admitted:
+        """Make the request durable, or find the one that it repeats. Raises RequestError."""
         if not intake.terms.held or not (intake.terms.repeated or intake.terms.key):
             return await self._admission.accept(intake, caller)
         with self._holding.joining(caller.tenant, intake.fingerprint):
