@@ -31,6 +31,8 @@ from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
 from api.routes.responses import ResponseRoutes
 from api.settings import Settings
+from api.streams.sending import Streams
+from api.streams.teller import Teller
 from broker.lifecycle import Tasks
 from broker.ports import Engine
 from schemas.config import Config
@@ -104,12 +106,13 @@ def build_api(engine: Engine, config: Config) -> Api:
         docs_url=None,
         redoc_url=None,
     )
-    requests = RequestRoutes(engine, admission, holding, backlog, settings)
-    dialect = DialectRoutes(admission, holding, requests, settings)
+    streams = Streams(Teller(engine, backlog, holding), holding)
+    requests = RequestRoutes(engine, admission, holding, streams, backlog, settings)
+    dialect = DialectRoutes(admission, holding, streams, requests, settings)
     models = ModelRoutes(engine, catalog)
     doors = Doors(app, authenticator, dialect)
     _add_client_routes(doors, requests, dialect, models)
-    responses = ResponseRoutes(engine, dialect, settings)
+    responses = ResponseRoutes(engine, dialect, streams, settings)
     _add_response_routes(doors, responses)
     cancelling = CancelRoutes(engine, settings)
     doors.add("POST", "/v1/requests/cancel", cancelling.own)
@@ -148,6 +151,7 @@ def _add_client_routes(
     for endpoint in (each for each in ENDPOINTS if each != RESPONSES):
         doors.add("POST", endpoint, dialect.calling(endpoint))
     doors.add("GET", "/v1/requests", requests.list_requests)
+    doors.add("GET", "/v1/requests/{id}/events", requests.events)
     doors.add("GET", "/v1/requests/{id}/response", requests.response)
     doors.add("POST", "/v1/requests/{id}/cancel", requests.cancel)
     doors.add("GET", "/v1/models", models.list_models)

@@ -35,6 +35,7 @@ class Terms:
     names_tier: bool = False
     background: bool = False
     forgotten: bool = False
+    restart: bool = False
     traceparent: str | None = None
     reply_to: str | None = None
     correlation_id: str | None = None
@@ -58,6 +59,7 @@ class Intake:
     terms: Terms
     content_type: str = "application/json"
     max_tokens: int | None = None
+    stream: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -94,6 +96,8 @@ class Intake:
             input_tokens=input_tokens(self.body),
             max_tokens=self.max_tokens,
             on_disconnect=self.terms.on_disconnect,
+            stream=self.stream,
+            restart=self.stream and self.terms.restart,
             held_by=holder,
             traceparent=self.terms.traceparent,
             reply_to=self.terms.reply_to,

@@ -57,6 +57,7 @@ def terms_of_call(
         names_tier=tier is not None,
         background=background,
         forgotten=responds and members.get("store") is False,
+        restart=_restart(exchange),
         traceparent=traceparent(exchange),
     )
 
@@ -141,6 +142,15 @@ def _on_disconnect(exchange: Exchange) -> OnDisconnect:
     if text in (None, "cancel", "finish"):
         return cast(OnDisconnect, text or "cancel")
     raise RequestError("invalid_body", f"{name} must be cancel or finish.", param=name)
+
+
+def _restart(exchange: Exchange) -> bool:
+    """Tell whether a stream may begin anew after a part of it was shown."""
+    name = "x-penstock-restart"
+    text = exchange.header(name)
+    if text in (None, "true", "false"):
+        return text == "true"
+    raise RequestError("invalid_body", f"{name} must be true or false.", param=name)
 
 
 def traceparent(exchange: Headed) -> str | None:

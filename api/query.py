@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from api.exchange import Exchange, Reply, json_reply
+from api.streams.cursor import NOTHING
 from broker.ports import Selection
 from schemas.errors import RequestError
 from schemas.ids import is_request_id
@@ -18,6 +19,7 @@ from schemas.record import Record
 
 _MAX_FIELDS = 20
 _MAX_PAGE = 100
+_MAX_DIGITS = 12
 _PAGE = ("limit", "after", "order")
 REQUEST_FILTERS = ("status", "model", "priority", "created_after", "created_before")
 LETTER_FILTERS = ("model", "tenant", "created_after", "created_before")
@@ -47,6 +49,27 @@ def seconds(exchange: Exchange, name: str, most: float) -> float:
     if math.isnan(number):
         raise RequestError("invalid_body", f"`{name}` must be seconds, 0 to {most:g}.", param=name)
     return min(max(number, 0.0), most)
+
+
+def after_event(exchange: Exchange) -> int:
+    """Return the event to go on behind, of `starting_after` or Last-Event-ID; -1: from the start.
+
+    Raises RequestError, also when the two differ.
+    """
+    by_query = fields(exchange).get("starting_after")
+    by_header = exchange.header("last-event-id") or None
+    given = [text for text in (by_query, by_header) if text is not None]
+    for text in given:
+        if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+            raise RequestError(
+                "invalid_body", "`starting_after` must be an event's number.", "starting_after"
+            )
+    numbers = {int(text) for text in given}
+    if len(numbers) > 1:
+        raise RequestError(
+            "invalid_body", "`starting_after` and Last-Event-ID differ.", "starting_after"
+        )
+    return numbers.pop() if numbers else NOTHING
 
 
 def number_in(text: str) -> float | None:

@@ -81,7 +81,7 @@ DOOR_ERRORS: dict[str, DoorError] = {
     ),
     "unsupported_endpoint": DoorError(400, _INVALID, "This endpoint is not served."),
     "streaming_unsupported": DoorError(
-        400, _INVALID, "Streaming is not supported yet; send the request without `stream: true`."
+        400, _INVALID, "This endpoint does not stream; send the request without `stream: true`."
     ),
     "invalid_deadline": DoorError(400, _INVALID, "The deadline is not a usable instant."),
     "invalid_api_key": DoorError(

@@ -44,6 +44,10 @@ class Preparing:
             _check_input(body.members)
         else:
             read_asked(body.members)
+        if intake.terms.restart and intake.stream:
+            raise RequestError(
+                "unsupported_parameter", "The events of a Response cannot begin anew.", "restart"
+            )
         if body.members.get("store") is False and not intake.terms.held:
             raise RequestError(
                 "invalid_body",

@@ -11,13 +11,16 @@ import orjson
 
 from api.admission import Admission, Admitted
 from api.auth import Caller
-from api.exchange import Exchange, Handler, Reply
+from api.exchange import Exchange, Handler, Reply, StreamReply
 from api.holding import Holding
 from api.intake import Intake
 from api.multipart import posted
 from api.reading import called
 from api.routes.requests import RequestRoutes
 from api.settings import Settings
+from api.streams.chat import ChatFraming
+from api.streams.framing import Framing
+from api.streams.sending import Streams
 from schemas.body import read_object, with_member
 from schemas.errors import RequestError
 from schemas.priority import Priority, tier_of
@@ -29,17 +32,23 @@ class DialectRoutes:
     """The handlers of the endpoints that a backend serves, each under its own path."""
 
     def __init__(
-        self, admission: Admission, holding: Holding, requests: RequestRoutes, settings: Settings
+        self,
+        admission: Admission,
+        holding: Holding,
+        streams: Streams,
+        requests: RequestRoutes,
+        settings: Settings,
     ) -> None:
         self._admission = admission
         self._holding = holding
+        self._streams = streams
         self._requests = requests
         self._settings = settings
 
     def calling(self, endpoint: str) -> Handler:
         """Return the handler of one endpoint that takes JSON."""
 
-        async def handle(exchange: Exchange) -> Reply:
+        async def handle(exchange: Exchange) -> Reply | StreamReply:
             server = self._settings.server
             raw = await exchange.json_body(server.max_body_bytes)
             return await self.answer(exchange, called(raw, endpoint, exchange, server))
@@ -50,7 +59,7 @@ class DialectRoutes:
         """Return the handler of a configured endpoint: JSON or a form, any answer."""
         with_json = self.calling(endpoint)
 
-        async def handle(exchange: Exchange) -> Reply:
+        async def handle(exchange: Exchange) -> Reply | StreamReply:
             kind = exchange.header("content-type") or ""
             if kind.partition(";")[0].strip().lower() != _MULTIPART:
                 return await with_json(exchange)
@@ -60,18 +69,24 @@ class DialectRoutes:
 
         return handle
 
-    async def answer(self, exchange: Exchange, intake: Intake) -> Reply:
+    async def answer(self, exchange: Exchange, intake: Intake) -> Reply | StreamReply:
         """Return the answer of a call: when it has ended, or at once where that is preferred."""
         admitted = await self.admit(intake, exchange.caller)
         if not intake.terms.held:
             headers = {"preference-applied": "respond-async"}
             return await self._requests.accepted(admitted, headers)
-        return await self.held(exchange, intake, admitted)
+        return await self.held(exchange, intake, admitted, ChatFraming())
 
-    async def held(self, exchange: Exchange, intake: Intake, admitted: Admitted) -> Reply:
-        """Return the answer of a held call once there is one."""
-        reply = await self._holding.until_ended(exchange, admitted.record)
-        if intake.terms.names_tier:
+    async def held(
+        self, exchange: Exchange, intake: Intake, admitted: Admitted, framing: Framing
+    ) -> Reply | StreamReply:
+        """Return the answer of a held call once there is one, or its stream."""
+        reply: Reply | StreamReply
+        if admitted.record.stream:
+            reply = await self._streams.held(exchange, admitted.record, framing)
+        else:
+            reply = await self._holding.until_ended(exchange, admitted.record)
+        if intake.terms.names_tier and isinstance(reply, Reply):
             reply = _with_tier(reply, admitted.record.priority)
         if admitted.replayed:
             reply = replace(reply, headers={**reply.headers, "idempotent-replayed": "true"})

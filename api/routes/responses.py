@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,15 @@ import structlog
 
 from api import query
 from api.admission import Admitted
-from api.exchange import Exchange, Reply, json_reply
+from api.exchange import Exchange, Reply, StreamReply, json_reply
+from api.intake import Intake
 from api.reading import called
+from api.responses.framing import ResponseFraming
 from api.responses.items import listed
 from api.responses.stored import members_of, response_now
 from api.routes.dialect import DialectRoutes
 from api.settings import Settings
+from api.streams.sending import Streams
 from broker.lifecycle import Tasks
 from broker.ports import Engine
 from schemas.errors import EngineError, RequestError
@@ -27,39 +31,64 @@ from schemas.responses.told import ENDPOINT
 _log = structlog.get_logger("penstock.responses")
 # Whoever waits for the same request beside us has read its end by then.
 _FORGOTTEN_AFTER_S = 2.0
+_MAX_DIGITS = 15
+_NOT_STREAMED = "This Response was not created with `stream: true`; read it without."
 
 
 class ResponseRoutes:
     """The handlers of /v1/responses."""
 
-    def __init__(self, engine: Engine, dialect: DialectRoutes, settings: Settings) -> None:
+    def __init__(
+        self, engine: Engine, dialect: DialectRoutes, streams: Streams, settings: Settings
+    ) -> None:
         self._engine = engine
         self._dialect = dialect
+        self._streams = streams
         self._settings = settings
         self._tasks = Tasks("responses")
         self._stopping = asyncio.Event()
 
-    async def create(self, exchange: Exchange) -> Reply:
-        """POST /v1/responses: the Response when it has ended; with `background` at once."""
+    async def create(self, exchange: Exchange) -> Reply | StreamReply:
+        """POST /v1/responses: the Response when it has ended; with `background` at once.
+
+        With `stream` its events, also those of one in the background.
+        """
         server = self._settings.server
         raw = await exchange.json_body(server.max_body_bytes)
         intake = called(raw, ENDPOINT, exchange, server)
-        if intake.terms.background:
-            return await self._told(await self._dialect.admit(intake, exchange.caller))
-        if not intake.terms.held:
+        if not intake.terms.held and not intake.terms.background:
             return await self._dialect.answer(exchange, intake)
         admitted = await self._dialect.admit(intake, exchange.caller)
-        forgotten = intake.terms.forgotten
-        try:
-            return await self._dialect.held(exchange, intake, admitted)
-        finally:
-            if forgotten:
-                self._tasks.spawn("forget", self._forget(admitted.record.id))
+        record = admitted.record
+        framing = ResponseFraming(members_of(await self._engine.store.asked(record.id)))
+        if intake.terms.forgotten:
+            return await self._unstored(exchange, intake, admitted, framing)
+        if intake.terms.held:
+            return await self._dialect.held(exchange, intake, admitted, framing)
+        if intake.stream:
+            return await self._streams.reading(record, framing)
+        reply = _reply(record, framing.asked)
+        if admitted.replayed:
+            reply = replace(reply, headers={**reply.headers, "idempotent-replayed": "true"})
+        return reply
 
-    async def read(self, exchange: Exchange) -> Reply:
-        """GET /v1/responses/{id}: the Response as it is now."""
+    async def read(self, exchange: Exchange) -> Reply | StreamReply:
+        """GET /v1/responses/{id}: the Response as it is now.
+
+        With `stream=true` its events, those behind `starting_after` if that is given.
+        """
         record, asked = await self._own(exchange)
-        return _reply(record, asked)
+        wanted = query.fields(exchange)
+        streams = wanted.get("stream", "false")
+        if streams not in ("true", "false"):
+            raise RequestError("invalid_body", "`stream` must be true or false.", param="stream")
+        after = _sequence_number(wanted.get("starting_after"))
+        if streams == "false":
+            return _reply(record, asked)
+        if not record.stream:
+            raise RequestError("streaming_unsupported", _NOT_STREAMED, param="stream")
+        framing = ResponseFraming(asked, after)
+        return await self._streams.reading(record, framing, framing.after)
 
     async def cancel(self, exchange: Exchange) -> Reply:
         """POST /v1/responses/{id}/cancel: the Response, also when it has ended before."""
@@ -87,12 +116,26 @@ class ResponseRoutes:
         self._stopping.set()
         await self._tasks.join()
 
-    async def _told(self, admitted: Admitted) -> Reply:
-        record = admitted.record
-        reply = _reply(record, members_of(await self._engine.store.asked(record.id)))
-        if admitted.replayed:
-            reply = replace(reply, headers={**reply.headers, "idempotent-replayed": "true"})
-        return reply
+    async def _unstored(
+        self, exchange: Exchange, intake: Intake, admitted: Admitted, framing: ResponseFraming
+    ) -> Reply | StreamReply:
+        """Return the answer of a call that nothing is to be kept of."""
+        reply: Reply | StreamReply | None = None
+        try:
+            reply = await self._dialect.held(exchange, intake, admitted, framing)
+        finally:
+            if not isinstance(reply, StreamReply):
+                self._forget_later(admitted.record.id)
+        return self._closing(reply, admitted.record.id) if isinstance(reply, StreamReply) else reply
+
+    def _closing(self, reply: StreamReply, request_id: str) -> StreamReply:
+        """Return the stream, after which nothing of its request is kept."""
+
+        async def close() -> None:
+            await reply.close()
+            self._forget_later(request_id)
+
+        return replace(reply, close=close)
 
     async def _own(self, exchange: Exchange) -> tuple[Record, dict[str, Any]]:
         """Return a Response of the caller's and the members of its body.
@@ -108,6 +151,9 @@ class ResponseRoutes:
             raise RequestError("request_not_found")
         return record, asked
 
+    def _forget_later(self, request_id: str) -> None:
+        self._tasks.spawn("forget", self._forget(request_id))
+
     async def _forget(self, request_id: str) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FORGOTTEN_AFTER_S):
@@ -118,5 +164,14 @@ class ResponseRoutes:
             _log.warning("kept until its retention ends", request=request_id, error=str(error))
 
 
-def _reply(record: Record, asked: dict[str, Any]) -> Reply:
+def _sequence_number(text: str | None) -> int:
+    """Return `starting_after`, -1 where it is not given. Raises RequestError."""
+    if text is None:
+        return -1
+    if not text.isascii() or not text.isdigit():
+        raise RequestError("invalid_body", "`starting_after` must be a number.", "starting_after")
+    return int(text[:_MAX_DIGITS])
+
+
+def _reply(record: Record, asked: Mapping[str, Any]) -> Reply:
     return json_reply(response_now(record, asked), headers={"x-request-id": record.id})

@@ -87,6 +87,12 @@ def requests_of(client: openai.OpenAI, request_id: str) -> int:
     return 1
 
 
+def text_of(item: Any) -> str:
+    """Return what a listed message says."""
+    text: str = item.content[0].text
+    return text
+
+
 class City(BaseModel):
     name: str
 
@@ -118,11 +124,11 @@ def test_a_conversation_goes_on(client: openai.OpenAI) -> None:
     )
     assert third.previous_response_id == second.id
     items = client.responses.input_items.list(third.id, order="asc", limit=2)
-    texts = [item.content[0].text for item in items]  # type: ignore[union-attr]
+    texts = [text_of(item) for item in items]
     assert texts == ["one", "said: one", "two", "said: one, two", "three"]
     assert third.output_text == "said: one, two, three"
     newest = client.responses.input_items.list(third.id, limit=1)
-    assert newest.data[0].content[0].text == "three"  # type: ignore[union-attr]
+    assert text_of(newest.data[0]) == "three"
     assert newest.has_more
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -146,7 +147,8 @@ def test_a_refusal_is_a_part_of_its_own() -> None:
 
 
 def test_a_backend_that_says_nothing_has_said_an_empty_text() -> None:
-    for chunks in ([], [delta(content=None)], [{"choices": []}], [{"choices": [None]}]):
+    silent: list[list[dict[str, Any]]] = [[], [delta(content=None)], [{"choices": [None]}]]
+    for chunks in silent:
         events, response = built(chunks)
         assert response["output"][0]["content"][0]["text"] == ""
         accumulated(events)
@@ -179,12 +181,12 @@ def test_a_call_that_goes_on_after_its_end_is_refused() -> None:
 
 def test_whatever_a_backend_sends_the_sdk_can_follow() -> None:
     rng = random.Random(5)
-    pieces = [
+    pieces: list[Callable[[], dict[str, Any]]] = [
         lambda: delta(content=rng.choice(["", "a", "ü\n", None, 5])),
         lambda: delta(refusal=rng.choice(["", "no"])),
         lambda: delta(reasoning=rng.choice(["", "hm"])),
         lambda: delta(tool_calls=[call(rng.randrange(50), name="f", arguments="{}")]),
-        lambda: rng.choice([{}, {"choices": None}, {"usage": {"prompt_tokens": -1}}]),
+        lambda: rng.choice([dict[str, Any](), {"choices": None}, {"usage": {"prompt_tokens": -1}}]),
     ]
     for _ in range(200):
         chunks = [rng.choice(pieces)() for _ in range(rng.randrange(12))]

@@ -18,7 +18,7 @@ from workers.backends.responses.reading import arguments_of, logprobs_of, text_o
 BEFORE_THE_LOG = 2
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
-Growing = TypeVar("Growing", MessageItem, ReasoningItem, CallItem)
+Growing = TypeVar("Growing", MessageItem, ReasoningItem)
 
 
 class Building:
