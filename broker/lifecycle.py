@@ -35,6 +35,14 @@ def cancelled_from_outside() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+async def drop(task: asyncio.Future[Any]) -> None:
+    """Cancel a task of ours and wait until it is gone, whatever it ends with."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()
+
+
 class Tasks:
     """The background tasks of one owner."""
 

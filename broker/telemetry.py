@@ -77,6 +77,27 @@ REPLIES = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+FIRST_TOKEN_SECONDS = Histogram(
+    "penstock_first_token_seconds",
+    "From acceptance to the first event of a stream",
+    ["model", "priority"],
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+BACKEND_FIRST_TOKEN_SECONDS = Histogram(
+    "penstock_backend_first_token_seconds",
+    "From the call of a backend to the first event of its stream",
+    ["backend"],
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+INTER_TOKEN_SECONDS = Histogram(
+    "penstock_inter_token_seconds",
+    "Between two events of a backend's stream",
+    ["backend"],
+    buckets=(0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2.5, 10, 60),
+    registry=REGISTRY,
+)
 KEEPER_MOVES = Counter(
     "penstock_keeper_moves", "What the keeper did, by move", ["move"], registry=REGISTRY
 )

@@ -104,4 +104,8 @@ ENDING_ADVICE: dict[str, str] = {
     "not_accepted": "Nothing: the client was answered 503 and told to send it again.",
     "copy_lost": "Find out who purged the queue, or how Redis lost its last writes; send it again.",
     "model_removed": "Configure the model again and redrive it, or ask for another one.",
+    "stream_interrupted": (
+        "Drop what was shown and send it again, or redrive it. With `restart: true` another "
+        "attempt begins the answer anew in the same stream."
+    ),
 }

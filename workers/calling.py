@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
+from broker.lifecycle import drop
 from broker.scheduling.retry import CLASSES, Failure
 from broker.telemetry import ATTEMPTS, CALL_SECONDS, REPLICA_WAITS
 from schemas.attempts import Attempt
 from workers.backends.port import Answer, Call, CallFailed
-from workers.inflight import InFlight
+from workers.inflight import Aborted, InFlight
 from workers.routing.names import origin_of, with_model
 from workers.routing.replicas import OpenCall
+from workers.streaming import LogWriter, stream
 from workers.upstreams import Upstream
 
 # Closing a connection tells the backend only a moment later; the slot is held until it knows.
 ABORT_LINGER_S = 0.25
 _CUT_SHORT = (Failure.TIMED_OUT, Failure.UNUSABLE)
-
-
-class Aborted(Exception):
-    """The call was dropped because the request ended elsewhere or the process must go."""
 
 
 async def ready_replica(run: InFlight, upstream: Upstream, tried: list[str]) -> str | None:
@@ -50,10 +47,13 @@ async def ready_replica(run: InFlight, upstream: Upstream, tried: list[str]) -> 
     return url
 
 
-async def call(run: InFlight, upstream: Upstream, url: str, model: str) -> Answer:
+async def call(
+    run: InFlight, upstream: Upstream, url: str, model: str, writer: LogWriter | None
+) -> Answer:
     """Make one call at `url`, dropping it when the run is aborted or its deadline passes.
 
-    Raises CallFailed and Aborted. `run` knows afterwards what it has cost and how it went.
+    With a `writer` the answer is streamed to it. Raises CallFailed and Aborted. `run` knows
+    afterwards what it has cost and how it went.
     """
     began = time.time()
     run.called = True
@@ -61,7 +61,7 @@ async def call(run: InFlight, upstream: Upstream, url: str, model: str) -> Answe
     with upstream.replicas.calling(url) as open_call:
         upstream.replicas.arrived(run.reservation.id)
         try:
-            answer = await _watched(run, upstream, url, _call_of(run, upstream, model))
+            answer = await _watched(run, upstream, url, _call_of(run, upstream, model), writer)
         except CallFailed as failed:
             _failed(run, upstream, open_call, failed, began)
             raise
@@ -88,28 +88,35 @@ def _call_of(run: InFlight, upstream: Upstream, model: str) -> Call:
         content_type=run.envelope.content_type,
         timeout_s=min(upstream.timeout_s, max(0.001, run.envelope.deadline - time.time())),
         traceparent=run.envelope.traceparent,
+        first_event=run.first_event,
         origin=origin_of(run.envelope),
     )
 
 
-async def _watched(run: InFlight, upstream: Upstream, url: str, made: Call) -> Answer:
+async def _watched(
+    run: InFlight, upstream: Upstream, url: str, made: Call, writer: LogWriter | None
+) -> Answer:
     """Make the call; its slot is held until the backend knows of a call that is cut off."""
-    calling = asyncio.ensure_future(upstream.backend.call(url, made))
+    backend = upstream.backend
+    exchange = backend.call(url, made) if writer is None else stream(backend, url, made, writer)
+    calling = asyncio.ensure_future(exchange)
     aborting = asyncio.ensure_future(run.aborted.wait())
     try:
         await asyncio.wait({calling, aborting}, return_when=asyncio.FIRST_COMPLETED)
         if not calling.done():
-            await _cancelled(calling)
-            await asyncio.sleep(ABORT_LINGER_S)
+            await drop(calling)
             raise Aborted
         return calling.result()
+    except Aborted:
+        await asyncio.sleep(ABORT_LINGER_S)
+        raise
     except CallFailed as failed:
         if failed.failure in _CUT_SHORT:
             await asyncio.sleep(ABORT_LINGER_S)
         raise
     finally:
-        await _cancelled(calling)
-        await _cancelled(aborting)
+        await drop(calling)
+        await drop(aborting)
 
 
 def _answered(
@@ -159,14 +166,6 @@ async def _first_of(run: InFlight, woken: asyncio.Event) -> None:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for wait in waits:
-            await _cancelled(wait)
+            await drop(wait)
     if run.aborted.is_set():
         raise Aborted
-
-
-async def _cancelled(task: asyncio.Future[Any]) -> None:
-    """Cancel a task of ours and wait until it is gone, whatever it ends with."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()

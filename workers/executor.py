@@ -1,6 +1,6 @@
 """One delivery from its start to its settlement, as a list of steps.
 
-claim -> (call -> judge)* -> finish | retry | give back
+claim -> (begin the log -> call -> judge)* -> finish | retry | give back
 
 The slot is reserved before; every way out frees it and settles the delivery.
 """
@@ -22,14 +22,15 @@ from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.result import Result, Usage
 from workers.backends.port import Answer, CallFailed
-from workers.calling import Aborted, call, ready_replica
+from workers.calling import call, ready_replica
 from workers.claiming import Claiming
-from workers.inflight import InFlight, InFlightMap, Outcome
+from workers.inflight import Aborted, InFlight, InFlightMap, Outcome
 from workers.retrying import what_follows
 from workers.routing.names import name_at
 from workers.routing.targets import Target
 from workers.settlement import Settlement, ended, persistently
 from workers.slots import Slots
+from workers.streaming import Logs
 from workers.upstreams import Upstream
 
 _log = structlog.get_logger("penstock.executor")
@@ -50,12 +51,14 @@ class Executor:
         slots: Slots,
         inflight: InFlightMap,
         upstreams: Mapping[str, Upstream],
+        logs: Logs,
     ) -> None:
         self._engine = engine
         self._settlement = settlement
         self._claiming = Claiming(engine, settlement, slots, inflight)
         self._inflight = inflight
         self._upstreams = upstreams
+        self._logs = logs
 
     async def execute(
         self,
@@ -148,8 +151,11 @@ class Executor:
             if url is None:
                 break
             tried.append(url)
+            if not await self._logs.begin(run):
+                return Outcome(ended(Status.FAILED, "stream_interrupted"), dead_letter=True)
             try:
-                answer = await call(run, upstream, url, model)
+                writer = self._logs.writer(run, upstream.name)
+                answer = await call(run, upstream, url, model, writer)
             except CallFailed as failed:
                 step = what_follows(run, upstream, failed, tried, max_attempts)
                 if isinstance(step, Later):
@@ -159,7 +165,7 @@ class Executor:
                 if isinstance(step, AnotherReplica):
                     await self._renew_attempt(run)
             else:
-                return Outcome(_completed(answer, target.backend, model))
+                return Outcome(_completed(run, answer, target.backend, model))
         return Outcome(ended(Status.EXPIRED, "expired"))
 
     async def _renew_attempt(self, run: InFlight) -> None:
@@ -183,7 +189,7 @@ class Executor:
             await self._settlement.finish(run, Outcome(ended(Status.CANCELLED, "cancelled")))
 
 
-def _completed(answer: Answer, backend: str, model: str) -> Result:
+def _completed(run: InFlight, answer: Answer, backend: str, model: str) -> Result:
     return Result(
         status=Status.COMPLETED,
         finished_at=time.time(),
@@ -193,6 +199,7 @@ def _completed(answer: Answer, backend: str, model: str) -> Result:
         usage=answer.usage,
         backend=backend,
         backend_model=model,
+        first_event=run.first_event,
     )
 
 

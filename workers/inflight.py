@@ -14,6 +14,10 @@ from schemas.envelope import Envelope
 from schemas.result import Result, Usage
 
 
+class Aborted(Exception):
+    """The call was dropped because the request ended elsewhere or the process must go."""
+
+
 @dataclass(eq=False, slots=True)
 class InFlight:
     """One request in the hands of this process.
@@ -21,7 +25,8 @@ class InFlight:
     `deliveries` are all live hand-overs of its message; they are settled together, once. `abort`
     drops the backend call. `called`, `usage`, `tokens` and `service_s` add up its calls here;
     `tokens` is None once it is unknown what a call has used. `made` is the attempt that has ended
-    and is not in the record yet; a first one that succeeds is told from its result.
+    and is not in the record yet; a first one that succeeds is told from its result. Of a stream,
+    `first_event` is the number of this attempt's first event, and `shown` whether any was.
     """
 
     envelope: Envelope
@@ -36,6 +41,8 @@ class InFlight:
     tokens: int | None = 0
     service_s: float = 0.0
     made: Attempt | None = None
+    first_event: int = 0
+    shown: bool = False
 
     def adopt(self, delivery: Delivery) -> bool:
         """Take in one more hand-over of this message; False when the others are settled already."""

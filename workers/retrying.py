@@ -39,6 +39,7 @@ def what_follows(
         metered=upstream.metered,
         remaining_s=run.envelope.deadline - time.time(),
         retry_after_s=error.retry_after_s,
+        bound=run.shown and not run.envelope.restart,
     )
     step = next_step(failed, within_budget=within_budget, draw=random.random())
     if isinstance(step, AnotherReplica | Later):

@@ -27,6 +27,7 @@ from workers.rules import Rules
 from workers.settlement import Settlement, ended
 from workers.slots import Slots
 from workers.starting import Parts
+from workers.streaming import Logs
 from workers.upstreams import Upstreams
 
 _log = structlog.get_logger("penstock.worker")
@@ -45,7 +46,12 @@ class WorkerService:
         self._settlement = Settlement(engine, self._slots)
         self._upstreams = Upstreams()
         self._executor = Executor(
-            engine, self._settlement, self._slots, self._inflight, self._upstreams
+            engine,
+            self._settlement,
+            self._slots,
+            self._inflight,
+            self._upstreams,
+            Logs(engine.events),
         )
         self._keeper = Keeper(engine)
         engine.store.on_ended(self._inflight.abort)
@@ -112,6 +118,7 @@ class WorkerService:
         await self._pools.stop()
         if self._dead is not None:
             await self._dead.stop()
+        await self._settlement.stop()
         await self._upstreams.close()
 
     async def _hand_back(self, finishing: asyncio.Future[None]) -> None:

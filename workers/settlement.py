@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import structlog
 
 from broker.claims import Early, Finish, Late, Running
+from broker.lifecycle import Tasks
 from broker.persistence import persistently
 from broker.ports import Delivery, Engine, Reservation
 from broker.telemetry import FINISHED, PARKED
@@ -33,6 +35,7 @@ _log = structlog.get_logger("penstock.settlement")
 _QUIET_OWNER_S = 3.0
 _LIVE_OWNER_S = 5.0
 _PATIENT_AFTER_MEETINGS = 2
+_LAST_STEPS_S = 1.0
 
 
 class Settlement:
@@ -41,6 +44,11 @@ class Settlement:
     def __init__(self, engine: Engine, slots: Slots) -> None:
         self._engine = engine
         self._slots = slots
+        self._after = Tasks("settlement")
+
+    async def stop(self) -> None:
+        """End what is left to do after commits."""
+        await self._after.stop(_LAST_STEPS_S)
 
     async def finish(self, run: InFlight, outcome: Outcome) -> None:
         """Commit, and settle the slot beside it -> ack (PROTOCOL 4).
@@ -190,7 +198,14 @@ class Settlement:
         )
         if finish.won:
             FINISHED.labels(envelope.model, result.status).inc()
+        if envelope.stream and (finish.won or finish.result is not None):
+            self._after.spawn("seal the event log", self._seal(envelope.id))
         return finish
+
+    async def _seal(self, request_id: str) -> None:
+        """Let the log go in time; one that is not sealed only lives longer."""
+        with suppress(EngineError):
+            await self._engine.events.seal(request_id)
 
     async def _end(self, run: InFlight) -> None:
         """Give back what the run held: all of it, or all but what its call used."""

@@ -64,6 +64,7 @@ class Failed:
     `attempt` counts the request's calls over all its returns, `tried` those since it was claimed,
     `untried` the replicas that could take it now. `metered` backends count every call, so that none
     may begin without a reservation of its own. `retry_after_s` is what the backend asked for.
+    `bound`: a part of its stream was shown, and the client did not allow another answer instead.
     """
 
     failure: Failure
@@ -74,6 +75,7 @@ class Failed:
     metered: bool
     remaining_s: float
     retry_after_s: float | None = None
+    bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ def failure_of_status(status: int) -> Failure:
 def next_step(failed: Failed, *, within_budget: bool, draw: float) -> NextStep:
     """Decide what follows, by the first line that fits; `draw` is uniform in [0, 1):
 
+        it is bound, and its deadline lies ahead   GiveUp, stream_interrupted
         a final failure                            GiveUp, no dead letter
         its deadline has passed                    Expire
         no attempt is left                         GiveUp
@@ -130,6 +133,8 @@ def next_step(failed: Failed, *, within_budget: bool, draw: float) -> NextStep:
     It takes at most half of the time that is left, so that the call has as much.
     """
     row = CLASSES[failed.failure]
+    if failed.bound and failed.remaining_s > 0:
+        return GiveUp("stream_interrupted", dead_letter=True)
     if row.final:
         return GiveUp(row.code, dead_letter=False)
     if failed.remaining_s <= 0:

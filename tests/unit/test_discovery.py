@@ -5,7 +5,7 @@ from __future__ import annotations
 from broker.scheduling.retry import Failure
 from broker.scheduling.retry_budget import RetryBudget
 from schemas.config import BackendConfig, Config
-from workers.backends.port import Answer, Call, CallFailed
+from workers.backends.port import Answer, Call, CallFailed, Sink
 from workers.discovery import Discovery
 from workers.plan import PoolPlan, configured, still_possible
 from workers.routing.replicas import Replicas
@@ -27,6 +27,9 @@ class Lists:
         return list(self.listed)
 
     async def call(self, _url: str, _call: Call) -> Answer:
+        raise AssertionError("nothing is called here")
+
+    async def stream(self, url: str, call: Call, sink: Sink) -> Answer:
         raise AssertionError("nothing is called here")
 
 

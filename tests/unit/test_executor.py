@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from broker.claims import Claim, Done, Early, Finish, Late, Run, Running
+from broker.embedded.events import EmbeddedEvents
 from broker.ports import Engine, Reservation
 from broker.scheduling.retry import Failure
 from broker.scheduling.retry_budget import RetryBudget
@@ -27,6 +28,7 @@ from workers.routing.replicas import Replicas
 from workers.routing.targets import Target
 from workers.settlement import Settlement
 from workers.slots import Slots
+from workers.streaming import Logs
 from workers.upstreams import Upstream
 
 ME, OTHER = "me:1", "other:1"
@@ -46,9 +48,9 @@ class Stage:
         self.steps: list[str] = []
         self.last_beats: dict[str, float | None] = {ME: 0.0}
         self.inflight = InFlightMap()
-        engine = cast(
-            Engine, SimpleNamespace(owner=ME, store=self, limits=self, queue=self, members=self)
-        )
+        self.events = EmbeddedEvents(time.time)
+        parts = {"store": self, "limits": self, "queue": self, "members": self}
+        engine = cast(Engine, SimpleNamespace(owner=ME, events=self.events, **parts))
         replicas = Replicas("b")
         replicas.configure(["u1", "u2"], 8)
         self.upstreams = {"b": Upstream("b", self, replicas, RetryBudget(), timeout_s=5)}
@@ -56,7 +58,8 @@ class Stage:
         self.made: list[Attempt | None] = []
         slots = Slots(engine.limits, ME)
         settlement = Settlement(engine, slots)
-        self.executor = Executor(engine, settlement, slots, self.inflight, self.upstreams)
+        logs = Logs(self.events)
+        self.executor = Executor(engine, settlement, slots, self.inflight, self.upstreams, logs)
 
     async def run(
         self, envelope: Envelope | None = None, max_attempts: int = 3, target: Target = TARGET

@@ -29,10 +29,11 @@ class EventParser:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Return the events that end in `piece`, the next part of the stream."""
-        if self._after_cr and piece:
+        if not piece:
+            return []
+        if self._after_cr:
             # The line feed of a CRLF whose halves came apart ends no second line.
             piece = piece.removeprefix(b"\n")
-            self._after_cr = False
         events: list[bytes] = []
         for line in piece.splitlines(keepends=True):
             text = line.rstrip(b"\r\n")
