@@ -49,6 +49,9 @@ async def stream(
     await response.prepare(request)
     if endpoint == "responses":
         for event in native.events(asked, nonce):
+            if b"response.failed" in event:
+                # What was told before has to be shown: only then its failure is an event.
+                await asyncio.sleep(0.3)
             await response.write(event)
         await response.write_eof()
         return response
