@@ -27,7 +27,7 @@ DOOR_ADVICE: dict[str, str] = {
     "unsupported_endpoint": (
         "Use one of the three OpenAI paths, or list the path under `endpoints`."
     ),
-    "streaming_unsupported": "Leave `stream` out.",
+    "streaming_unsupported": "Leave `stream` out; chat and completions stream.",
     "invalid_deadline": (
         "Send either `deadline` (Unix seconds, in the future) or `timeout_s`, at most 7 days ahead."
     ),

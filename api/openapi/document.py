@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.auth import Access
 from api.openapi.admin_operations import ADMIN
-from api.openapi.operation import JSON, Answer, Operation
+from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
 from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS, passed_through
 from api.openapi.parameters import HEADERS, PARAMETERS
 from schemas import answers
@@ -98,6 +98,9 @@ def _answer(answer: Answer) -> dict[str, Any]:
     if answer.example is not None:
         content["example"] = answer.example
     described: dict[str, Any] = {"description": answer.said, "content": {answer.kind: content}}
+    if answer.streamed is not None:
+        stream = {"schema": {"type": "string"}, "example": answer.streamed}
+        described["content"][EVENT_STREAM] = stream
     if answer.headers:
         described["headers"] = {
             name: {"$ref": f"#/components/headers/{name}"} for name in answer.headers

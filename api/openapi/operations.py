@@ -6,9 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.auth import Access
-from api.openapi import examples
-from api.openapi.operation import Answer, Operation
-from api.openapi.parameters import ACCEPTED_HEADERS, ANSWERED_HEADERS, CALL, PAGE
+from api.openapi import examples, stream_examples
+from api.openapi.operation import EVENT_STREAM, Answer, Operation
+from api.openapi.parameters import (
+    ACCEPTED_HEADERS,
+    ANSWERED_HEADERS,
+    CALL,
+    PAGE,
+    STREAMED_CALL,
+)
 
 BODY_ERRORS = (
     "invalid_json",
@@ -42,6 +48,17 @@ _ENDED = (
 _READING = ("request_not_found", "store_unavailable")
 _OBJECT = {"type": "object", "additionalProperties": True}
 _OPENAI = "OpenAI's own shape; every byte reaches the backend as sent, but for the model's name."
+_STREAMS = (
+    " With `stream: true` the answer comes as server-sent events, each numbered by its `id`; one "
+    "that fails before anything is shown is answered as without a stream, if that is within 3 s."
+)
+_EVENTS = (
+    "Named events `request.queued`, `request.in_progress` and at the end `request.completed`, "
+    "`request.failed`, `request.cancelled` or `request.expired` carry the request; events without "
+    "a name are the backend's own, numbered by their `id`. `request.restarted` says that all "
+    "before it is void; `error` that the stream breaks off. Any number of readers, any time "
+    "within the request's retention, by any api process."
+)
 
 CANCELS_SOME = (
     "One call cancels at most 1,000, the newest first, and takes some seconds. While `has_more` is "
@@ -73,9 +90,14 @@ def _asking(fields: Sequence[str]) -> dict[str, Any]:
 
 
 def held(
-    operation_id: str, path: str, summary: str, body: Any, examples_: Sequence[Any]
+    operation_id: str,
+    path: str,
+    summary: str,
+    body: Any,
+    examples_: Sequence[Any],
+    streamed: str | None = None,
 ) -> Operation:
-    """Return the operation of an endpoint in a dialect."""
+    """Return the operation of an endpoint in a dialect; `streamed` shows its stream, if any."""
     asked, answered = examples_
     return Operation(
         operation_id,
@@ -84,14 +106,20 @@ def held(
         "Calls",
         summary,
         {
-            200: Answer(_OBJECT, answered, "The backend's answer, as it came.", ANSWERED_HEADERS),
+            200: Answer(
+                _OBJECT,
+                answered,
+                "The backend's answer, as it came.",
+                ANSWERED_HEADERS if streamed is None else ("x-request-id",),
+                streamed=streamed,
+            ),
             202: _ACCEPTED,
         },
         (*BODY_ERRORS, *_ACCEPTING, *_ENDED),
-        CALL,
+        CALL if streamed is None else STREAMED_CALL,
         body,
         asked,
-        f"Held open until the request has ended. {_OPENAI}",
+        f"Held open until the request has ended. {_OPENAI}{'' if streamed is None else _STREAMS}",
     )
 
 
@@ -102,6 +130,7 @@ CALLS = (
         "Chat",
         _asking(["messages"]),
         (examples.CHAT, examples.CHAT_ANSWER),
+        stream_examples.CHAT_STREAM,
     ),
     held(
         "createCompletion",
@@ -109,6 +138,7 @@ CALLS = (
         "Completion of a text",
         _asking(["prompt"]),
         (examples.COMPLETION, examples.COMPLETION_ANSWER),
+        stream_examples.COMPLETION_STREAM,
     ),
     held(
         "createEmbedding",
@@ -158,6 +188,25 @@ REQUESTS = (
         {200: Answer("RequestWhole", examples.COMPLETED, headers=("x-request-id",))},
         ("invalid_body", *_READING),
         ("id", "wait"),
+    ),
+    Operation(
+        "readEvents",
+        "get",
+        "/v1/requests/{id}/events",
+        "Requests",
+        "Follow a request: its states, and its stream from any number",
+        {
+            200: Answer(
+                {"type": "string"},
+                stream_examples.EVENTS,
+                "Server-sent events; the connection closes at the end.",
+                ("x-request-id",),
+                EVENT_STREAM,
+            )
+        },
+        ("invalid_body", *_READING),
+        ("id", "starting_after", "last_event_id"),
+        description=_EVENTS,
     ),
     Operation(
         "readResponse",

@@ -86,6 +86,25 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "string", "enum": ["cancel", "finish"], "default": "cancel"},
         "What becomes of the request when the caller hangs up.",
     ),
+    "x_restart": _parameter(
+        "header",
+        "x-penstock-restart",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+        "Whether the stream may begin anew, with the event `request.restarted`, once a part of it "
+        "was shown and its backend or worker is gone.",
+    ),
+    "starting_after": _parameter(
+        "query",
+        "starting_after",
+        {"type": "integer", "minimum": 0},
+        "The number of the last event that you have; without it: from the start.",
+    ),
+    "last_event_id": _parameter(
+        "header",
+        "Last-Event-ID",
+        {"type": "integer", "minimum": 0},
+        "The same, as browsers send it; both and different is refused.",
+    ),
     "traceparent": _parameter(
         "header", "traceparent", _TEXT, "W3C trace context, passed on to the backend."
     ),
@@ -100,6 +119,8 @@ CALL = (
     "x_on_disconnect",
     "traceparent",
 )
+
+STREAMED_CALL = (*CALL, "x_restart")
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Location": {"description": "Where to read the request.", "schema": _TEXT},

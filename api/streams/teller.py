@@ -117,7 +117,7 @@ class Telling:
         return []
 
     async def _next(self) -> list[Step]:
-        if self._tells_states and self._told is None:
+        if self._tells_states and self._told is None and not self.record.terminal:
             return await self._look()
         if self._ending.done():
             return await self._end(self._ending)
