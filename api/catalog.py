@@ -100,7 +100,8 @@ class Catalog:
 
     def natively(self, model: str) -> bool:
         """Tell whether every backend that can serve `model` serves Responses itself."""
-        return self._backends.get(model, self._all_backends) <= self._native
+        backends = self._backends.get(model, self._all_backends)
+        return bool(backends) and backends <= self._native
 
     def named_by(self, model_slug: str) -> str:
         """Return the model or alias with this slug; the slug itself where there is none."""

@@ -25,7 +25,7 @@ DOOR_ADVICE: dict[str, str] = {
     ),
     "not_background": "Close the connection instead, or cancel it with `/v1/requests/{id}/cancel`.",
     "unsupported_endpoint": (
-        "Use one of the three OpenAI paths, or list the path under `endpoints`."
+        "Use one of the four OpenAI paths, or list the path under `endpoints`."
     ),
     "streaming_unsupported": "Leave `stream` out; chat and completions stream.",
     "invalid_deadline": (

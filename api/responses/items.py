@@ -21,19 +21,23 @@ def listed(request_id: str, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the items as they are listed, in the order they were sent."""
     digits = request_id.removeprefix("req_")
     return [
-        _listed(item, f"{_PREFIXES.get(item.get('type', 'message'), 'item')}_{digits}_in{number}")
+        _listed(item, f"{_PREFIXES.get(str(_kind(item)), 'item')}_{digits}_in{number}")
         for number, item in enumerate(input_of(asked))
         if isinstance(item, dict)
     ]
 
 
 def _listed(item: dict[str, Any], item_id: str) -> dict[str, Any]:
-    told = {**item, "type": item.get("type", "message"), "id": item.get("id") or item_id}
+    told = {**item, "type": _kind(item), "id": item.get("id") or item_id}
     if told["type"] in (*_CALLED, "message"):
         told["status"] = item.get("status") or "completed"
     if told["type"] == "message" and isinstance(item.get("content"), str):
         told["content"] = [_text(item.get("role"), item["content"])]
     return told
+
+
+def _kind(item: Mapping[str, Any]) -> Any:
+    return item.get("type", "message")
 
 
 def _text(role: Any, text: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from schemas.body import JsonObject, read_object
 from schemas.errors import RequestError
 from schemas.ids import is_request_id, request_id_of
 from schemas.lifecycle import Status
-from schemas.responses.asked import read_asked
+from schemas.responses.asked import check_common, read_asked
 from schemas.responses.told import ENDPOINT
 
 _PREVIOUS = "previous_response_id"
@@ -41,7 +41,7 @@ class Preparing:
             return intake
         body = read_object(intake.body)
         if self._catalog.natively(model):
-            _check_input(body.members)
+            check_common(body.members)
         else:
             read_asked(body.members)
         if intake.terms.restart and intake.stream:
@@ -60,7 +60,7 @@ class Preparing:
             intake,
             body=body.raw,
             model_span=body.spans["model"],
-            metadata=intake.metadata or _metadata(body.members),
+            metadata=intake.metadata or body.members.get("metadata") or {},
         )
 
     async def _continued(self, body: JsonObject, caller: Caller) -> JsonObject:
@@ -86,17 +86,6 @@ class Preparing:
             raise _not_found(named)
         response = (record.result and response_in(record.result)) or {}
         return input_of(asked) + list(response.get("output") or ())
-
-
-def _check_input(members: dict[str, Any]) -> None:
-    """Check what the door itself reads of a body that its backend understands."""
-    if not isinstance(members.get("input"), str | list):
-        raise RequestError("invalid_body", "`input` must be a text or a list.", param="input")
-
-
-def _metadata(members: dict[str, Any]) -> dict[str, str]:
-    given = members.get("metadata")
-    return given if isinstance(given, dict) else {}
 
 
 def _not_found(named: Any) -> RequestError:

@@ -7,7 +7,7 @@ refused by its name. Members that are not known pass through to the backend.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
@@ -38,26 +38,32 @@ def _form(value: Any) -> str:
     return "text" if isinstance(value, str) else "items"
 
 
-class Asked(BaseModel):
-    """The members of a Responses body; those that are only told back are not looked at closely."""
+class Common(BaseModel):
+    """The members that every Responses body is checked for, whatever serves it."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
     model: str
+    input: str | list[Any]
+    previous_response_id: str | None = None
+    background: bool | None = None
+    store: bool | None = None
+    stream: bool | None = None
+    metadata: (
+        Annotated[dict[MetadataKey, MetadataValue], Field(max_length=_METADATA_PAIRS)] | None
+    ) = None
+
+
+class Asked(Common):
+    """The members that a chat completion can stand for, and those that are only told back."""
+
     input: Annotated[
         Annotated[str, Tag("text")]
         | Annotated[list[Item], Field(min_length=1, max_length=MAX_ITEMS), Tag("items")],
         Discriminator(_form),
     ]
     instructions: str | None = None
-    previous_response_id: str | None = None
-    background: bool | None = None
-    store: bool | None = None
-    stream: bool | None = None
     stream_options: dict[str, Any] | None = None
-    metadata: (
-        Annotated[dict[MetadataKey, MetadataValue], Field(max_length=_METADATA_PAIRS)] | None
-    ) = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     max_tool_calls: int | None = None
     temperature: float | None = None
@@ -78,6 +84,9 @@ class Asked(BaseModel):
     safety_identifier: str | None = None
 
 
+Form = TypeVar("Form", bound=Common)
+
+
 def read_asked(members: Mapping[str, Any]) -> Asked:
     """Return what is asked for.
 
@@ -87,8 +96,17 @@ def read_asked(members: Mapping[str, Any]) -> Asked:
     for name in _REFUSED:
         if members.get(name) is not None:
             raise _unsupported(f"`{name}` is not served here.", name)
+    return _read(Asked, members)
+
+
+def check_common(members: Mapping[str, Any]) -> None:
+    """Check a body that its backend understands itself. Raises RequestError `invalid_body`."""
+    _read(Common, members)
+
+
+def _read(form: type[Form], members: Mapping[str, Any]) -> Form:
     try:
-        return Asked.model_validate(members)
+        return form.model_validate(members)
     except ValidationError as error:
         raise _refusal(members, error.errors(include_url=False)[0]) from None
 

@@ -66,9 +66,9 @@ def response_of(
         "usage": None,
         **{name: _given(asked, name, absent) for name, absent in _ECHOED.items()},
         "metadata": _given(asked, "metadata", {}),
-        "reasoning": {"effort": None, "summary": None, **_given(asked, "reasoning", {})},
-        "text": {"format": {"type": "text"}, **_given(asked, "text", {})},
-        "tools": [_tool(each) for each in _given(asked, "tools", [])],
+        "reasoning": {"effort": None, "summary": None, **_object(asked, "reasoning")},
+        "text": {"format": {"type": "text"}, **_object(asked, "text")},
+        "tools": _tools(asked),
         "service_tier": tier_of(origin.priority) if asked.get("service_tier") else None,
         **known,
     }
@@ -77,6 +77,17 @@ def response_of(
 def _given(asked: Mapping[str, Any], name: str, absent: Any) -> Any:
     value = asked.get(name)
     return absent if value is None else value
+
+
+def _object(asked: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return an object that was asked for; what a native backend was sent may be anything."""
+    value = asked.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _tools(asked: Mapping[str, Any]) -> list[Any]:
+    tools = asked.get("tools")
+    return [_tool(each) for each in tools] if isinstance(tools, list) else []
 
 
 def _tool(tool: Any) -> Any:

@@ -39,7 +39,7 @@ def client(stack: Stack) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def told(events: Iterable[ResponseStreamEvent], first: int = 0) -> list[ResponseStreamEvent]:
+def told(events: Iterable[ResponseStreamEvent], first: int = 0) -> list[Any]:
     """Return the events, whose numbers must follow each other without a gap."""
     seen = list(events)
     assert [event.sequence_number for event in seen] == list(range(first, first + len(seen)))
@@ -65,6 +65,12 @@ def test_create_with_stream(client: openai.OpenAI) -> None:
     assert last.response.usage is not None
     assert last.response.usage.output_tokens == 40
     assert client.responses.retrieve(last.response.id) == last.response
+    more = client.responses.create(
+        model="answers", input="two", previous_response_id=last.response.id
+    )
+    assert more.output_text == "said: Hello, two"
+    listed = client.responses.input_items.list(more.id, order="asc")
+    assert [item.type for item in listed] == ["message"] * 3
 
 
 def test_the_sdk_puts_a_stream_together(client: openai.OpenAI) -> None:
@@ -173,7 +179,7 @@ def test_a_native_backend_answers_under_our_names(client: openai.OpenAI) -> None
     )
     assert response.output_text.startswith("native ")
     assert response.metadata == {"a": "b"}
-    assert (response.store, response.model) == (True, "own-echo")
+    assert (response.to_dict()["store"], response.model) == (True, "own-echo")
     assert client.responses.retrieve(response.id) == response
     again = client.responses.create(
         model="own-echo", input="more", previous_response_id=response.id

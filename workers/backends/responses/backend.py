@@ -13,6 +13,7 @@ from broker.scheduling.retry import Failure
 from schemas.errors import RequestError
 from schemas.responses.asked import read_asked
 from schemas.responses.told import Origin
+from schemas.result import MAX_RESULT_BYTES
 from workers.backends.answers import parse_answer
 from workers.backends.port import Answer, Backend, Call, CallFailed, Sink
 from workers.backends.responses.building import Building
@@ -24,6 +25,8 @@ from workers.backends.streamed import EVENT_STREAM
 
 _CHAT = "/v1/chat/completions"
 _JSON = "application/json"
+# What is told takes more room than what the backend sent; a result must still hold it.
+_MOST_BYTES = MAX_RESULT_BYTES // 2
 
 
 class RespondingBackend:
@@ -74,6 +77,7 @@ class _Telling:
     def __init__(self, sink: Sink | None) -> None:
         self._sink = sink
         self._kept: list[bytes] = []
+        self._size = 0
 
     @property
     def told(self) -> bytes:
@@ -81,6 +85,9 @@ class _Telling:
 
     async def tell(self, events: list[bytes]) -> None:
         for event in events:
+            self._size += len(event) + 2
+            if self._size > _MOST_BYTES:
+                raise CallFailed(Failure.UNUSABLE, f"its events are over {_MOST_BYTES} bytes")
             self._kept.append(event)
             if self._sink is not None:
                 await self._sink(event)

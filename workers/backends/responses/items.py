@@ -20,6 +20,8 @@ class MessageItem:
     def __init__(self, item_id: str, index: int) -> None:
         self._at = {"item_id": item_id, "output_index": index}
         self._parts: list[dict[str, Any]] = []
+        # Pieces of the part that is open: a text that grows would be copied with each of them.
+        self._pieces: list[str] = []
         self.item: dict[str, Any] = {
             "id": item_id,
             "type": "message",
@@ -32,15 +34,14 @@ class MessageItem:
         """Go on with a text."""
         empty = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
         yield from self._part(empty)
-        part = self._parts[-1]
-        part["text"] += delta
-        part["logprobs"] += logprobs
+        self._pieces.append(delta)
+        self._parts[-1]["logprobs"] += logprobs
         yield "response.output_text.delta", self._here({"delta": delta, "logprobs": logprobs})
 
     def refusal(self, delta: str) -> Iterator[Told]:
         """Go on with a refusal."""
         yield from self._part({"type": "refusal", "refusal": ""})
-        self._parts[-1]["refusal"] += delta
+        self._pieces.append(delta)
         yield "response.refusal.delta", self._here({"delta": delta})
 
     def close(self, ending: Ending) -> Iterator[Told]:
@@ -59,12 +60,15 @@ class MessageItem:
     def _end_part(self) -> Iterator[Told]:
         if not self._parts:
             return
-        part = self._parts[-1]
+        part, text = self._parts[-1], "".join(self._pieces)
+        self._pieces.clear()
         if part["type"] == "output_text":
-            said = {"text": part["text"], "logprobs": part["logprobs"]}
+            part["text"] = text
+            said = {"text": text, "logprobs": part["logprobs"]}
             yield "response.output_text.done", self._here(said)
         else:
-            yield "response.refusal.done", self._here({"refusal": part["refusal"]})
+            part["refusal"] = text
+            yield "response.refusal.done", self._here({"refusal": text})
         yield "response.content_part.done", self._here({"part": part})
 
     def _here(self, more: dict[str, Any]) -> dict[str, Any]:
@@ -78,8 +82,7 @@ class ReasoningItem:
 
     def __init__(self, item_id: str, index: int) -> None:
         self._at = {"item_id": item_id, "output_index": index, "content_index": 0}
-        self._text = ""
-        self._begun = False
+        self._pieces: list[str] = []
         self.item: dict[str, Any] = {
             "id": item_id,
             "type": "reasoning",
@@ -90,20 +93,20 @@ class ReasoningItem:
 
     def text(self, delta: str) -> Iterator[Told]:
         """Go on thinking."""
-        if not self._begun:
-            self._begun = True
+        if not self._pieces:
             yield "response.content_part.added", {**self._at, "part": self._part()}
-        self._text += delta
+        self._pieces.append(delta)
         yield "response.reasoning_text.delta", {**self._at, "delta": delta}
 
     def close(self, ending: Ending) -> Iterator[Told]:
         """End the text and the item."""
-        yield "response.reasoning_text.done", {**self._at, "text": self._text}
-        yield "response.content_part.done", {**self._at, "part": self._part()}
-        self.item |= {"status": ending, "content": [self._part()]}
+        part = self._part()
+        yield "response.reasoning_text.done", {**self._at, "text": part["text"]}
+        yield "response.content_part.done", {**self._at, "part": part}
+        self.item |= {"status": ending, "content": [part]}
 
     def _part(self) -> dict[str, Any]:
-        return {"type": "reasoning_text", "text": self._text}
+        return {"type": "reasoning_text", "text": "".join(self._pieces)}
 
 
 class CallItem:
@@ -111,7 +114,7 @@ class CallItem:
 
     def __init__(self, item_id: str, index: int, call_id: str, name: str) -> None:
         self._at = {"item_id": item_id, "output_index": index}
-        self._arguments = ""
+        self._pieces: list[str] = []
         self.item: dict[str, Any] = {
             "id": item_id,
             "type": "function_call",
@@ -123,11 +126,11 @@ class CallItem:
 
     def arguments(self, delta: str) -> Iterator[Told]:
         """Go on with the arguments, which are JSON text."""
-        self._arguments += delta
+        self._pieces.append(delta)
         yield "response.function_call_arguments.delta", {**self._at, "delta": delta}
 
     def close(self, ending: Ending) -> Iterator[Told]:
         """End the arguments and the item."""
-        told = {"name": self.item["name"], "arguments": self._arguments}
+        told = {"name": self.item["name"], "arguments": "".join(self._pieces)}
         yield "response.function_call_arguments.done", {**self._at, **told}
-        self.item |= {"status": ending, "arguments": self._arguments}
+        self.item |= {"status": ending, "arguments": told["arguments"]}
