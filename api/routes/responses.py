@@ -59,15 +59,17 @@ class ResponseRoutes:
         if not intake.terms.held and not intake.terms.background:
             return await self._dialect.answer(exchange, intake)
         admitted = await self._dialect.admit(intake, exchange.caller)
-        record = admitted.record
-        framing = ResponseFraming(members_of(await self._engine.store.asked(record.id)))
+        record, asked = admitted.record, dict[str, Any]()
+        if intake.stream or intake.terms.background:
+            asked = members_of(await self._engine.store.asked(record.id))
+        framing = ResponseFraming(asked)
         if intake.terms.forgotten:
             return await self._unstored(exchange, intake, admitted, framing)
         if intake.terms.held:
             return await self._dialect.held(exchange, intake, admitted, framing)
         if intake.stream:
             return await self._streams.reading(record, framing)
-        reply = _reply(record, framing.asked)
+        reply = _reply(record, asked)
         if admitted.replayed:
             reply = replace(reply, headers={**reply.headers, "idempotent-replayed": "true"})
         return reply
