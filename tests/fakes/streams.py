@@ -114,6 +114,8 @@ async def _broken(fault: str, model: str, events: _Events) -> AsyncIterator[byte
     elif fault == "stalls":
         await asyncio.sleep(FOR_EVER_S)
     elif fault == "error":
+        # What was said has to be shown before: only then the failure comes after a part of it.
+        await asyncio.sleep(0.2)
         yield _error(model)
     elif fault == "long":
         for _ in range(100):
