@@ -16,6 +16,7 @@ from api.auth import Caller
 from api.backlog import Backlog
 from api.catalog import Catalog
 from api.intake import Intake
+from api.responses.preparing import Preparing
 from broker.lifecycle import Tasks
 from broker.ports import Engine
 from broker.telemetry import ACCEPTED
@@ -45,11 +46,19 @@ class Admitted:
 class Admission:
     """The one way in, for every door of this process."""
 
-    def __init__(self, engine: Engine, catalog: Catalog, backlog: Backlog, namespace: str) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        catalog: Catalog,
+        backlog: Backlog,
+        preparing: Preparing,
+        namespace: str,
+    ) -> None:
         self._engine = engine
         self._catalog = catalog
         self._backlog = backlog
         self._namespace = namespace
+        self._preparing = preparing
         self._tasks = Tasks("admission")
         self.draining = False
 
@@ -79,6 +88,7 @@ class Admission:
         """Return the envelope under which it may be made durable. Raises RequestError."""
         model = self._catalog.find(intake.model, caller)
         self._catalog.check_accepting(model)
+        intake = await self._preparing.prepared(intake, caller, model)
         terms = intake.terms
         lane = await self._backlog.admit(model, caller, terms.priority, terms.deadline)
         holder = self._engine.owner if terms.held else None

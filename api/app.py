@@ -20,6 +20,7 @@ from api.exchange import Asgi, error_reply
 from api.holding import Holding
 from api.hosts import Hosts
 from api.openapi.document import build_document
+from api.responses.preparing import Preparing
 from api.routes.admin import VERBS, AdminRoutes
 from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
@@ -28,6 +29,7 @@ from api.routes.documents import DocumentRoutes
 from api.routes.health import HealthRoutes
 from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
+from api.routes.responses import ResponseRoutes
 from api.settings import Settings
 from api.streams.sending import Streams
 from api.streams.teller import Teller
@@ -36,6 +38,7 @@ from broker.ports import Engine
 from schemas.config import Config
 from schemas.errors import RequestError
 from schemas.request import ENDPOINTS
+from schemas.responses.told import ENDPOINT as RESPONSES
 
 _METHOD_NOT_ALLOWED = 405
 
@@ -48,6 +51,7 @@ class Api:
     documented: FastAPI
     admission: Admission
     holding: Holding
+    responses: ResponseRoutes
     catalog: Catalog
     backlog: Backlog
     authenticator: Authenticator
@@ -83,6 +87,7 @@ class Api:
         self.holding.release()
         await self.amqp.stop()
         await self.admission.stop()
+        await self.responses.stop()
         await self.tasks.stop()
 
 
@@ -92,7 +97,8 @@ def build_api(engine: Engine, config: Config) -> Api:
     authenticator = Authenticator(config)
     catalog = Catalog(engine, config)
     backlog = Backlog(engine, catalog, config)
-    admission = Admission(engine, catalog, backlog, config.server.namespace)
+    preparing = Preparing(engine, catalog, settings)
+    admission = Admission(engine, catalog, backlog, preparing, config.server.namespace)
     holding = Holding(engine)
     app = FastAPI(
         title="Penstock",
@@ -106,6 +112,8 @@ def build_api(engine: Engine, config: Config) -> Api:
     models = ModelRoutes(engine, catalog)
     doors = Doors(app, authenticator, dialect)
     _add_client_routes(doors, requests, dialect, models)
+    responses = ResponseRoutes(engine, dialect, streams, settings)
+    _add_response_routes(doors, responses)
     cancelling = CancelRoutes(engine, settings)
     doors.add("POST", "/v1/requests/cancel", cancelling.own)
     doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
@@ -124,6 +132,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         app,
         admission,
         holding,
+        responses,
         catalog,
         backlog,
         authenticator,
@@ -139,7 +148,7 @@ def _add_client_routes(
 ) -> None:
     doors.add("POST", "/v1/requests", requests.submit)
     doors.add("GET", "/v1/requests/{id}", requests.read)
-    for endpoint in ENDPOINTS:
+    for endpoint in (each for each in ENDPOINTS if each != RESPONSES):
         doors.add("POST", endpoint, dialect.calling(endpoint))
     doors.add("GET", "/v1/requests", requests.list_requests)
     doors.add("GET", "/v1/requests/{id}/events", requests.events)
@@ -147,6 +156,15 @@ def _add_client_routes(
     doors.add("POST", "/v1/requests/{id}/cancel", requests.cancel)
     doors.add("GET", "/v1/models", models.list_models)
     doors.add("GET", "/v1/models/{name:path}", models.read_model)
+
+
+def _add_response_routes(doors: Doors, responses: ResponseRoutes) -> None:
+    one = f"{RESPONSES}/{{id}}"
+    doors.add("POST", RESPONSES, responses.create)
+    doors.add("GET", one, responses.read)
+    doors.add("DELETE", one, responses.delete)
+    doors.add("POST", f"{one}/cancel", responses.cancel)
+    doors.add("GET", f"{one}/input_items", responses.input_items)
 
 
 def _add_admin_routes(doors: Doors, admin: AdminRoutes, letters: DeadLetterRoutes) -> None:

@@ -47,6 +47,7 @@ class Catalog:
         self.aliases = dict(config.aliases)
         self._backends = {name: _backends_of(config, name) for name in self.configured}
         self._all_backends = frozenset(config.backends)
+        self._native = frozenset(n for n, b in config.backends.items() if b.native_responses)
         self._route()
 
     async def run(self) -> None:
@@ -96,6 +97,11 @@ class Catalog:
         if not caller.opens(asked, route.name):
             raise RequestError("model_not_allowed", param="model")
         return route.name
+
+    def natively(self, model: str) -> bool:
+        """Tell whether every backend that can serve `model` serves Responses itself."""
+        backends = self._backends.get(model, self._all_backends)
+        return bool(backends) and backends <= self._native
 
     def named_by(self, model_slug: str) -> str:
         """Return the model or alias with this slug; the slug itself where there is none."""

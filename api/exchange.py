@@ -21,7 +21,7 @@ import structlog
 from api.auth import Access, Authenticator, Caller
 from broker.telemetry import REFUSED
 from schemas.errors import EngineError, QueueUnavailable, RequestError, StorageFull
-from schemas.ids import is_request_id
+from schemas.ids import is_request_id, request_id_of
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -85,8 +85,8 @@ class Exchange:
 
     @property
     def request_id(self) -> str:
-        """The request's id in the path. Raises RequestError for a text that is none."""
-        request_id = self.path_params["id"]
+        """The request's id in the path, by either name. Raises RequestError for what is none."""
+        request_id = request_id_of(self.path_params["id"])
         if not is_request_id(request_id):
             raise RequestError("request_not_found")
         return request_id

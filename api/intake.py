@@ -20,8 +20,9 @@ class Terms:
     """On which terms a request is submitted, beside what it asks.
 
     `key` is the client's Idempotency-Key; `repeated` tells that the client says this is a retry
-    of its own; `names_tier` that it wants to be told the `service_tier` that was used. The last
-    three are for the reply to one who asks by AMQP.
+    of its own; `names_tier` that it wants to be told the `service_tier` that was used. Of a
+    Responses request, `background` tells that it is answered at once, `forgotten` that nothing of
+    it is kept once it was answered. The last three are for the reply to one who asks by AMQP.
     """
 
     priority: Priority
@@ -32,6 +33,8 @@ class Terms:
     key: str | None = None
     repeated: bool = False
     names_tier: bool = False
+    background: bool = False
+    forgotten: bool = False
     restart: bool = False
     traceparent: str | None = None
     reply_to: str | None = None

@@ -72,7 +72,7 @@ def called(raw: bytes, endpoint: str, exchange: Exchange, server: ServerConfig) 
         model=model,
         model_span=body.spans["model"],
         endpoint=endpoint,
-        terms=preferences.terms_of_call(exchange, server, body.members.get("service_tier")),
+        terms=preferences.terms_of_call(exchange, server, endpoint, body.members),
         max_tokens=most_output(endpoint, body.members),
         stream=stream,
     )

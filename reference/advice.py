@@ -15,8 +15,17 @@ DOOR_ADVICE: dict[str, str] = {
     ),
     "duplicate_key": "Send each top-level key once.",
     "model_mismatch": "Name the model once, best in the body.",
+    "unsupported_parameter": (
+        "Leave the part out that `param` names, or send the request to OpenAI: hosted tools, "
+        "stored prompts, conversations and files live there."
+    ),
+    "previous_response_not_found": (
+        "Send the whole conversation as `input`: the earlier Response is past its retention, was "
+        "deleted, was not stored, or did not complete."
+    ),
+    "not_background": "Close the connection instead, or cancel it with `/v1/requests/{id}/cancel`.",
     "unsupported_endpoint": (
-        "Use one of the three OpenAI paths, or list the path under `endpoints`."
+        "Use one of the four OpenAI paths, or list the path under `endpoints`."
     ),
     "streaming_unsupported": "Leave `stream` out; chat and completions stream.",
     "invalid_deadline": (

@@ -70,6 +70,15 @@ DOOR_ERRORS: dict[str, DoorError] = {
     ),
     "duplicate_key": DoorError(400, _INVALID, "A top-level key of the body appears twice."),
     "model_mismatch": DoorError(400, _INVALID, "`model` and `body.model` name different models."),
+    "unsupported_parameter": DoorError(
+        400, _INVALID, "A part of the request cannot be served here; leave it out."
+    ),
+    "previous_response_not_found": DoorError(
+        400, _INVALID, "`previous_response_id` names no Response that can be gone on from."
+    ),
+    "not_background": DoorError(
+        400, _INVALID, "Only a Response with `background: true` can be cancelled this way."
+    ),
     "unsupported_endpoint": DoorError(400, _INVALID, "This endpoint is not served."),
     "streaming_unsupported": DoorError(
         400, _INVALID, "This endpoint does not stream; send the request without `stream: true`."

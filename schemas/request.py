@@ -15,8 +15,8 @@ from schemas.priority import Priority
 from schemas.record import Record
 from schemas.result import Result
 
-ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-STREAMED_ENDPOINTS = ("/v1/chat/completions", "/v1/completions")
+ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+STREAMED_ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 MAX_INLINE_BODY_BYTES = 1024 * 1024
 MAX_METADATA_PAIRS = 16
 

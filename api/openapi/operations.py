@@ -23,7 +23,7 @@ BODY_ERRORS = (
     "body_too_large",
     "unsupported_media_type",
 )
-_ACCEPTING = (
+ACCEPTING = (
     "streaming_unsupported",
     "invalid_deadline",
     "model_not_found",
@@ -38,14 +38,19 @@ _ACCEPTING = (
     "not_accepted",
     "draining",
 )
-_ENDED = (
+ENDED = (
     "backend_failed",
     "backend_invalid_response",
     "backend_timeout",
     "deadline_exceeded",
     "request_cancelled",
 )
-_READING = ("request_not_found", "store_unavailable")
+READING = ("request_not_found", "store_unavailable")
+TIER = {
+    "type": ["string", "null"],
+    "enum": ["auto", "default", "flex", "priority", "fast", "scale", None],
+    "description": "OpenAI's name of a priority.",
+}
 _OBJECT = {"type": "object", "additionalProperties": True}
 _OPENAI = "OpenAI's own shape; every byte reaches the backend as sent, but for the model's name."
 _STREAMS = (
@@ -66,7 +71,7 @@ CANCELS_SOME = (
     "true, call again with `after` set to `last_id`."
 )
 
-_ACCEPTED = Answer(
+ACCEPTED = Answer(
     "RequestWhole",
     examples.QUEUED,
     "Accepted, where `Prefer: respond-async` asks for that.",
@@ -79,11 +84,7 @@ def _asking(fields: Sequence[str]) -> dict[str, Any]:
         "type": "object",
         "properties": {
             "model": {"type": "string", "minLength": 1, "maxLength": 200},
-            "service_tier": {
-                "type": ["string", "null"],
-                "enum": ["auto", "default", "flex", "priority", "fast", "scale", None],
-                "description": "OpenAI's name of a priority.",
-            },
+            "service_tier": TIER,
         },
         "required": ["model", *fields],
         "additionalProperties": True,
@@ -114,9 +115,9 @@ def held(
                 ANSWERED_HEADERS,
                 streamed=streamed,
             ),
-            202: _ACCEPTED,
+            202: ACCEPTED,
         },
-        (*BODY_ERRORS, *_ACCEPTING, *_ENDED),
+        (*BODY_ERRORS, *ACCEPTING, *ENDED),
         CALL if streamed is None else STREAMED_CALL,
         body,
         asked,
@@ -165,7 +166,15 @@ REQUESTS = (
                 ACCEPTED_HEADERS,
             )
         },
-        (*BODY_ERRORS, "model_mismatch", "unsupported_endpoint", *_ACCEPTING),
+        (
+            *BODY_ERRORS,
+            "model_mismatch",
+            "unsupported_endpoint",
+            "unsupported_parameter",
+            "previous_response_not_found",
+            "not_finished",
+            *ACCEPTING,
+        ),
         ("idempotency_key", "traceparent"),
         "SubmitRequest",
         examples.SUBMIT,
@@ -187,7 +196,7 @@ REQUESTS = (
         "Requests",
         "Read a request, or wait for its end",
         {200: Answer("RequestWhole", examples.COMPLETED, headers=("x-request-id",))},
-        ("invalid_body", *_READING),
+        ("invalid_body", *READING),
         ("id", "wait"),
     ),
     Operation(
@@ -205,7 +214,7 @@ REQUESTS = (
                 EVENT_STREAM,
             )
         },
-        ("invalid_body", *_READING),
+        ("invalid_body", *READING),
         ("id", "starting_after", "last_event_id"),
         description=_EVENTS,
     ),
@@ -216,7 +225,7 @@ REQUESTS = (
         "Requests",
         "The backend's answer alone: its bytes, type and status",
         {200: Answer({}, examples.CHAT_ANSWER, "As the backend sent it.", ANSWERED_HEADERS, "*/*")},
-        ("not_finished", "not_accepted", "model_not_found", *_READING, *_ENDED),
+        ("not_finished", "not_accepted", "model_not_found", *READING, *ENDED),
         ("id",),
     ),
     Operation(
@@ -226,7 +235,7 @@ REQUESTS = (
         "Requests",
         "Cancel a request; one that has ended stays as it is",
         {200: Answer("RequestWhole", examples.CANCELLED, headers=("x-request-id",))},
-        _READING,
+        READING,
         ("id",),
     ),
     Operation(
@@ -329,9 +338,9 @@ def passed_through(endpoint: str) -> Operation:
         f"Pass a call through to the backend's {endpoint.removeprefix('/v1')}",
         {
             200: Answer({}, None, "The backend's answer, as it came.", ANSWERED_HEADERS, "*/*"),
-            202: _ACCEPTED,
+            202: ACCEPTED,
         },
-        (*BODY_ERRORS, *_ACCEPTING, *_ENDED),
+        (*BODY_ERRORS, *ACCEPTING, *ENDED),
         CALL,
         _asking([]),
         examples.PASSED_THROUGH,

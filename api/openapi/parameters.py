@@ -19,7 +19,10 @@ _INSTANT: Final = {"type": "number", "minimum": 0}
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "id": _parameter(
-        "path", "id", {"type": "string", "pattern": "^req_[0-9a-f]{34}$"}, "A request's id."
+        "path",
+        "id",
+        {"type": "string", "pattern": "^(req|resp)_[0-9a-f]{34}$"},
+        "A request's id; a Response has the same digits.",
     ),
     "name": _parameter("path", "name", _TEXT, "A model's name or alias; it may hold slashes."),
     "backend": _parameter("path", "name", _TEXT, "A backend's name."),
@@ -40,6 +43,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "after",
         {"type": "string", "pattern": "^req_[0-9a-f]{34}$"},
         "The last id of the page before.",
+    ),
+    "after_item": _parameter("query", "after", _TEXT, "The last id of the page before."),
+    "streams": _parameter(
+        "query", "stream", {"type": "boolean", "default": False}, "Whether to read its events."
     ),
     "order": _parameter(
         "query",

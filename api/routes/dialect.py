@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import orjson
 
-from api import preferences
 from api.admission import Admission, Admitted
 from api.auth import Caller
 from api.exchange import Exchange, Handler, Reply, StreamReply
@@ -20,11 +19,11 @@ from api.reading import called
 from api.routes.requests import RequestRoutes
 from api.settings import Settings
 from api.streams.chat import ChatFraming
+from api.streams.framing import Framing
 from api.streams.sending import Streams
 from schemas.body import read_object, with_member
 from schemas.errors import RequestError
-from schemas.priority import Priority
-from schemas.record import Record
+from schemas.priority import Priority, tier_of
 
 _MULTIPART = "multipart/form-data"
 
@@ -52,7 +51,7 @@ class DialectRoutes:
         async def handle(exchange: Exchange) -> Reply | StreamReply:
             server = self._settings.server
             raw = await exchange.json_body(server.max_body_bytes)
-            return await self._answer(exchange, called(raw, endpoint, exchange, server))
+            return await self.answer(exchange, called(raw, endpoint, exchange, server))
 
         return handle
 
@@ -66,28 +65,35 @@ class DialectRoutes:
                 return await with_json(exchange)
             server = self._settings.server
             raw = await exchange.body(server.max_body_bytes)
-            return await self._answer(exchange, posted(raw, kind, endpoint, exchange, server))
+            return await self.answer(exchange, posted(raw, kind, endpoint, exchange, server))
 
         return handle
 
-    async def _answer(self, exchange: Exchange, intake: Intake) -> Reply | StreamReply:
-        admitted = await self._admit(intake, exchange.caller)
+    async def answer(self, exchange: Exchange, intake: Intake) -> Reply | StreamReply:
+        """Return the answer of a call: when it has ended, or at once where that is preferred."""
+        admitted = await self.admit(intake, exchange.caller)
         if not intake.terms.held:
             headers = {"preference-applied": "respond-async"}
             return await self._requests.accepted(admitted, headers)
-        reply = await self._held(exchange, admitted.record)
+        return await self.held(exchange, intake, admitted, ChatFraming())
+
+    async def held(
+        self, exchange: Exchange, intake: Intake, admitted: Admitted, framing: Framing
+    ) -> Reply | StreamReply:
+        """Return the answer of a held call once there is one, or its stream."""
+        reply: Reply | StreamReply
+        if admitted.record.stream:
+            reply = await self._streams.held(exchange, admitted.record, framing)
+        else:
+            reply = await self._holding.until_ended(exchange, admitted.record)
         if intake.terms.names_tier and isinstance(reply, Reply):
             reply = _with_tier(reply, admitted.record.priority)
         if admitted.replayed:
             reply = replace(reply, headers={**reply.headers, "idempotent-replayed": "true"})
         return reply
 
-    async def _held(self, exchange: Exchange, record: Record) -> Reply | StreamReply:
-        if record.stream:
-            return await self._streams.held(exchange, record, ChatFraming())
-        return await self._holding.until_ended(exchange, record)
-
-    async def _admit(self, intake: Intake, caller: Caller) -> Admitted:
+    async def admit(self, intake: Intake, caller: Caller) -> Admitted:
+        """Make the request durable, or find the one that it repeats. Raises RequestError."""
         if not intake.terms.held or not (intake.terms.repeated or intake.terms.key):
             return await self._admission.accept(intake, caller)
         with self._holding.joining(caller.tenant, intake.fingerprint):
@@ -98,7 +104,7 @@ def _with_tier(reply: Reply, used: Priority) -> Reply:
     """Return the answer with the tier that was used, unless the backend has named one itself."""
     if reply.status != 200 or not reply.content_type.startswith("application/json"):
         return reply
-    tier = preferences.tier_used(used)
+    tier = tier_of(used)
     try:
         answer = read_object(reply.body)
     except RequestError:
