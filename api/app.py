@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from api.admission import Admission
+from api.amqp_intake.door import AmqpDoor
 from api.auth import Access, Authenticator
 from api.backlog import Backlog
 from api.catalog import Catalog
@@ -19,19 +20,25 @@ from api.exchange import Asgi, error_reply
 from api.holding import Holding
 from api.hosts import Hosts
 from api.openapi.document import build_document
+from api.responses.preparing import Preparing
 from api.routes.admin import VERBS, AdminRoutes
 from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
+from api.routes.documents import DocumentRoutes
 from api.routes.health import HealthRoutes
 from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
+from api.routes.responses import ResponseRoutes
 from api.settings import Settings
+from api.streams.sending import Streams
+from api.streams.teller import Teller
 from broker.lifecycle import Tasks
 from broker.ports import Engine
 from schemas.config import Config
 from schemas.errors import RequestError
 from schemas.request import ENDPOINTS
+from schemas.responses.told import ENDPOINT as RESPONSES
 
 _METHOD_NOT_ALLOWED = 405
 
@@ -44,11 +51,13 @@ class Api:
     documented: FastAPI
     admission: Admission
     holding: Holding
+    responses: ResponseRoutes
     catalog: Catalog
     backlog: Backlog
     authenticator: Authenticator
     settings: Settings
     doors: Doors
+    amqp: AmqpDoor
     tasks: Tasks
 
     async def start(self) -> None:
@@ -56,6 +65,12 @@ class Api:
         self.tasks.supervise("catalog", self.catalog.run)
         self.tasks.supervise("backlog", self.backlog.run)
         self.tasks.supervise("switches", self.catalog.switches.run)
+        self.tasks.spawn("amqp door", self._open_amqp())
+
+    async def _open_amqp(self) -> None:
+        """Take nothing from the intake before it is known which models there are."""
+        await self.catalog.known.wait()
+        await self.amqp.start()
 
     def apply(self, config: Config) -> None:
         """Take a new configuration; requests that are in hand go on as they began."""
@@ -65,11 +80,14 @@ class Api:
     def drain(self) -> None:
         """Accept nothing more; /ready answers 503."""
         self.admission.draining = True
+        self.tasks.spawn("stop the intake", self.amqp.drain())
 
     async def stop(self) -> None:
         """Answer what is held and end."""
         self.holding.release()
+        await self.amqp.stop()
         await self.admission.stop()
+        await self.responses.stop()
         await self.tasks.stop()
 
 
@@ -79,7 +97,8 @@ def build_api(engine: Engine, config: Config) -> Api:
     authenticator = Authenticator(config)
     catalog = Catalog(engine, config)
     backlog = Backlog(engine, catalog, config)
-    admission = Admission(engine, catalog, backlog, config.server.namespace)
+    preparing = Preparing(engine, catalog, settings)
+    admission = Admission(engine, catalog, backlog, preparing, config.server.namespace)
     holding = Holding(engine)
     app = FastAPI(
         title="Penstock",
@@ -87,11 +106,14 @@ def build_api(engine: Engine, config: Config) -> Api:
         docs_url=None,
         redoc_url=None,
     )
-    requests = RequestRoutes(engine, admission, holding, backlog, settings)
-    dialect = DialectRoutes(admission, holding, requests, settings)
+    streams = Streams(Teller(engine, backlog, holding), holding)
+    requests = RequestRoutes(engine, admission, holding, streams, backlog, settings)
+    dialect = DialectRoutes(admission, holding, streams, requests, settings)
     models = ModelRoutes(engine, catalog)
     doors = Doors(app, authenticator, dialect)
     _add_client_routes(doors, requests, dialect, models)
+    responses = ResponseRoutes(engine, dialect, streams, settings)
+    _add_response_routes(doors, responses)
     cancelling = CancelRoutes(engine, settings)
     doors.add("POST", "/v1/requests/cancel", cancelling.own)
     doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
@@ -101,6 +123,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         DeadLetterRoutes(engine, admission),
     )
     _add_health_routes(doors, HealthRoutes(engine, admission, catalog))
+    doors.add("GET", "/asyncapi.json", DocumentRoutes(settings).asyncapi, Access.OPEN)
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
@@ -109,11 +132,13 @@ def build_api(engine: Engine, config: Config) -> Api:
         app,
         admission,
         holding,
+        responses,
         catalog,
         backlog,
         authenticator,
         settings,
         doors,
+        AmqpDoor(engine, authenticator, catalog, backlog, admission, settings),
         Tasks("api"),
     )
 
@@ -123,13 +148,23 @@ def _add_client_routes(
 ) -> None:
     doors.add("POST", "/v1/requests", requests.submit)
     doors.add("GET", "/v1/requests/{id}", requests.read)
-    for endpoint in ENDPOINTS:
+    for endpoint in (each for each in ENDPOINTS if each != RESPONSES):
         doors.add("POST", endpoint, dialect.calling(endpoint))
     doors.add("GET", "/v1/requests", requests.list_requests)
+    doors.add("GET", "/v1/requests/{id}/events", requests.events)
     doors.add("GET", "/v1/requests/{id}/response", requests.response)
     doors.add("POST", "/v1/requests/{id}/cancel", requests.cancel)
     doors.add("GET", "/v1/models", models.list_models)
     doors.add("GET", "/v1/models/{name:path}", models.read_model)
+
+
+def _add_response_routes(doors: Doors, responses: ResponseRoutes) -> None:
+    one = f"{RESPONSES}/{{id}}"
+    doors.add("POST", RESPONSES, responses.create)
+    doors.add("GET", one, responses.read)
+    doors.add("DELETE", one, responses.delete)
+    doors.add("POST", f"{one}/cancel", responses.cancel)
+    doors.add("GET", f"{one}/input_items", responses.input_items)
 
 
 def _add_admin_routes(doors: Doors, admin: AdminRoutes, letters: DeadLetterRoutes) -> None:

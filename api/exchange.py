@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    MutableMapping,
+)
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import orjson
 import structlog
@@ -12,12 +21,14 @@ import structlog
 from api.auth import Access, Authenticator, Caller
 from broker.telemetry import REFUSED
 from schemas.errors import EngineError, QueueUnavailable, RequestError, StorageFull
-from schemas.ids import is_request_id
+from schemas.ids import is_request_id, request_id_of
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("penstock.api")
 
@@ -34,6 +45,27 @@ class Reply:
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReply:
+    """What is sent back piece by piece.
+
+    However the exchange ends, `close` is called once, also where `blocks` was never begun.
+    """
+
+    status: int
+    blocks: AsyncGenerator[bytes]
+    close: Callable[[], Awaitable[object]]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "text/event-stream; charset=utf-8"
+
+
+class Headed(Protocol):
+    """What a client sent with headers, by whatever door."""
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value; `name` in lower case."""
 
 
 class Exchange:
@@ -53,8 +85,8 @@ class Exchange:
 
     @property
     def request_id(self) -> str:
-        """The request's id in the path. Raises RequestError for a text that is none."""
-        request_id = self.path_params["id"]
+        """The request's id in the path, by either name. Raises RequestError for what is none."""
+        request_id = request_id_of(self.path_params["id"])
         if not is_request_id(request_id):
             raise RequestError("request_not_found")
         return request_id
@@ -92,8 +124,11 @@ class Exchange:
 
     async def disconnected(self) -> None:
         """Return when the client has closed the connection; call it after the body was read."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        await _disconnected(self._receive)
+
+    async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work` does; call it after the body was read. Raises ClientGone."""
+        return await while_there(self._receive, work)
 
     def _check_media_type(self) -> None:
         kind, _, parameters = (self.header("content-type") or "").lower().partition(";")
@@ -107,7 +142,7 @@ class Exchange:
             raise RequestError("unsupported_media_type")
 
 
-Handler = Callable[[Exchange], Awaitable[Reply]]
+Handler = Callable[[Exchange], Awaitable[Reply | StreamReply]]
 
 
 class HotRoute:
@@ -123,6 +158,7 @@ class HotRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one exchange; nothing is sent to a client that has gone."""
+        reply: Reply | StreamReply
         try:
             caller = self._authenticator.caller(scope["headers"], self._access)
             reply = await self._handler(Exchange(scope, receive, caller))
@@ -135,7 +171,15 @@ class HotRoute:
         except Exception:  # noqa: BLE001  because whatever fails, the client gets an answer
             _log.exception("failed to answer", path=scope.get("path"))
             reply = error_reply(RequestError("internal_error"))
-        await send_reply(send, reply)
+        if isinstance(reply, Reply):
+            await send_reply(send, reply)
+            return
+        try:
+            await while_there(receive, send_stream(send, reply))
+        except ClientGone:
+            return
+        finally:
+            await reply.close()
 
 
 def json_reply(content: object, status: int = 200, headers: Mapping[str, str] = {}) -> Reply:
@@ -168,13 +212,46 @@ def unavailable(error: EngineError) -> RequestError:
 
 async def send_reply(send: Send, reply: Reply) -> None:
     """Send a whole reply."""
-    headers = [
+    headers = [*_head(reply), (b"content-length", str(len(reply.body)).encode())]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def send_stream(send: Send, reply: StreamReply) -> None:
+    """Send a reply block by block, as fast as its reader takes it."""
+    await send({"type": "http.response.start", "status": reply.status, "headers": _head(reply)})
+    async with aclosing(reply.blocks) as blocks:
+        async for block in blocks:
+            await send({"type": "http.response.body", "body": block, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` does; raise ClientGone and cancel it when the client leaves."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+    finally:
+        leaving.cancel()
+        working.cancel()
+        # Its clean-up is over before anyone goes on.
+        await asyncio.wait({working})
+    raise ClientGone
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _head(reply: Reply | StreamReply) -> list[tuple[bytes, bytes]]:
+    return [
         (b"content-type", reply.content_type.encode("latin-1", "replace")),
-        (b"content-length", str(len(reply.body)).encode()),
         *(
             (name.encode(), value.encode("latin-1", "replace"))
             for name, value in reply.headers.items()
         ),
     ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})

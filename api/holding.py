@@ -13,7 +13,7 @@ import structlog
 
 from api.exchange import ClientGone, Exchange, Reply, error_reply
 from broker.ports import Engine
-from schemas.errors import EngineError, RequestError
+from schemas.errors import CALL_ERRORS, EngineError, RequestError
 from schemas.lifecycle import Status
 from schemas.record import Record
 
@@ -25,18 +25,9 @@ _WAIT_S = 30.0
 _DEADLINE_SLACK_S = 10.0
 
 _LOOK_S = 0.2
-_RELEASED = {
+RELEASED = {
     "cancel": "The server goes away and has cancelled the request; send it again.",
     "finish": "The server goes away; the request is finished without it.",
-}
-
-_CODES: dict[str, str] = {
-    "backend_timeout": "backend_timeout",
-    "backend_invalid_response": "backend_invalid_response",
-    "not_accepted": "not_accepted",
-    "cancelled": "request_cancelled",
-    "expired": "deadline_exceeded",
-    "model_removed": "model_not_found",
 }
 
 
@@ -71,28 +62,36 @@ class Holding:
         """
         if request.terminal:
             return reply_of(request)
-        ending = asyncio.ensure_future(self._ended(request))
+        ending = asyncio.ensure_future(self.ended(request))
         leaving = asyncio.ensure_future(exchange.disconnected())
-        releasing = asyncio.ensure_future(self._releasing.wait())
+        releasing = asyncio.ensure_future(self.released())
         watched = {ending, leaving, releasing}
+        with self.holds(request):
+            try:
+                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                if ending.done():
+                    return reply_of(ending.result())
+                record = await self.let_go(request)
+            finally:
+                for task in watched:
+                    task.cancel()
+        if leaving.done():
+            raise ClientGone
+        if record is not None and record.terminal and record.status is not Status.CANCELLED:
+            return reply_of(record)
+        raise RequestError("draining", RELEASED[request.on_disconnect])
+
+    @contextlib.contextmanager
+    def holds(self, request: Record) -> Iterator[None]:
+        """Count one more call that waits for `request`, while the block lasts."""
         self._held[request.id] += 1
         self._idle.clear()
         try:
-            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            if ending.done():
-                return reply_of(ending.result())
-            record = await self._let_go(request)
-            if leaving.done():
-                raise ClientGone
-            if record is not None and record.terminal and record.status is not Status.CANCELLED:
-                return reply_of(record)
-            raise RequestError("draining", _RELEASED[request.on_disconnect])
+            yield
         finally:
             _take_one(self._held, request.id)
             if not self._held:
                 self._idle.set()
-            for task in watched:
-                task.cancel()
 
     async def record(self, request_id: str, wait_s: float, tenant: str) -> Record | None:
         """Return a request once it has ended, or as it is after `wait_s` or when we go away.
@@ -120,7 +119,15 @@ class Holding:
         """Answer every held call now: the process ends."""
         self._releasing.set()
 
-    async def _ended(self, request: Record) -> Record:
+    async def released(self) -> None:
+        """Return when the process ends and every held call is to be answered."""
+        await self._releasing.wait()
+
+    async def ended(self, request: Record) -> Record:
+        """Return the record once it is terminal.
+
+        Raises RequestError `deadline_exceeded` where nothing ends it.
+        """
         store = self._engine.store
         while True:
             try:
@@ -137,8 +144,8 @@ class Holding:
                 # The store has lost it; its message will bring it back.
                 await asyncio.sleep(_LOOK_S)
 
-    async def _let_go(self, request: Record) -> Record | None:
-        """Cancel what nobody holds any more, unless the client wants it finished.
+    async def let_go(self, request: Record) -> Record | None:
+        """Cancel what nobody but the caller holds any more, unless its client wants it finished.
 
         Return the record as it is then, None where that was not looked at.
         """
@@ -175,7 +182,7 @@ def reply_of(record: Record) -> Reply:
     if passed_on and result.status_code is not None:
         kind = result.content_type or "application/json"
         return Reply(result.status_code, result.body or b"", headers, kind)
-    code = _CODES.get(result.code or "", "backend_failed")
+    code = CALL_ERRORS.get(result.code or "", "backend_failed")
     error = RequestError(code, f"{result.message} (request {record.id})")
     return error_reply(error, headers)
 

@@ -20,7 +20,9 @@ class Terms:
     """On which terms a request is submitted, beside what it asks.
 
     `key` is the client's Idempotency-Key; `repeated` tells that the client says this is a retry
-    of its own; `names_tier` that it wants to be told the `service_tier` that was used.
+    of its own; `names_tier` that it wants to be told the `service_tier` that was used. Of a
+    Responses request, `background` tells that it is answered at once, `forgotten` that nothing of
+    it is kept once it was answered. The last three are for the reply to one who asks by AMQP.
     """
 
     priority: Priority
@@ -31,7 +33,13 @@ class Terms:
     key: str | None = None
     repeated: bool = False
     names_tier: bool = False
+    background: bool = False
+    forgotten: bool = False
+    restart: bool = False
     traceparent: str | None = None
+    reply_to: str | None = None
+    correlation_id: str | None = None
+    reply_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class Intake:
     terms: Terms
     content_type: str = "application/json"
     max_tokens: int | None = None
+    stream: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -87,7 +96,12 @@ class Intake:
             input_tokens=input_tokens(self.body),
             max_tokens=self.max_tokens,
             on_disconnect=self.terms.on_disconnect,
+            stream=self.stream,
+            restart=self.stream and self.terms.restart,
             held_by=holder,
             traceparent=self.terms.traceparent,
+            reply_to=self.terms.reply_to,
+            correlation_id=self.terms.correlation_id,
+            reply_as=self.terms.reply_as,
             metadata=self.metadata,
         )

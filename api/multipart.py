@@ -41,7 +41,7 @@ def posted(
         model=model,
         model_span=span,
         endpoint=endpoint,
-        terms=preferences.terms_of_call(exchange, server),
+        terms=preferences.terms_of_call(exchange, server, endpoint),
         content_type=content_type,
     )
 

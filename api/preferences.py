@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, cast
 
-from api.exchange import Exchange
+from api.exchange import Exchange, Headed
 from api.intake import Terms
 from api.query import named_priority, number_in
 from schemas.config import MAX_DEADLINE_S, ServerConfig
 from schemas.envelope import OnDisconnect
 from schemas.errors import RequestError
 from schemas.priority import Priority
+from schemas.responses.told import ENDPOINT as RESPONSES
 
 _HELD_TIMEOUT_S = 600.0
 _MAX_KEY_CHARACTERS = 255
@@ -26,15 +29,21 @@ _PRIORITY_OF_TIER: Final = {
     "scale": Priority.NORMAL,
     "flex": Priority.LOW,
 }
-_TIER_USED = {Priority.HIGH: "priority", Priority.NORMAL: "default", Priority.LOW: "flex"}
 
 
-def terms_of_call(exchange: Exchange, server: ServerConfig, tier: Any = None) -> Terms:
-    """Return the terms of a call in a dialect; `tier` is its body's `service_tier`.
+def terms_of_call(
+    exchange: Exchange,
+    server: ServerConfig,
+    endpoint: str,
+    members: Mapping[str, Any] = MappingProxyType({}),
+) -> Terms:
+    """Return the terms of a call in a dialect whose JSON body has these members.
 
     It is held open unless it prefers not to be. Raises RequestError.
     """
-    held = not _responds_async(exchange)
+    tier, responds = members.get("service_tier"), endpoint == RESPONSES
+    background = responds and members.get("background") is True
+    held = not background and not _responds_async(exchange)
     waits_s = _timeout_s(exchange) or (
         _sdk_timeout_s(exchange) if held else server.default_timeout_s
     )
@@ -46,16 +55,14 @@ def terms_of_call(exchange: Exchange, server: ServerConfig, tier: Any = None) ->
         key=idempotency_key(exchange),
         repeated=_is_sdk_retry(exchange),
         names_tier=tier is not None,
+        background=background,
+        forgotten=responds and members.get("store") is False,
+        restart=_restart(exchange),
         traceparent=traceparent(exchange),
     )
 
 
-def tier_used(used: Priority) -> str:
-    """Return the `service_tier` to tell the client for a priority."""
-    return _TIER_USED.get(used, "flex")
-
-
-def idempotency_key(exchange: Exchange) -> str | None:
+def idempotency_key(exchange: Headed) -> str | None:
     """Return the Idempotency-Key. Raises RequestError for one that cannot be."""
     key = exchange.header("idempotency-key")
     if key is None:
@@ -137,7 +144,16 @@ def _on_disconnect(exchange: Exchange) -> OnDisconnect:
     raise RequestError("invalid_body", f"{name} must be cancel or finish.", param=name)
 
 
-def traceparent(exchange: Exchange) -> str | None:
+def _restart(exchange: Exchange) -> bool:
+    """Tell whether a stream may begin anew after a part of it was shown."""
+    name = "x-penstock-restart"
+    text = exchange.header(name)
+    if text in (None, "true", "false"):
+        return text == "true"
+    raise RequestError("invalid_body", f"{name} must be true or false.", param=name)
+
+
+def traceparent(exchange: Headed) -> str | None:
     """Return the W3C trace context, if it is well formed; anything else is dropped."""
     text = exchange.header("traceparent") or ""
     return text if _TRACEPARENT.fullmatch(text) else None

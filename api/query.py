@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 from api.exchange import Exchange, Reply, json_reply
+from api.streams.cursor import NOTHING
 from broker.ports import Selection
 from schemas.errors import RequestError
 from schemas.ids import is_request_id
@@ -18,6 +19,7 @@ from schemas.record import Record
 
 _MAX_FIELDS = 20
 _MAX_PAGE = 100
+_MAX_DIGITS = 12
 _PAGE = ("limit", "after", "order")
 REQUEST_FILTERS = ("status", "model", "priority", "created_after", "created_before")
 LETTER_FILTERS = ("model", "tenant", "created_after", "created_before")
@@ -47,6 +49,27 @@ def seconds(exchange: Exchange, name: str, most: float) -> float:
     if math.isnan(number):
         raise RequestError("invalid_body", f"`{name}` must be seconds, 0 to {most:g}.", param=name)
     return min(max(number, 0.0), most)
+
+
+def after_event(exchange: Exchange) -> int:
+    """Return the event to go on behind, of `starting_after` or Last-Event-ID; -1: from the start.
+
+    Raises RequestError, also when the two differ.
+    """
+    by_query = fields(exchange).get("starting_after")
+    by_header = exchange.header("last-event-id") or None
+    given = [text for text in (by_query, by_header) if text is not None]
+    for text in given:
+        if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+            raise RequestError(
+                "invalid_body", "`starting_after` must be an event's number.", "starting_after"
+            )
+    numbers = {int(text) for text in given}
+    if len(numbers) > 1:
+        raise RequestError(
+            "invalid_body", "`starting_after` and Last-Event-ID differ.", "starting_after"
+        )
+    return numbers.pop() if numbers else NOTHING
 
 
 def number_in(text: str) -> float | None:
@@ -97,16 +120,7 @@ class Page:
         """
         if found is None:
             raise RequestError("invalid_body", "`after` names no request of yours.", param="after")
-        shown = data[: self.limit]
-        return json_reply(
-            {
-                "object": "list",
-                "data": shown,
-                "first_id": shown[0]["id"] if shown else None,
-                "last_id": shown[-1]["id"] if shown else None,
-                "has_more": len(data) > self.limit,
-            }
-        )
+        return _list_reply(data, self.limit)
 
 
 def page(exchange: Exchange, filters: Sequence[str]) -> Page:
@@ -118,16 +132,51 @@ def page(exchange: Exchange, filters: Sequence[str]) -> Page:
             raise RequestError(
                 "invalid_body", f"There is no filter {name[:50]!r}; use {known}.", param=name[:50]
             )
-    limit = asked.get("limit", "20")
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _MAX_PAGE:
-        raise RequestError("invalid_body", f"`limit` must be 1 to {_MAX_PAGE}.", param="limit")
+    limit = _limit(asked)
     after = asked.get("after")
     if after is not None and not is_request_id(after):
         raise RequestError("invalid_body", "`after` must be a request's id.", param="after")
+    return Page(asked, limit, after, _newest_first(asked))
+
+
+def items_page(exchange: Exchange, items: Sequence[dict[str, Any]]) -> Reply:
+    """Return a page of a list that is whole, given oldest first. Raises RequestError."""
+    asked = fields(exchange)
+    limit, newest_first = _limit(asked), _newest_first(asked)
+    left = list(reversed(items)) if newest_first else list(items)
+    if (after := asked.get("after")) is not None:
+        place = next((n for n, item in enumerate(left) if item["id"] == after), None)
+        if place is None:
+            raise RequestError("invalid_body", "`after` names no item of it.", param="after")
+        left = left[place + 1 :]
+    return _list_reply(left, limit)
+
+
+def _list_reply(data: Sequence[dict[str, Any]], limit: int) -> Reply:
+    shown = data[:limit]
+    return json_reply(
+        {
+            "object": "list",
+            "data": shown,
+            "first_id": shown[0]["id"] if shown else None,
+            "last_id": shown[-1]["id"] if shown else None,
+            "has_more": len(data) > limit,
+        }
+    )
+
+
+def _limit(asked: Mapping[str, str]) -> int:
+    limit = asked.get("limit", "20")
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _MAX_PAGE:
+        raise RequestError("invalid_body", f"`limit` must be 1 to {_MAX_PAGE}.", param="limit")
+    return int(limit)
+
+
+def _newest_first(asked: Mapping[str, str]) -> bool:
     order = asked.get("order", "desc")
     if order not in ("asc", "desc"):
         raise RequestError("invalid_body", "`order` must be asc or desc.", param="order")
-    return Page(asked, int(limit), after, order == "desc")
+    return order == "desc"
 
 
 def _statuses(text: str | None) -> frozenset[Status]:

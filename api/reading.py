@@ -10,22 +10,22 @@ from typing import cast
 from pydantic import ValidationError
 
 from api import preferences
-from api.exchange import Exchange
+from api.exchange import Exchange, Headed
 from api.intake import Intake, Terms
 from schemas.body import JsonObject, read_object, with_member
 from schemas.config import MAX_DEADLINE_S, ServerConfig
 from schemas.errors import RequestError
 from schemas.priority import Priority
-from schemas.request import SubmitRequest
+from schemas.request import STREAMED_ENDPOINTS, SubmitRequest
 from schemas.tokens import most_output
 
 _MAX_MODEL_CHARACTERS = 200
 
 
 def submitted(
-    raw: bytes, exchange: Exchange, server: ServerConfig, endpoints: Collection[str]
+    raw: bytes, exchange: Headed, server: ServerConfig, endpoints: Collection[str]
 ) -> Intake:
-    """Return the Intake of a `POST /v1/requests`. Raises RequestError."""
+    """Return the Intake of the object of a `POST /v1/requests`. Raises RequestError."""
     outer = read_object(raw)
     submit = _validated(outer)
     if submit.endpoint not in endpoints:
@@ -36,8 +36,7 @@ def submitted(
             param="endpoint",
         )
     inner = read_object(outer.part("body"), "`body`")
-    if submit.stream or inner.members.get("stream"):
-        raise RequestError("streaming_unsupported", param="stream")
+    stream, inner = _with_stream(inner, submit.stream, submit.endpoint)
     model, inner = _with_model(inner, submit.model)
     return Intake(
         path="/v1/requests",
@@ -52,9 +51,11 @@ def submitted(
             not_before=submit.not_before,
             on_disconnect=submit.on_disconnect,
             key=preferences.idempotency_key(exchange),
+            restart=submit.restart,
             traceparent=preferences.traceparent(exchange),
         ),
         max_tokens=most_output(submit.endpoint, inner.members),
+        stream=stream,
         metadata=submit.metadata,
     )
 
@@ -62,8 +63,7 @@ def submitted(
 def called(raw: bytes, endpoint: str, exchange: Exchange, server: ServerConfig) -> Intake:
     """Return the Intake of a call in a dialect. Raises RequestError."""
     body = read_object(raw)
-    if body.members.get("stream"):
-        raise RequestError("streaming_unsupported", param="stream")
+    stream, body = _with_stream(body, None, endpoint)
     model, body = _with_model(body, None)
     return Intake(
         path=endpoint,
@@ -72,8 +72,9 @@ def called(raw: bytes, endpoint: str, exchange: Exchange, server: ServerConfig) 
         model=model,
         model_span=body.spans["model"],
         endpoint=endpoint,
-        terms=preferences.terms_of_call(exchange, server, body.members.get("service_tier")),
+        terms=preferences.terms_of_call(exchange, server, endpoint, body.members),
         max_tokens=most_output(endpoint, body.members),
+        stream=stream,
     )
 
 
@@ -84,6 +85,24 @@ def _validated(outer: JsonObject) -> SubmitRequest:
         first = error.errors(include_url=False, include_input=False)[0]
         param = ".".join(str(part) for part in first["loc"])[:200] or None
         raise RequestError("invalid_body", f"`{param}`: {first['msg']}.", param=param) from None
+
+
+def _with_stream(body: JsonObject, outer: bool | None, endpoint: str) -> tuple[bool, JsonObject]:
+    """Return whether a stream is asked for and a body that asks the backend for one then."""
+    inner = body.members.get("stream")
+    if inner is not None and not isinstance(inner, bool):
+        raise RequestError("invalid_body", "`stream` must be true or false.", param="stream")
+    if outer is not None and inner is not None and outer is not inner:
+        raise RequestError("invalid_body", "`stream` and `body.stream` differ.", param="stream")
+    if not (outer or inner):
+        return False, body
+    if endpoint not in STREAMED_ENDPOINTS:
+        raise RequestError("streaming_unsupported", param="stream")
+    if inner:
+        return True, body
+    if "stream" in body.members:
+        raise RequestError("invalid_body", "`body.stream` is null; leave it out.", param="stream")
+    return True, read_object(with_member(body.raw, "stream", value=True), "`body`")
 
 
 def _with_model(body: JsonObject, outer: str | None) -> tuple[str, JsonObject]:

@@ -65,6 +65,18 @@ CALL_SECONDS = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
+SUBMITTED = Counter(
+    "penstock_amqp_submissions",
+    "Messages of AMQP clients: accepted, repeated, refused, cancel, set_aside",
+    ["outcome"],
+    registry=REGISTRY,
+)
+REPLIES = Counter(
+    "penstock_amqp_replies",
+    "Messages to AMQP clients: sent, or why nobody took it",
+    ["outcome"],
+    registry=REGISTRY,
+)
 FIRST_TOKEN_SECONDS = Histogram(
     "penstock_first_token_seconds",
     "From acceptance to the first event of a stream",

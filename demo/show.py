@@ -1,4 +1,4 @@
-"""The demo itself: three acts on one stage, then what to type next."""
+"""The demo itself: four acts on one stage, then what to type next."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 
 from rich.console import Console
 
-from demo import plug, priorities, sdk
+from demo import plug, priorities, sdk, streaming
 from demo.stage import CHAT_LIMIT, Stage
 
 
 async def show(stage: Stage, out: Console, progress_to: Console, only_act: int | None) -> None:
-    """Run the three acts, or only one. Raises DemoError at the first claim that does not hold."""
+    """Run the four acts, or only one. Raises DemoError at the first claim that does not hold."""
     began = time.monotonic()
     with progress_to.status("Starting two models and Penstock"):
         await stage.open()
@@ -31,6 +31,9 @@ async def show(stage: Stage, out: Console, progress_to: Console, only_act: int |
     if only_act in (None, 3):
         _heading(out, 3, "The OpenAI SDK", "unmodified; only base_url is another")
         await sdk.play(stage, out)
+    if only_act in (None, 4):
+        _heading(out, 4, "Streaming", "the reader hangs up in the middle and goes on by number")
+        await streaming.play(stage, out)
     out.print(f"\nEvery claim held, in {time.monotonic() - began:.0f} s.", highlight=False)
     _next(out)
 

@@ -11,8 +11,8 @@ from api.auth import Access
 from api.openapi.admin_operations import ADMIN
 from api.openapi.document import build_document
 from api.openapi.examples import BACKEND, MODEL, REQUEST_ID
-from api.openapi.operation import JSON, Answer, Operation
-from api.openapi.operations import CALLS, HEALTH, MODELS, REQUESTS
+from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
+from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS
 from api.openapi.parameters import HEADERS, PARAMETERS
 from reference.markdown import block, code, head, noted, table
 
@@ -46,9 +46,8 @@ def _tags() -> list[tuple[str, str]]:
 
 
 def _tag(name: str, said: str) -> str:
-    operations = [
-        each for each in (*REQUESTS, *CALLS, *MODELS, *ADMIN, *HEALTH) if each.tag == name
-    ]
+    all_of_them = (*REQUESTS, *CALLS, *MODELS, *ADMIN, *DOCUMENTS, *HEALTH)
+    operations = [each for each in all_of_them if each.tag == name]
     sections = "\n".join("\n".join(_section(each)) for each in operations)
     return f"## {name}\n\n{said}\n\n{sections}"
 
@@ -94,8 +93,13 @@ def _answer(status: int, answer: Answer) -> Iterator[str]:
     if answer.headers:
         rows = [(code(name), str(HEADERS[name]["description"])) for name in answer.headers]
         yield table(("header", "what it says"), rows) + "\n"
-    if answer.example is not None and status < 300:
+    if isinstance(answer.example, str):
+        yield block("text", answer.example.rstrip("\n")) + "\n"
+    elif answer.example is not None and status < 300:
         yield block("json", json.dumps(answer.example, indent=2)) + "\n"
+    if answer.streamed is not None:
+        yield f"Streamed, as {EVENT_STREAM}:\n"
+        yield block("text", answer.streamed.rstrip("\n")) + "\n"
 
 
 def _said(answer: Answer) -> str:

@@ -157,6 +157,10 @@ class BackendConfig(Rates):
         8 * MIB, ge=1024, le=64 * MIB, description="a larger answer is cut and counts as invalid"
     )
 
+    native_responses: bool = Field(
+        False, description="it serves /v1/responses itself; else they are asked of it as chat"
+    )
+
     @field_validator("urls")
     @classmethod
     def _http_only(cls, urls: list[str]) -> list[str]:

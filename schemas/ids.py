@@ -30,6 +30,16 @@ def derived_request_id(*parts: str) -> str:
     return f"req_{int(digest[:2], 16) % PARTITIONS:02x}{digest[2:34]}"
 
 
+def response_id(request_id: str) -> str:
+    """Return the name of a request in OpenAI's Responses dialect: `resp_` and the same digits."""
+    return f"resp_{request_id.removeprefix('req_')}"
+
+
+def request_id_of(text: str) -> str:
+    """Return the request's id that `text` names, as `resp_...` or as it is."""
+    return f"req_{text.removeprefix('resp_')}" if text.startswith("resp_") else text
+
+
 def is_request_id(text: str) -> bool:
     """Tell whether `text` has the exact form of a request id."""
     return _REQUEST_ID.fullmatch(text) is not None

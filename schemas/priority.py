@@ -23,3 +23,9 @@ class Lane(StrEnum):
 
 PRIORITIES: tuple[Priority, ...] = tuple(Priority)
 RANK: dict[Priority, int] = {priority: rank for rank, priority in enumerate(PRIORITIES)}
+_TIERS = {Priority.HIGH: "priority", Priority.NORMAL: "default"}
+
+
+def tier_of(priority: Priority) -> str:
+    """Return the `service_tier` in OpenAI's words that stands for a priority."""
+    return _TIERS.get(priority, "flex")

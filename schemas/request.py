@@ -15,7 +15,8 @@ from schemas.priority import Priority
 from schemas.record import Record
 from schemas.result import Result
 
-ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+STREAMED_ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 MAX_INLINE_BODY_BYTES = 1024 * 1024
 MAX_METADATA_PAIRS = 16
 
@@ -43,7 +44,13 @@ class SubmitRequest(BaseModel):
     deadline: float | None = Field(None, description="Unix seconds; excludes `timeout_s`.")
     timeout_s: float | None = Field(None, description="Seconds until the deadline.")
     not_before: float | None = Field(None, description="Unix seconds of the earliest start.")
-    stream: bool = False
+    stream: bool | None = Field(
+        None, description="Read it from `/v1/requests/{id}/events`; defaults to `body.stream`."
+    )
+    restart: bool = Field(
+        default=False,
+        description="Whether a stream may begin anew once a part of it was shown and is lost.",
+    )
     on_disconnect: OnDisconnect = "cancel"
     metadata: dict[MetadataKey, MetadataValue] = Field({}, max_length=MAX_METADATA_PAIRS)
 

@@ -11,7 +11,7 @@ from broker.telemetry import ATTEMPTS, CALL_SECONDS, REPLICA_WAITS
 from schemas.attempts import Attempt
 from workers.backends.port import Answer, Call, CallFailed
 from workers.inflight import Aborted, InFlight
-from workers.routing.names import with_model
+from workers.routing.names import origin_of, with_model
 from workers.routing.replicas import OpenCall
 from workers.streaming import LogWriter, stream
 from workers.upstreams import Upstream
@@ -89,6 +89,7 @@ def _call_of(run: InFlight, upstream: Upstream, model: str) -> Call:
         timeout_s=min(upstream.timeout_s, max(0.001, run.envelope.deadline - time.time())),
         traceparent=run.envelope.traceparent,
         first_event=run.first_event,
+        origin=origin_of(run.envelope),
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import structlog
 
 from broker.claims import Claim, Early, Late, Run, Running
+from broker.persistence import persistently
 from broker.ports import Delivery, Engine, Reservation
 from schemas.envelope import Envelope
 from workers.inflight import InFlight, InFlightMap
-from workers.settlement import Settlement, persistently
+from workers.settlement import Settlement
 from workers.slots import Slots
 
 _log = structlog.get_logger("penstock.claiming")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from broker.claims import Run
+from broker.persistence import persistently
 from broker.ports import Delivery, Engine, Reservation
 from broker.scheduling.keeping import POISON_LIMIT
 from broker.scheduling.retry import AnotherReplica, GiveUp, Later
@@ -28,7 +29,7 @@ from workers.inflight import Aborted, InFlight, InFlightMap, Outcome
 from workers.retrying import what_follows
 from workers.routing.names import name_at
 from workers.routing.targets import Target
-from workers.settlement import Settlement, ended, persistently
+from workers.settlement import Settlement, ended
 from workers.slots import Slots
 from workers.streaming import Logs
 from workers.upstreams import Upstream

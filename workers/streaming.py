@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from broker.lifecycle import drop
+from broker.persistence import persistently
 from broker.ports import Events
 from broker.telemetry import (
     BACKEND_FIRST_TOKEN_SECONDS,
@@ -16,7 +17,6 @@ from broker.telemetry import (
 from schemas.envelope import Envelope
 from workers.backends.port import Answer, Backend, Call
 from workers.inflight import Aborted, InFlight
-from workers.settlement import persistently
 
 # A backend that is faster than the log waits once so much is not in it.
 _MOST_HELD_BYTES = 1024 * 1024

@@ -9,6 +9,7 @@ from broker.scheduling.retry_budget import RetryBudget
 from schemas.config import BackendConfig
 from workers.backends.openai import OpenAIBackend, Session, open_session
 from workers.backends.port import Backend
+from workers.backends.responses.backend import RespondingBackend
 from workers.routing.replicas import Replicas
 
 
@@ -40,7 +41,7 @@ class Upstreams(Mapping[str, Upstream]):
             replicas.configure(config.urls, config.concurrency)
             self._all[name] = Upstream(
                 name,
-                OpenAIBackend(config, session),
+                RespondingBackend(OpenAIBackend(config, session), native=config.native_responses),
                 replicas,
                 known.budget if known is not None else RetryBudget(),
                 config.timeout_s,

@@ -11,9 +11,10 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.auth import Access
 from api.openapi.admin_operations import ADMIN
-from api.openapi.operation import JSON, Answer, Operation
-from api.openapi.operations import CALLS, HEALTH, MODELS, REQUESTS, passed_through
+from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
+from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS, passed_through
 from api.openapi.parameters import HEADERS, PARAMETERS
+from api.openapi.response_operations import RESPONSES
 from schemas import answers
 from schemas.cancellation import CancelAnyRequests, CancelRequests
 from schemas.errors import DOOR_ERRORS, RequestError
@@ -24,8 +25,10 @@ _ASKED = (SubmitRequest, CancelRequests, CancelAnyRequests)
 _TAGS = {
     "Requests": "Submit, come back, cancel: the same request through every door.",
     "Calls": "OpenAI's dialect, held open over the same durable queue.",
+    "Responses": "OpenAI's Responses, over any backend that speaks chat.",
     "Models": "What can be asked for.",
     "Admin": "For the operator: needs the key in PENSTOCK_ADMIN_KEY.",
+    "Documents": "What else this server speaks, for machines; needs no key.",
     "Health": "For load balancers and Prometheus; needs no key.",
 }
 _OF_EVERY_ONE: dict[Access, tuple[str, ...]] = {
@@ -39,7 +42,16 @@ def build_document(endpoints: Iterable[str]) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of an api that passes `endpoints` through."""
     further = map(passed_through, endpoints)
     paths: dict[str, dict[str, Any]] = {}
-    for operation in (*REQUESTS, *CALLS, *further, *MODELS, *ADMIN, *HEALTH):
+    for operation in (
+        *REQUESTS,
+        *CALLS,
+        *RESPONSES,
+        *further,
+        *MODELS,
+        *ADMIN,
+        *DOCUMENTS,
+        *HEALTH,
+    ):
         paths.setdefault(operation.path, {})[operation.method] = _described(operation)
     return {
         "openapi": "3.1.0",
@@ -97,6 +109,9 @@ def _answer(answer: Answer) -> dict[str, Any]:
     if answer.example is not None:
         content["example"] = answer.example
     described: dict[str, Any] = {"description": answer.said, "content": {answer.kind: content}}
+    if answer.streamed is not None:
+        stream = {"schema": {"type": "string"}, "example": answer.streamed}
+        described["content"][EVENT_STREAM] = stream
     if answer.headers:
         described["headers"] = {
             name: {"$ref": f"#/components/headers/{name}"} for name in answer.headers

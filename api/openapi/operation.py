@@ -9,17 +9,19 @@ from typing import Any
 from api.auth import Access
 
 JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an operation answers: the name of a schema, or a schema."""
+    """What an operation answers: the name of a schema, or a schema; `streamed` shows a stream."""
 
     schema: str | Mapping[str, Any]
     example: Any
     said: str = "OK"
     headers: Sequence[str] = ()
     kind: str = JSON
+    streamed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.auth import Access
-from api.openapi import examples
-from api.openapi.operation import Answer, Operation
-from api.openapi.parameters import ACCEPTED_HEADERS, ANSWERED_HEADERS, CALL, PAGE
+from api.openapi import examples, stream_examples
+from api.openapi.operation import EVENT_STREAM, Answer, Operation
+from api.openapi.parameters import (
+    ACCEPTED_HEADERS,
+    ANSWERED_HEADERS,
+    CALL,
+    PAGE,
+    STREAMED_CALL,
+)
 
 BODY_ERRORS = (
     "invalid_json",
@@ -17,7 +23,7 @@ BODY_ERRORS = (
     "body_too_large",
     "unsupported_media_type",
 )
-_ACCEPTING = (
+ACCEPTING = (
     "streaming_unsupported",
     "invalid_deadline",
     "model_not_found",
@@ -32,23 +38,40 @@ _ACCEPTING = (
     "not_accepted",
     "draining",
 )
-_ENDED = (
+ENDED = (
     "backend_failed",
     "backend_invalid_response",
     "backend_timeout",
     "deadline_exceeded",
     "request_cancelled",
 )
-_READING = ("request_not_found", "store_unavailable")
+READING = ("request_not_found", "store_unavailable")
+TIER = {
+    "type": ["string", "null"],
+    "enum": ["auto", "default", "flex", "priority", "fast", "scale", None],
+    "description": "OpenAI's name of a priority.",
+}
 _OBJECT = {"type": "object", "additionalProperties": True}
 _OPENAI = "OpenAI's own shape; every byte reaches the backend as sent, but for the model's name."
+_STREAMS = (
+    " With `stream: true` the answer comes as server-sent events, each numbered by its `id`; one "
+    "that fails before anything is shown is answered as without a stream, if that is within 3 s. "
+    "Of the headers below a stream has only `x-request-id` and `Idempotent-Replayed`."
+)
+_EVENTS = (
+    "Named events `request.queued`, `request.in_progress` and at the end `request.completed`, "
+    "`request.failed`, `request.cancelled` or `request.expired` carry the request; events without "
+    "a name are the backend's own, numbered by their `id`. `request.restarted` says that all "
+    "before it is void; `error` that the stream breaks off. Any number of readers, any time "
+    "within the request's retention, by any api process."
+)
 
 CANCELS_SOME = (
     "One call cancels at most 1,000, the newest first, and takes some seconds. While `has_more` is "
     "true, call again with `after` set to `last_id`."
 )
 
-_ACCEPTED = Answer(
+ACCEPTED = Answer(
     "RequestWhole",
     examples.QUEUED,
     "Accepted, where `Prefer: respond-async` asks for that.",
@@ -61,11 +84,7 @@ def _asking(fields: Sequence[str]) -> dict[str, Any]:
         "type": "object",
         "properties": {
             "model": {"type": "string", "minLength": 1, "maxLength": 200},
-            "service_tier": {
-                "type": ["string", "null"],
-                "enum": ["auto", "default", "flex", "priority", "fast", "scale", None],
-                "description": "OpenAI's name of a priority.",
-            },
+            "service_tier": TIER,
         },
         "required": ["model", *fields],
         "additionalProperties": True,
@@ -73,9 +92,14 @@ def _asking(fields: Sequence[str]) -> dict[str, Any]:
 
 
 def held(
-    operation_id: str, path: str, summary: str, body: Any, examples_: Sequence[Any]
+    operation_id: str,
+    path: str,
+    summary: str,
+    body: Any,
+    examples_: Sequence[Any],
+    streamed: str | None = None,
 ) -> Operation:
-    """Return the operation of an endpoint in a dialect."""
+    """Return the operation of an endpoint in a dialect; `streamed` shows its stream, if any."""
     asked, answered = examples_
     return Operation(
         operation_id,
@@ -84,14 +108,20 @@ def held(
         "Calls",
         summary,
         {
-            200: Answer(_OBJECT, answered, "The backend's answer, as it came.", ANSWERED_HEADERS),
-            202: _ACCEPTED,
+            200: Answer(
+                _OBJECT,
+                answered,
+                "The backend's answer, as it came.",
+                ANSWERED_HEADERS,
+                streamed=streamed,
+            ),
+            202: ACCEPTED,
         },
-        (*BODY_ERRORS, *_ACCEPTING, *_ENDED),
-        CALL,
+        (*BODY_ERRORS, *ACCEPTING, *ENDED),
+        CALL if streamed is None else STREAMED_CALL,
         body,
         asked,
-        f"Held open until the request has ended. {_OPENAI}",
+        f"Held open until the request has ended. {_OPENAI}{'' if streamed is None else _STREAMS}",
     )
 
 
@@ -102,6 +132,7 @@ CALLS = (
         "Chat",
         _asking(["messages"]),
         (examples.CHAT, examples.CHAT_ANSWER),
+        stream_examples.CHAT_STREAM,
     ),
     held(
         "createCompletion",
@@ -109,6 +140,7 @@ CALLS = (
         "Completion of a text",
         _asking(["prompt"]),
         (examples.COMPLETION, examples.COMPLETION_ANSWER),
+        stream_examples.COMPLETION_STREAM,
     ),
     held(
         "createEmbedding",
@@ -134,7 +166,15 @@ REQUESTS = (
                 ACCEPTED_HEADERS,
             )
         },
-        (*BODY_ERRORS, "model_mismatch", "unsupported_endpoint", *_ACCEPTING),
+        (
+            *BODY_ERRORS,
+            "model_mismatch",
+            "unsupported_endpoint",
+            "unsupported_parameter",
+            "previous_response_not_found",
+            "not_finished",
+            *ACCEPTING,
+        ),
         ("idempotency_key", "traceparent"),
         "SubmitRequest",
         examples.SUBMIT,
@@ -156,8 +196,27 @@ REQUESTS = (
         "Requests",
         "Read a request, or wait for its end",
         {200: Answer("RequestWhole", examples.COMPLETED, headers=("x-request-id",))},
-        ("invalid_body", *_READING),
+        ("invalid_body", *READING),
         ("id", "wait"),
+    ),
+    Operation(
+        "readEvents",
+        "get",
+        "/v1/requests/{id}/events",
+        "Requests",
+        "Follow a request: its states, and its stream from any number",
+        {
+            200: Answer(
+                {"type": "string"},
+                stream_examples.EVENTS,
+                "Server-sent events; the connection closes at the end.",
+                ("x-request-id",),
+                EVENT_STREAM,
+            )
+        },
+        ("invalid_body", *READING),
+        ("id", "starting_after", "last_event_id"),
+        description=_EVENTS,
     ),
     Operation(
         "readResponse",
@@ -166,7 +225,7 @@ REQUESTS = (
         "Requests",
         "The backend's answer alone: its bytes, type and status",
         {200: Answer({}, examples.CHAT_ANSWER, "As the backend sent it.", ANSWERED_HEADERS, "*/*")},
-        ("not_finished", "not_accepted", "model_not_found", *_READING, *_ENDED),
+        ("not_finished", "not_accepted", "model_not_found", *READING, *ENDED),
         ("id",),
     ),
     Operation(
@@ -176,7 +235,7 @@ REQUESTS = (
         "Requests",
         "Cancel a request; one that has ended stays as it is",
         {200: Answer("RequestWhole", examples.CANCELLED, headers=("x-request-id",))},
-        _READING,
+        READING,
         ("id",),
     ),
     Operation(
@@ -251,6 +310,20 @@ HEALTH = (
     ),
 )
 
+DOCUMENTS = (
+    Operation(
+        "asyncapi",
+        "get",
+        "/asyncapi.json",
+        "Documents",
+        "The AMQP door, as an AsyncAPI 3 document",
+        {200: Answer({"type": "object"}, None)},
+        errors=("route_not_found",),
+        description="404 on the embedded engine, which has no AMQP door.",
+        access=Access.OPEN,
+    ),
+)
+
 
 def passed_through(endpoint: str) -> Operation:
     """Return the operation of a configured endpoint."""
@@ -265,9 +338,9 @@ def passed_through(endpoint: str) -> Operation:
         f"Pass a call through to the backend's {endpoint.removeprefix('/v1')}",
         {
             200: Answer({}, None, "The backend's answer, as it came.", ANSWERED_HEADERS, "*/*"),
-            202: _ACCEPTED,
+            202: ACCEPTED,
         },
-        (*BODY_ERRORS, *_ACCEPTING, *_ENDED),
+        (*BODY_ERRORS, *ACCEPTING, *ENDED),
         CALL,
         _asking([]),
         examples.PASSED_THROUGH,

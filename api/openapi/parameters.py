@@ -19,7 +19,10 @@ _INSTANT: Final = {"type": "number", "minimum": 0}
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "id": _parameter(
-        "path", "id", {"type": "string", "pattern": "^req_[0-9a-f]{34}$"}, "A request's id."
+        "path",
+        "id",
+        {"type": "string", "pattern": "^(req|resp)_[0-9a-f]{34}$"},
+        "A request's id; a Response has the same digits.",
     ),
     "name": _parameter("path", "name", _TEXT, "A model's name or alias; it may hold slashes."),
     "backend": _parameter("path", "name", _TEXT, "A backend's name."),
@@ -40,6 +43,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "after",
         {"type": "string", "pattern": "^req_[0-9a-f]{34}$"},
         "The last id of the page before.",
+    ),
+    "after_item": _parameter("query", "after", _TEXT, "The last id of the page before."),
+    "streams": _parameter(
+        "query", "stream", {"type": "boolean", "default": False}, "Whether to read its events."
     ),
     "order": _parameter(
         "query",
@@ -86,6 +93,25 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "string", "enum": ["cancel", "finish"], "default": "cancel"},
         "What becomes of the request when the caller hangs up.",
     ),
+    "x_restart": _parameter(
+        "header",
+        "x-penstock-restart",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+        "Whether the stream may begin anew, with the event `request.restarted`, once a part of it "
+        "was shown and its backend or worker is gone.",
+    ),
+    "starting_after": _parameter(
+        "query",
+        "starting_after",
+        {"type": "integer", "minimum": 0},
+        "The number of the last event that you have; without it: from the start.",
+    ),
+    "last_event_id": _parameter(
+        "header",
+        "Last-Event-ID",
+        {"type": "integer", "minimum": 0},
+        "The same, as browsers send it; both and different is refused.",
+    ),
     "traceparent": _parameter(
         "header", "traceparent", _TEXT, "W3C trace context, passed on to the backend."
     ),
@@ -100,6 +126,8 @@ CALL = (
     "x_on_disconnect",
     "traceparent",
 )
+
+STREAMED_CALL = (*CALL, "x_restart")
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Location": {"description": "Where to read the request.", "schema": _TEXT},

@@ -9,19 +9,21 @@ from dataclasses import replace
 
 import orjson
 
-from api import preferences
 from api.admission import Admission, Admitted
 from api.auth import Caller
-from api.exchange import Exchange, Handler, Reply
+from api.exchange import Exchange, Handler, Reply, StreamReply
 from api.holding import Holding
 from api.intake import Intake
 from api.multipart import posted
 from api.reading import called
 from api.routes.requests import RequestRoutes
 from api.settings import Settings
+from api.streams.chat import ChatFraming
+from api.streams.framing import Framing
+from api.streams.sending import Streams
 from schemas.body import read_object, with_member
 from schemas.errors import RequestError
-from schemas.priority import Priority
+from schemas.priority import Priority, tier_of
 
 _MULTIPART = "multipart/form-data"
 
@@ -30,20 +32,26 @@ class DialectRoutes:
     """The handlers of the endpoints that a backend serves, each under its own path."""
 
     def __init__(
-        self, admission: Admission, holding: Holding, requests: RequestRoutes, settings: Settings
+        self,
+        admission: Admission,
+        holding: Holding,
+        streams: Streams,
+        requests: RequestRoutes,
+        settings: Settings,
     ) -> None:
         self._admission = admission
         self._holding = holding
+        self._streams = streams
         self._requests = requests
         self._settings = settings
 
     def calling(self, endpoint: str) -> Handler:
         """Return the handler of one endpoint that takes JSON."""
 
-        async def handle(exchange: Exchange) -> Reply:
+        async def handle(exchange: Exchange) -> Reply | StreamReply:
             server = self._settings.server
             raw = await exchange.json_body(server.max_body_bytes)
-            return await self._answer(exchange, called(raw, endpoint, exchange, server))
+            return await self.answer(exchange, called(raw, endpoint, exchange, server))
 
         return handle
 
@@ -51,29 +59,41 @@ class DialectRoutes:
         """Return the handler of a configured endpoint: JSON or a form, any answer."""
         with_json = self.calling(endpoint)
 
-        async def handle(exchange: Exchange) -> Reply:
+        async def handle(exchange: Exchange) -> Reply | StreamReply:
             kind = exchange.header("content-type") or ""
             if kind.partition(";")[0].strip().lower() != _MULTIPART:
                 return await with_json(exchange)
             server = self._settings.server
             raw = await exchange.body(server.max_body_bytes)
-            return await self._answer(exchange, posted(raw, kind, endpoint, exchange, server))
+            return await self.answer(exchange, posted(raw, kind, endpoint, exchange, server))
 
         return handle
 
-    async def _answer(self, exchange: Exchange, intake: Intake) -> Reply:
-        admitted = await self._admit(intake, exchange.caller)
+    async def answer(self, exchange: Exchange, intake: Intake) -> Reply | StreamReply:
+        """Return the answer of a call: when it has ended, or at once where that is preferred."""
+        admitted = await self.admit(intake, exchange.caller)
         if not intake.terms.held:
             headers = {"preference-applied": "respond-async"}
             return await self._requests.accepted(admitted, headers)
-        reply = await self._holding.until_ended(exchange, admitted.record)
-        if intake.terms.names_tier:
+        return await self.held(exchange, intake, admitted, ChatFraming())
+
+    async def held(
+        self, exchange: Exchange, intake: Intake, admitted: Admitted, framing: Framing
+    ) -> Reply | StreamReply:
+        """Return the answer of a held call once there is one, or its stream."""
+        reply: Reply | StreamReply
+        if admitted.record.stream:
+            reply = await self._streams.held(exchange, admitted.record, framing)
+        else:
+            reply = await self._holding.until_ended(exchange, admitted.record)
+        if intake.terms.names_tier and isinstance(reply, Reply):
             reply = _with_tier(reply, admitted.record.priority)
         if admitted.replayed:
             reply = replace(reply, headers={**reply.headers, "idempotent-replayed": "true"})
         return reply
 
-    async def _admit(self, intake: Intake, caller: Caller) -> Admitted:
+    async def admit(self, intake: Intake, caller: Caller) -> Admitted:
+        """Make the request durable, or find the one that it repeats. Raises RequestError."""
         if not intake.terms.held or not (intake.terms.repeated or intake.terms.key):
             return await self._admission.accept(intake, caller)
         with self._holding.joining(caller.tenant, intake.fingerprint):
@@ -84,7 +104,7 @@ def _with_tier(reply: Reply, used: Priority) -> Reply:
     """Return the answer with the tier that was used, unless the backend has named one itself."""
     if reply.status != 200 or not reply.content_type.startswith("application/json"):
         return reply
-    tier = preferences.tier_used(used)
+    tier = tier_of(used)
     try:
         answer = read_object(reply.body)
     except RequestError:

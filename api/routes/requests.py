@@ -8,10 +8,12 @@ from typing import Any
 from api import query
 from api.admission import Admission, Admitted
 from api.backlog import Backlog
-from api.exchange import Exchange, Reply, json_reply
+from api.exchange import Exchange, Reply, StreamReply, json_reply
 from api.holding import Holding, reply_of
 from api.reading import submitted
 from api.settings import Settings
+from api.streams.native import NativeFraming
+from api.streams.sending import Streams
 from broker.ports import Engine
 from schemas.errors import RequestError
 from schemas.record import Record
@@ -28,12 +30,14 @@ class RequestRoutes:
         engine: Engine,
         admission: Admission,
         holding: Holding,
+        streams: Streams,
         backlog: Backlog,
         settings: Settings,
     ) -> None:
         self._engine = engine
         self._admission = admission
         self._holding = holding
+        self._streams = streams
         self._backlog = backlog
         self._settings = settings
 
@@ -69,6 +73,12 @@ class RequestRoutes:
         else:
             found = await self._engine.store.get(request_id)
         return await self._found(_own(found, exchange))
+
+    async def events(self, exchange: Exchange) -> StreamReply:
+        """GET /v1/requests/{id}/events: its states and its chunks, as they come or afterwards."""
+        after = query.after_event(exchange)
+        record = _own(await self._engine.store.get(exchange.request_id), exchange)
+        return await self._streams.reading(record, NativeFraming(), after)
 
     async def response(self, exchange: Exchange) -> Reply:
         """GET /v1/requests/{id}/response: the backend's bytes, type and status."""

@@ -71,8 +71,8 @@ WRONG_BODY = {
     "path as model": (b'{"model": "../../etc/passwd"}', "model_not_found"),
     "newline in model": (b'{"model": "echo\\n"}', "model_not_found"),
     "NUL in model": (b'{"model": "echo\\u0000"}', "model_not_found"),
-    "stream": (b'{"model": "echo", "stream": true}', "streaming_unsupported"),
-    "stream as text": (b'{"model": "echo", "stream": "true"}', "streaming_unsupported"),
+    "stream as text": (b'{"model": "echo", "stream": "true"}', "invalid_body"),
+    "stream as number": (b'{"model": "echo", "stream": 1}', "invalid_body"),
 }
 
 # Fields beside a good `body`.
@@ -82,7 +82,12 @@ WRONG_FIELDS: dict[str, tuple[dict[str, object], str]] = {
     "endpoint with a path": ({"endpoint": "/v1/chat/completions/../x"}, "unsupported_endpoint"),
     "other model": ({"model": "slow-2000"}, "model_mismatch"),
     "number as model": ({"model": 7}, "invalid_body"),
-    "stream": ({"stream": True}, "streaming_unsupported"),
+    "stream of embeddings": (
+        {"stream": True, "endpoint": "/v1/embeddings"},
+        "streaming_unsupported",
+    ),
+    "stream as text": ({"stream": "true"}, "invalid_body"),
+    "restart as text": ({"restart": "true"}, "invalid_body"),
     "priority in capitals": ({"priority": "HIGH"}, "invalid_body"),
     "priority as number": ({"priority": 0}, "invalid_body"),
     "priority with a blank": ({"priority": "high "}, "invalid_body"),

@@ -85,6 +85,8 @@ def test_every_claim_holds() -> None:
         "holds  the chat call is answered",
         "holds  its x-request-id reads back",
         "holds  sentences that mean the same are nearer",
+        "none missing, none twice",
+        "holds  together they are the stored answer, byte for byte",
         "Every claim held",
     ):
         assert claim in output, output

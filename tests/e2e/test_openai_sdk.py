@@ -117,9 +117,9 @@ def test_a_failing_backend_is_502_and_not_to_be_retried(client: openai.OpenAI) -
     assert refused.value.response.headers["x-should-retry"] == "false"
 
 
-def test_streaming_is_refused_in_words(client: openai.OpenAI) -> None:
+def test_a_stream_of_embeddings_is_refused_in_words(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="stream") as refused:
-        client.chat.completions.create(model="echo", messages=[], stream=True)
+        client.embeddings.create(model="echo", input="a", extra_body={"stream": True})
     assert refused.value.code == "streaming_unsupported"
 
 

@@ -7,6 +7,9 @@ import random
 import time
 from typing import Any
 
+from tests.fakes import native
+from tests.fakes.talking import said
+
 
 def answer(endpoint: str, model: str, nonce: str, asked: dict[str, Any]) -> dict[str, Any]:
     """Return the body for a successful call of `endpoint`, e.g. `chat/completions`."""
@@ -18,6 +21,8 @@ def answer(endpoint: str, model: str, nonce: str, asked: dict[str, Any]) -> dict
         return _ranking(model, nonce, asked)
     if endpoint == "audio/transcriptions":
         return {"text": f"echo {nonce}", "model": model}
+    if endpoint == "responses":
+        return native.response(asked, nonce, "failed" if model == "native-fails" else "completed")
     return _chat(model, nonce, asked)
 
 
@@ -69,7 +74,9 @@ def _chat(model: str, nonce: str, asked: dict[str, Any]) -> dict[str, Any]:
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": f"echo {nonce}"},
+                "message": said(asked)
+                if model == "answers"
+                else {"role": "assistant", "content": f"echo {nonce}"},
                 "finish_reason": "stop",
             }
         ],

@@ -26,7 +26,9 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakes import native
 from tests.fakes.answers import answer, latency_s
+from tests.fakes.talking import deltas, said
 
 FOR_EVER_S = 3_600.0
 DONE = b"data: [DONE]\n\n"
@@ -45,6 +47,14 @@ async def stream(
     encoded = {"Content-Encoding": "gzip"} if model == "stream-gzip" else {}
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **encoded})
     await response.prepare(request)
+    if endpoint == "responses":
+        for event in native.events(asked, nonce):
+            if b"response.failed" in event:
+                # What was told before has to be shown: only then its failure is an event.
+                await asyncio.sleep(0.3)
+            await response.write(event)
+        await response.write_eof()
+        return response
     async for piece in _pieces(endpoint, model, nonce, asked, calls):
         if piece is None:
             assert request.transport is not None
@@ -70,21 +80,26 @@ async def _pieces(
 ) -> AsyncIterator[bytes | None]:
     """Yield what is written; None breaks the connection."""
     events = _Events(endpoint, nonce, asked)
+    if model == "answers":
+        for delta in deltas(talking := said(asked)):
+            yield events.delta(delta)
+        yield events.end([str(talking)]) + DONE
+        return
     if model == "stream-odd":
         for piece in _oddly(events.whole(words(model, nonce))):
             yield piece
             await asyncio.sleep(0.002)
         return
-    said = words(model, nonce)
+    spoken = words(model, nonce)
     pause_s = int(model.split("-")[2]) / 1000 if model.startswith("words-") else 0.0
     fault, after = _fault(model, calls)
-    for number, word in enumerate(said):
+    for number, word in enumerate(spoken):
         if number == after:
             break
         yield events.word(word)
         await asyncio.sleep(pause_s)
     if fault is None:
-        yield events.end(said) + DONE
+        yield events.end(spoken) + DONE
     else:
         async for rest in _broken(fault, model, events):
             yield rest
@@ -93,12 +108,14 @@ async def _pieces(
 async def _broken(fault: str, model: str, events: _Events) -> AsyncIterator[bytes | None]:
     """Yield what comes after the words instead of a proper end."""
     if fault == "dies":
-        # What was written has to leave before the connection goes.
-        await asyncio.sleep(0.05)
+        # What was written has to be told before the connection goes, also where all is slow.
+        await asyncio.sleep(0.3)
         yield None
     elif fault == "stalls":
         await asyncio.sleep(FOR_EVER_S)
     elif fault == "error":
+        # What was said has to be shown before: only then the failure comes after a part of it.
+        await asyncio.sleep(0.2)
         yield _error(model)
     elif fault == "long":
         for _ in range(100):
@@ -159,6 +176,10 @@ class _Events:
         """Return the event of one word."""
         return self._one({"content": text}, text, None)
 
+    def delta(self, delta: dict[str, Any]) -> bytes:
+        """Return the event of a part of a message."""
+        return self._one(delta, "", None)
+
     def end(self, said: list[str]) -> bytes:
         """Return the last event, and the one that tells the usage where it was asked for."""
         last = self._one({}, "", "stop")
@@ -175,7 +196,7 @@ class _Events:
         """Return all events, with the end that `data: [DONE]` is."""
         return b"".join(map(self.word, said)) + self.end(said) + DONE
 
-    def _one(self, delta: dict[str, str], text: str, finish: str | None) -> bytes:
+    def _one(self, delta: dict[str, Any], text: str, finish: str | None) -> bytes:
         choice: dict[str, Any] = {"index": 0, "finish_reason": finish}
         choice |= {"delta": delta} if self._chat else {"text": text, "logprobs": None}
         # OpenAI's chunks say so in every chunk but the last once usage is asked for.

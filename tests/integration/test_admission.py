@@ -15,6 +15,8 @@ from api.auth import Caller
 from api.backlog import Backlog
 from api.catalog import Catalog
 from api.intake import Intake, Terms
+from api.responses.preparing import Preparing
+from api.settings import Settings
 from broker.embedded.engine import EmbeddedEngine
 from broker.ports import Served, State
 from broker.scheduling.lanes import OPEN_WINDOW
@@ -38,7 +40,13 @@ async def admitting(directory: Path) -> AsyncIterator[tuple[Admission, EmbeddedE
         await engine.members.beat("worker", [Served("m", 1)])
         catalog = Catalog(engine, config)
         await catalog.refresh()
-        admission = Admission(engine, catalog, Backlog(engine, catalog, config), "penstock")
+        admission = Admission(
+            engine,
+            catalog,
+            Backlog(engine, catalog, config),
+            Preparing(engine, catalog, Settings(config)),
+            "penstock",
+        )
         yield admission, engine
         await admission.stop()
 

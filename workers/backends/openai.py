@@ -12,9 +12,11 @@ import aiohttp
 from broker.scheduling.retry import BUSY_STATUSES, Failure, failure_of_status
 from schemas.config import BackendConfig
 from schemas.request import ENDPOINTS
+from schemas.responses.told import ENDPOINT as RESPONSES
 from workers.backends.answers import parse_answer, read_capped, usage_in, usage_of
 from workers.backends.chunks import Chunks
 from workers.backends.port import Answer, Call, CallFailed, Sink
+from workers.backends.responses.native import NativeEvents
 from workers.backends.retry_after import retry_after_s
 from workers.backends.streamed import EVENT_STREAM, read_stream
 from workers.backends.unreachable import in_words
@@ -39,7 +41,7 @@ class OpenAIBackend:
     async def call(self, url: str, call: Call) -> Answer:
         """Post the body as it is to the endpoint below `url`, which ends in /v1.
 
-        An answer of OpenAI's three JSON endpoints must be JSON; any other's may be audio, say.
+        An answer of OpenAI's four JSON endpoints must be JSON; any other's may be audio, say.
         """
         async with self._posting(url, call, call.body) as response:
             answer = await self._whole(response)
@@ -50,8 +52,7 @@ class OpenAIBackend:
 
         The chunk that only tells the usage is passed on to a client that asked for it.
         """
-        body, asked = with_usage(call.body)
-        chunks = Chunks(shows_usage=asked)
+        body, chunks = _asking_for_usage(call)
         async with self._posting(url, call, body) as response:
             if response.status not in _OK:
                 return _usable(await self._whole(response), must_be_json=False)
@@ -140,6 +141,14 @@ def open_session() -> aiohttp.ClientSession:
         max_line_size=32 * 1024,
         max_field_size=32 * 1024,
     )
+
+
+def _asking_for_usage(call: Call) -> tuple[bytes, Chunks | NativeEvents]:
+    """Return the body of a stream and what judges its events; a Response tells its usage anyway."""
+    if call.endpoint == RESPONSES:
+        return call.body, NativeEvents()
+    body, asked = with_usage(call.body)
+    return body, Chunks(shows_usage=asked)
 
 
 def _media_type(response: aiohttp.ClientResponse) -> str:

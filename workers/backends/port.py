@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from broker.scheduling.retry import Failure
+from schemas.responses.told import Origin
 from schemas.result import Usage
 
 
@@ -13,7 +14,8 @@ from schemas.result import Usage
 class Call:
     """One attempt: the body is the client's, with the model's name already replaced.
 
-    `first_event` is the number that the first event of a stream will have.
+    `first_event` is the number that the first event of a stream will have; `origin` is set for
+    /v1/responses: of which request the Response tells.
     """
 
     request_id: str
@@ -24,6 +26,7 @@ class Call:
     timeout_s: float
     traceparent: str | None = None
     first_event: int = 0
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

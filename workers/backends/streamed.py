@@ -11,6 +11,7 @@ from broker.scheduling.retry import Failure
 from workers.backends.answers import pieces
 from workers.backends.chunks import Chunks
 from workers.backends.port import CallFailed, Sink
+from workers.backends.responses.native import NativeEvents
 from workers.backends.sse import EventParser
 
 EVENT_STREAM = "text/event-stream"
@@ -19,7 +20,7 @@ _LAST_WORDS_S = 0.25
 
 
 async def read_stream(
-    response: ClientResponse, max_bytes: int, chunks: Chunks, sink: Sink
+    response: ClientResponse, max_bytes: int, chunks: Chunks | NativeEvents, sink: Sink
 ) -> bytes:
     """Give each event that `chunks` passes on to `sink`; return them with their blank lines.
 
@@ -46,7 +47,9 @@ async def read_stream(
         kept.clear()
 
 
-async def _pass_on(events: list[bytes], chunks: Chunks, sink: Sink, kept: list[bytes]) -> None:
+async def _pass_on(
+    events: list[bytes], chunks: Chunks | NativeEvents, sink: Sink, kept: list[bytes]
+) -> None:
     for event in events:
         passed = chunks.take(event)
         if passed is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 
 from schemas.envelope import Envelope
+from schemas.responses.told import ENDPOINT, Origin
 from schemas.routes import fill, is_pattern
 from workers.routing.targets import Target
 
@@ -28,6 +29,13 @@ def with_model(envelope: Envelope, name: str) -> bytes:
     if envelope.body[start:end] == written:
         return envelope.body
     return envelope.body[:start] + written + envelope.body[end:]
+
+
+def origin_of(envelope: Envelope) -> Origin | None:
+    """Return of which request a Response tells; None for any other endpoint."""
+    if envelope.endpoint != ENDPOINT:
+        return None
+    return Origin(envelope.id, envelope.accepted_at, _asked(envelope), envelope.priority)
 
 
 def _asked(envelope: Envelope) -> str:

@@ -1,0 +1,1 @@
+"""OpenAI's Responses dialect at the door: what is asked, and what is told of it."""

@@ -1,0 +1,1 @@
+"""Streamed answers: what a reader is told, when, and in which dialect."""

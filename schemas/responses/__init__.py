@@ -1,0 +1,1 @@
+"""OpenAI's Responses dialect: what may be asked over a chat backend, and what is told of it."""
