@@ -101,22 +101,22 @@ def body_of(chunks: Sequence[Chunk]) -> bytes:
 
 
 async def test_a_stream_is_in_the_log_as_it_comes_and_then_in_the_result(engine: Engine) -> None:
-    async with Backend() as fake, serving(engine, fake, "words-30-20"):
+    async with Backend() as fake, serving(engine, fake, "words-100-20"):
         request_id = await submit(engine, streaming())
         await shown(engine, request_id, words(3))
         # It is read while the backend still speaks.
         assert fake.ledger.open == 1
         record = await ended(engine, request_id)
     chunks = await log_of(engine, request_id)
-    assert [chunk.number for chunk in chunks] == list(range(32))
-    assert text_of(chunks) == words(30)
+    assert [chunk.number for chunk in chunks] == list(range(102))
+    assert text_of(chunks) == words(100)
     assert chunks[-1].data == b"data: [DONE]"
     assert record.status is Status.COMPLETED
     result = record.result
     assert result is not None
     assert (result.status_code, result.content_type) == (200, "text/event-stream")
     assert (result.body, result.first_event) == (body_of(chunks), 0)
-    assert result.usage == Usage(0, 30, 30)
+    assert result.usage == Usage(0, 100, 100)
 
 
 @pytest.mark.parametrize(
