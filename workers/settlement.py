@@ -23,6 +23,7 @@ from schemas.errors import TERMINAL_CODES, EngineError
 from schemas.instants import in_words
 from schemas.lifecycle import Status
 from schemas.result import Result
+from workers.answering import Answering
 from workers.inflight import InFlight, Outcome
 from workers.slots import Slots
 
@@ -38,12 +39,13 @@ _PATIENT_AFTER_MEETINGS = 2
 class Settlement:
     """Ends what the executor began, in an order that no kill can turn into a loss."""
 
-    def __init__(self, engine: Engine, slots: Slots) -> None:
+    def __init__(self, engine: Engine, slots: Slots, answering: Answering) -> None:
         self._engine = engine
         self._slots = slots
+        self._answering = answering
 
     async def finish(self, run: InFlight, outcome: Outcome) -> None:
-        """Commit, and settle the slot beside it -> ack (PROTOCOL 4).
+        """Commit, and settle the slot beside it -> reply -> ack (PROTOCOL 4).
 
         The call has ended: its slot does not wait for the disk.
         """
@@ -59,6 +61,7 @@ class Settlement:
                 run.reservation if told else None,
                 dead_letter=outcome.dead_letter,
                 made=run.made,
+                started_at=run.started_at,
             )
         finally:
             await ending
@@ -86,7 +89,11 @@ class Settlement:
         await requeue_all(run.settle())
 
     async def drop_finished(self, delivery: Delivery) -> None:
-        """Ack a delivery whose record is terminal or has a newer copy."""
+        """Ack a delivery whose record is terminal or has a newer copy.
+
+        Its worker may have died between its commit and its reply.
+        """
+        await self._answering.found_ended(delivery.envelope)
         await delivery.ack()
 
     async def abandon(
@@ -179,8 +186,9 @@ class Settlement:
         *,
         dead_letter: bool = False,
         made: Attempt | None = None,
+        started_at: float | None = None,
     ) -> Finish:
-        """Commit, holding the result for as long as the store is away."""
+        """Commit, holding the result for as long as the store is away, then reply."""
         store = self._engine.store
         finish = await persistently(
             lambda: store.finish(
@@ -190,6 +198,9 @@ class Settlement:
         )
         if finish.won:
             FINISHED.labels(envelope.model, result.status).inc()
+            await self._answering.committed(envelope, result, attempt, started_at)
+        elif finish.result is not None:
+            await self._answering.found_ended(envelope)
         return finish
 
     async def _end(self, run: InFlight) -> None:
