@@ -14,6 +14,7 @@ from schemas.config import Config
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
 from schemas.lifecycle import Status
+from workers.answering import Answering
 from workers.discovery import FIRST_REFRESH_S, REFRESH_S, Discovery
 from workers.executor import Executor
 from workers.inflight import InFlightMap
@@ -43,7 +44,8 @@ class WorkerService:
         self._rules = Rules(config)
         self._inflight = InFlightMap()
         self._slots = Slots(engine.limits, engine.owner)
-        self._settlement = Settlement(engine, self._slots)
+        self._answering = Answering(engine, config.server.retention_s)
+        self._settlement = Settlement(engine, self._slots, self._answering)
         self._upstreams = Upstreams()
         self._executor = Executor(
             engine,
@@ -119,6 +121,7 @@ class WorkerService:
         if self._dead is not None:
             await self._dead.stop()
         await self._settlement.stop()
+        await self._answering.stop()
         await self._upstreams.close()
 
     async def _hand_back(self, finishing: asyncio.Future[None]) -> None:
