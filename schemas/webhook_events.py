@@ -18,6 +18,8 @@ from schemas.request import request_object
 
 MAX_EVENT_BODY_BYTES = 64 * 1024
 RESPONSES = "/v1/responses"
+# Stands for the request of an endpoint's test.
+TEST = "test"
 _RESPONSE_EVENTS = {
     Status.COMPLETED: "response.completed",
     Status.FAILED: "response.failed",

@@ -7,7 +7,7 @@ import binascii
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from schemas.lifecycle import TERMINAL
 
@@ -85,6 +85,16 @@ class RequestWebhook(_Asked):
     event_types: EventTypes | None = None
 
 
+def _with_url(given: object) -> object:
+    return {"url": given} if isinstance(given, str) else given
+
+
+# Given as its URL alone, or as an object.
+AskedWebhook = Annotated[
+    RequestWebhook, BeforeValidator(_with_url, json_schema_input_type=Url | RequestWebhook)
+]
+
+
 class CreateEndpoint(_Asked):
     """The body of `POST /v1/webhook_endpoints`."""
 
@@ -132,6 +142,9 @@ class RedeliverRange(_Asked):
     )
     created_after: float | None = Field(None, ge=0)
     created_before: float | None = Field(None, ge=0)
+    after: str | None = Field(
+        None, max_length=100, description="Go on behind this one: the `last_id` of the call before."
+    )
 
 
 def write_webhook(webhook: RequestWebhook) -> str:

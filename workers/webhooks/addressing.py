@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from urllib.parse import urlsplit
 
 from broker.ports import Endpoint, Post
 from schemas.record import Record
 from schemas.webhook_events import Event, events_of, post_id
 from schemas.webhooks import REQUEST_EVENTS, read_webhook
-from workers.webhooks.bounds import Receiver
 
 # In ids: the receiver that a request names itself.
 _OWN = "own"
@@ -22,11 +20,6 @@ def posts_of(
     for event in events_of(record):
         yield from _registered(record, event, endpoints, retry_s[0])
         yield from _own(record, event, retry_s[0])
-
-
-def receiver_of(post: Post) -> Receiver:
-    """Return whose bounds and breaker hold for a post."""
-    return Receiver(post.tenant, post.endpoint or urlsplit(post.url).netloc)
 
 
 def _registered(

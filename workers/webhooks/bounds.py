@@ -18,7 +18,7 @@ WAITING = 256
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """A registered endpoint by its id, or the host and port of a request's own URL."""
+    """Whose line a post stands in, and its tenant."""
 
     tenant: str
     name: str

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker.ports.webhooks import Post, PostState
+from schemas.webhook_events import TEST
 from workers.webhooks.sender import Answer
 
 # A pause is drawn from itself to so much more, so that what failed together comes back apart.
 JITTER = 0.2
 _GONE = 410
-# An endpoint's test is tried once: somebody waits for what it says.
-TEST = "test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,7 @@ def judge(
     """Return what follows an attempt that has just ended; `drawn` is random, 0 to 1."""
     if answer.delivered:
         return Verdict(PostState.DELIVERED)
+    # Somebody waits for what a test says.
     if post.request_id == TEST:
         return Verdict(PostState.FAILED)
     if answer.status_code == _GONE:

@@ -85,7 +85,8 @@ class Posting:
     async def _disable(self, endpoint: Endpoint, now: float) -> None:
         _log.warning("answered 410 and is disabled", endpoint=endpoint.id, tenant=endpoint.tenant)
         try:
-            await self._webhooks.save(replace(endpoint, disabled_at=now, updated_at=now))
+            # One that was changed meanwhile may lead elsewhere now.
+            await self._webhooks.save(replace(endpoint, disabled_at=now, updated_at=now), endpoint)
         except EngineError as error:
             _log.warning("could not be disabled", endpoint=endpoint.id, error=str(error))
 
