@@ -12,6 +12,7 @@ from broker.ports.messages import Queue
 from broker.ports.store import Store
 from broker.ports.switches import Switches
 from broker.ports.upkeep import Upkeep
+from broker.ports.webhooks import Webhooks
 
 
 class Engine(Protocol):
@@ -46,6 +47,9 @@ class Engine(Protocol):
 
     @property
     def switches(self) -> Switches: ...
+
+    @property
+    def webhooks(self) -> Webhooks: ...
 
     async def start(self) -> None:
         """Connect, and keep connecting in the background where a part is away."""
