@@ -14,6 +14,7 @@ from broker.ports.store import Store
 from broker.ports.submissions import Submissions
 from broker.ports.switches import Switches
 from broker.ports.upkeep import Upkeep
+from broker.ports.webhooks import Webhooks
 
 
 class Engine(Protocol):
@@ -55,6 +56,9 @@ class Engine(Protocol):
 
     @property
     def replies(self) -> Replies: ...
+
+    @property
+    def webhooks(self) -> Webhooks: ...
 
     async def start(self) -> None:
         """Connect, and keep connecting in the background where a part is away."""
