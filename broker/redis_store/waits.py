@@ -64,6 +64,7 @@ class Waits:
         self._free: dict[str, list[Callable[[], None]]] = {}
         self._ended: list[Callable[[str], None]] = []
         self._switched: list[Callable[[], None]] = []
+        self._hooks: list[Callable[[], None]] = []
         self.chunks = Chunks()
         self.connected = False
 
@@ -91,6 +92,10 @@ class Waits:
     def on_switched(self, tell: Callable[[], None]) -> None:
         """Call `tell` when a switch may have changed."""
         self._switched.append(tell)
+
+    def on_hooks(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when a webhook endpoint may have changed."""
+        self._hooks.append(tell)
 
     async def listen(self) -> None:
         """Hear messages, over ever new connections, until cancelled."""
@@ -161,11 +166,9 @@ class Waits:
                 for wake in self._free.get(backend.decode(), ()):
                     wake()
             case [b"switched"]:
-                self._tell_switched()
-
-    def _tell_switched(self) -> None:
-        for tell in self._switched:
-            tell()
+                _tell_all(self._switched)
+            case [b"hooks"]:
+                _tell_all(self._hooks)
 
     def _tell(self, request_id: str, flat: list[bytes] | None, result: bytes | None) -> None:
         for tell in self._ended:
@@ -183,7 +186,13 @@ class Waits:
         for wakes in self._free.values():
             for wake in wakes:
                 wake()
-        self._tell_switched()
+        _tell_all(self._switched)
+        _tell_all(self._hooks)
+
+
+def _tell_all(tells: list[Callable[[], None]]) -> None:
+    for tell in tells:
+        tell()
 
 
 async def _keep_pinging(connection: AbstractConnection) -> None:
