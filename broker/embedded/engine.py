@@ -30,8 +30,11 @@ from broker.ports import (
     Events,
     Limits,
     Members,
+    NoReplies,
     Queue,
+    Replies,
     Store,
+    Submissions,
     Switches,
     Upkeep,
     Webhooks,
@@ -77,6 +80,8 @@ class EmbeddedEngine:
         self.members: Members = EmbeddedMembers(self._life)
         self.switches: Switches = EmbeddedSwitches(self._database)
         self.webhooks: Webhooks = EmbeddedWebhooks(self._database, self._life)
+        self.submissions: Submissions | None = None
+        self.replies: Replies = NoReplies()
 
     @property
     def owner(self) -> str:
