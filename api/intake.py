@@ -55,6 +55,7 @@ class Intake:
     terms: Terms
     content_type: str = "application/json"
     max_tokens: int | None = None
+    webhook: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -93,6 +94,7 @@ class Intake:
             on_disconnect=self.terms.on_disconnect,
             held_by=holder,
             traceparent=self.terms.traceparent,
+            webhook=self.webhook,
             reply_to=self.terms.reply_to,
             correlation_id=self.terms.correlation_id,
             reply_as=self.terms.reply_as,

@@ -14,6 +14,7 @@ from schemas.lifecycle import Status
 from schemas.priority import Priority
 from schemas.record import Record
 from schemas.result import Result
+from schemas.webhooks import AskedWebhook
 
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 MAX_INLINE_BODY_BYTES = 1024 * 1024
@@ -45,6 +46,7 @@ class SubmitRequest(BaseModel):
     not_before: float | None = Field(None, description="Unix seconds of the earliest start.")
     stream: bool = False
     on_disconnect: OnDisconnect = "cancel"
+    webhook: AskedWebhook | None = Field(None, description="Where the end is told.")
     metadata: dict[MetadataKey, MetadataValue] = Field({}, max_length=MAX_METADATA_PAIRS)
 
 

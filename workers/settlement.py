@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -38,9 +38,15 @@ _PATIENT_AFTER_MEETINGS = 2
 class Settlement:
     """Ends what the executor began, in an order that no kill can turn into a loss."""
 
-    def __init__(self, engine: Engine, slots: Slots) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        slots: Slots,
+        tell_ended: Callable[[Envelope], None] = lambda _envelope: None,
+    ) -> None:
         self._engine = engine
         self._slots = slots
+        self._tell_ended = tell_ended
 
     async def finish(self, run: InFlight, outcome: Outcome) -> None:
         """Commit, and settle the slot beside it -> ack (PROTOCOL 4).
@@ -190,6 +196,7 @@ class Settlement:
         )
         if finish.won:
             FINISHED.labels(envelope.model, result.status).inc()
+            self._tell_ended(envelope)
         return finish
 
     async def _end(self, run: InFlight) -> None:
