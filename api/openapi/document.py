@@ -14,17 +14,35 @@ from api.openapi.admin_operations import ADMIN
 from api.openapi.operation import JSON, Answer, Operation
 from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS, passed_through
 from api.openapi.parameters import HEADERS, PARAMETERS
-from schemas import answers
+from api.openapi.webhook_operations import WEBHOOKS
+from schemas import answers, webhook_answers
 from schemas.cancellation import CancelAnyRequests, CancelRequests
 from schemas.errors import DOOR_ERRORS, RequestError
 from schemas.request import RequestWhole, SubmitRequest
+from schemas.webhooks import (
+    CreateEndpoint,
+    RedeliverRange,
+    RotateSecret,
+    TestEndpoint,
+    UpdateEndpoint,
+)
 
 _REF = "#/components/schemas/{model}"
-_ASKED = (SubmitRequest, CancelRequests, CancelAnyRequests)
+_ASKED = (
+    SubmitRequest,
+    CancelRequests,
+    CancelAnyRequests,
+    CreateEndpoint,
+    UpdateEndpoint,
+    RotateSecret,
+    TestEndpoint,
+    RedeliverRange,
+)
 _TAGS = {
     "Requests": "Submit, come back, cancel: the same request through every door.",
     "Calls": "OpenAI's dialect, held open over the same durable queue.",
     "Models": "What can be asked for.",
+    "Webhooks": "Where the ends of requests are told, and what came of it.",
     "Admin": "For the operator: needs the key in PENSTOCK_ADMIN_KEY.",
     "Documents": "What else this server speaks, for machines; needs no key.",
     "Health": "For load balancers and Prometheus; needs no key.",
@@ -40,7 +58,7 @@ def build_document(endpoints: Iterable[str]) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of an api that passes `endpoints` through."""
     further = map(passed_through, endpoints)
     paths: dict[str, dict[str, Any]] = {}
-    for operation in (*REQUESTS, *CALLS, *further, *MODELS, *ADMIN, *DOCUMENTS, *HEALTH):
+    for operation in (*REQUESTS, *CALLS, *further, *MODELS, *WEBHOOKS, *ADMIN, *DOCUMENTS, *HEALTH):
         paths.setdefault(operation.path, {})[operation.method] = _described(operation)
     return {
         "openapi": "3.1.0",
@@ -130,7 +148,7 @@ def _schemas() -> dict[str, Any]:
     mode: JsonSchemaMode = "serialization"
     answered = [
         (each, mode)
-        for each in (RequestWhole, *vars(answers).values())
+        for each in (RequestWhole, *vars(answers).values(), *vars(webhook_answers).values())
         if isinstance(each, type) and issubclass(each, BaseModel) and each is not BaseModel
     ]
     _, definitions = models_json_schema(

@@ -134,7 +134,13 @@ REQUESTS = (
                 ACCEPTED_HEADERS,
             )
         },
-        (*BODY_ERRORS, "model_mismatch", "unsupported_endpoint", *_ACCEPTING),
+        (
+            *BODY_ERRORS,
+            "model_mismatch",
+            "unsupported_endpoint",
+            "invalid_webhook_url",
+            *_ACCEPTING,
+        ),
         ("idempotency_key", "traceparent"),
         "SubmitRequest",
         examples.SUBMIT,

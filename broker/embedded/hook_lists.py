@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -76,7 +76,7 @@ def _step(
         "most": _MOST,
     }
     with file:  # one view of the file
-        rows = file.execute(_STEP, bindings).fetchall()
+        rows: list[Any] = file.execute(_STEP, bindings).fetchall()
         posts = [_listed(file, seq) for seq, _, _, fits in rows if fits][:room]
     return posts, Place(*rows[-1][1:3]) if len(rows) == _MOST else None
 
@@ -87,5 +87,5 @@ def _listed(file: apsw.Connection, seq: int) -> Post:
 
 def _place_of(file: apsw.Connection, post_id: str, tenant: str) -> Place | None:
     query = "SELECT created_at, id FROM hook_posts WHERE id = ? AND tenant = ?"
-    found = file.execute(query, (post_id, tenant)).fetchall()
+    found: list[Any] = file.execute(query, (post_id, tenant)).fetchall()
     return Place(*found[0]) if found else None

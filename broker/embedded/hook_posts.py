@@ -19,8 +19,9 @@ _FORGET_BATCH = 1_000
 _ADD = """
 INSERT INTO hook_posts (id, tenant, request_id, endpoint, url, event_type, created_at, due_at,
     secret, state, tried, tries, receiver, free_at, event)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', 0, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
+_NO_TRIES = msgpack.packb([])
 # The receivers that something waits for, found by as many steps through the index.
 _LINES = """
 WITH RECURSIVE lines (receiver) AS (
@@ -98,17 +99,17 @@ def find(file: apsw.Connection, tenant: str, post_id: str) -> Post | None:
 
 
 def add(file: apsw.Connection, posts: Sequence[Post], lease_s: float, now: float) -> list[Post]:
-    """Note deliveries; return the new ones, those due now leased."""
-    new = []
+    """Note those deliveries that are new; lease and return those of them that are due."""
+    leased = []
     for post in posts:
         whose = (post.id, post.tenant, post.request_id, post.endpoint, post.url, post.event_type)
-        tries = msgpack.packb([encode_try(each) for each in post.tries])
-        waits = (post.created_at, post.due_at, post.secret, post.tried, tries, post.receiver)
-        free_at = now + lease_s if post.due_at <= now else post.due_at
+        waits = (post.created_at, post.due_at, post.secret, _NO_TRIES, post.receiver)
+        is_due = post.due_at <= now
+        free_at = now + lease_s if is_due else post.due_at
         file.execute(_ADD, (*whose, *waits, free_at, post.event))
-        if file.changes():
-            new.append(post)
-    return new
+        if is_due and file.changes():
+            leased.append(post)
+    return leased
 
 
 def lease(
@@ -141,7 +142,8 @@ def told(
 ) -> bool:
     """Note an attempt and what follows; False if the delivery is not pending."""
     query = "SELECT seq, tenant, tries FROM hook_posts WHERE id = ? AND free_at IS NOT NULL"
-    for seq, tenant, packed in file.execute(query, (post_id,)).fetchall():
+    found: list[Any] = file.execute(query, (post_id,)).fetchall()
+    for seq, tenant, packed in found:
         tries = msgpack.packb([*msgpack.unpackb(packed), encode_try(attempt)][-KEPT_TRIES:])
         noted = "UPDATE hook_posts SET tries = ?, tried = tried + 1 WHERE seq = ?"
         file.execute(noted, (tries, seq))
@@ -165,7 +167,8 @@ def put_off(file: apsw.Connection, post_ids: Sequence[str], due_at: float) -> No
 def redeliver(file: apsw.Connection, tenant: str, post_id: str, now: float) -> bool:
     """Make a delivery due now, unless it is leased; False if the tenant has no such."""
     query = "SELECT seq, due_at, free_at FROM hook_posts WHERE id = ? AND tenant = ?"
-    for seq, due_at, free_at in file.execute(query, (post_id, tenant)).fetchall():
+    found: list[Any] = file.execute(query, (post_id, tenant)).fetchall()
+    for seq, due_at, free_at in found:
         if free_at is None:
             _count(file, tenant, -1)
         elif due_at < free_at and now < free_at:
@@ -182,7 +185,8 @@ def redeliver(file: apsw.Connection, tenant: str, post_id: str, now: float) -> b
 def drop_line(file: apsw.Connection, receiver: str, now: float) -> None:
     """Settle all that waits for a receiver: it is gone."""
     query = "SELECT seq, tenant FROM hook_posts WHERE receiver = ? AND free_at IS NOT NULL"
-    for seq, tenant in file.execute(query, (receiver,)).fetchall():
+    waiting: list[Any] = file.execute(query, (receiver,)).fetchall()
+    for seq, tenant in waiting:
         _settle(file, seq, tenant, PostState.DROPPED, now)
 
 

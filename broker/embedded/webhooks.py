@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import apsw
 
@@ -123,7 +124,8 @@ def _save(file: apsw.Connection, endpoint: Endpoint, replaced: Endpoint | None) 
 
 
 def _remove(file: apsw.Connection, tenant: str, endpoint_id: str, now: float) -> bool:
-    data = file.execute("SELECT data FROM hook_endpoints WHERE id = ?", (endpoint_id,)).get
+    query = "SELECT data FROM hook_endpoints WHERE id = ?"
+    data: bytes | None = file.execute(query, (endpoint_id,)).get
     if data is None or decode_endpoint(data).tenant != tenant:
         return False
     file.execute("DELETE FROM hook_endpoints WHERE id = ?", (endpoint_id,))
@@ -132,7 +134,7 @@ def _remove(file: apsw.Connection, tenant: str, endpoint_id: str, now: float) ->
 
 
 def _endpoints(file: apsw.Connection) -> list[Endpoint]:
-    found = file.execute("SELECT data FROM hook_endpoints").fetchall()
+    found: list[Any] = file.execute("SELECT data FROM hook_endpoints").fetchall()
     return by_age([decode_endpoint(data) for (data,) in found])
 
 

@@ -128,9 +128,9 @@ class Webhooks(Protocol):
         """Call `tell` when endpoints may have changed, also after a time of not hearing."""
 
     async def add(self, posts: Sequence[Post], lease_s: float) -> Sequence[Post]:
-        """Note what is to be delivered, and return those that were not known by their id.
+        """Note deliveries that are not known by their id, also if settled since.
 
-        Those due now are leased to the caller for `lease_s`.
+        Those of them that are due now are leased to the caller for `lease_s`, and returned.
         """
 
     async def due(self, limit: int, lease_s: float, per_receiver: int) -> Sequence[Post]:
