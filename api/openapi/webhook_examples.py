@@ -9,7 +9,7 @@ from schemas.webhooks import EVENT_TYPES
 
 ENDPOINT_ID = "we_4f8a1f0e6a9c4b3f8f1d2c3b4a596877"
 DELIVERY_ID = "wh_0b1c2d3e4f5061728394a5b6c7d8e9f0"
-_URL = "https://hooks.example.com/penstock"
+_URL = "https://hooks.example/penstock"
 _SECRET = "whsec_c2l4dGVlbiBieXRlcyBhcmUgdG9vIGZldywgdGhpcnR5LXR3bw=="  # noqa: S105  because it is an example
 
 CREATE: dict[str, Any] = {
