@@ -20,11 +20,16 @@ T = TypeVar("T")
 
 @dataclass
 class Got:
-    """One post that arrived: its path, headers in lower case, and exact body."""
+    """One post that arrived: its path, headers in lower case, and exact body.
+
+    `taken` tells that it was answered 2xx, `came_at` (Unix seconds) when it arrived.
+    """
 
     path: str
     headers: Mapping[str, str]
     body: bytes
+    came_at: float = field(default_factory=time.time)
+    taken: bool = True
 
     @property
     def id(self) -> str:
@@ -83,7 +88,8 @@ class Receiver:
     async def _take(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.got.append(Got(request.path, headers, body))
+        got = Got(request.path, headers, body)
+        self.got.append(got)
         self._came.set()
         kind, _, detail = request.path.strip("/").partition("/")
         if kind == "silent":
@@ -91,10 +97,13 @@ class Receiver:
                 async with asyncio.timeout(60):
                     await self._closing.wait()
         if kind == "gone":
+            got.taken = False
             return web.Response(status=410)
         if kind == "status":
+            got.taken = False
             return web.Response(status=int(detail), text="said so", headers=self.headers)
         if kind == "flaky" and random.randrange(100) < int(detail):
+            got.taken = False
             return web.Response(status=500)
         return web.Response(text="taken")
 
