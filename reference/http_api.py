@@ -73,8 +73,8 @@ def _section(operation: Operation) -> Iterator[str]:
 def curl(operation: Operation) -> str:
     """Return a command that calls the operation with its example."""
     name = BACKEND if "backend" in operation.parameters else MODEL
-    ids = [shown for kind, shown in _IDS.items() if kind in operation.parameters]
-    path = operation.path.replace("{id}", *(ids or [REQUEST_ID])).replace("{name}", name)
+    shown = next((_IDS[each] for each in operation.parameters if each in _IDS), REQUEST_ID)
+    path = operation.path.replace("{id}", shown).replace("{name}", name)
     query = "?wait=30" if "wait" in operation.parameters else ""
     method = {"get": "", "post": "-X POST ", "delete": "-X DELETE "}[operation.method]
     lines = [f"curl {'' if operation.body else method}'{URL}{path}{query}'"]

@@ -71,7 +71,7 @@ def _check_event(content: dict[str, Any]) -> None:
 
 def _is_a_backends(content: dict[str, Any]) -> bool:
     first = content["data"][0] if content.get("object") == "list" and content["data"] else content
-    return first.get("object") in _BACKENDS_OWN
+    return isinstance(first, dict) and first.get("object") in _BACKENDS_OWN
 
 
 def _check_answer(content: dict[str, Any]) -> None:
