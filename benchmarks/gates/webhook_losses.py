@@ -40,7 +40,7 @@ LONG = Size(requests=10_000, kills=5, patience_s=300)
 def measure(stage: Stage, size: Size) -> list[Figure]:
     """Return what was lost, what was signed wrongly, and how often an event had two ids."""
     with hooked(stage, _TIMEOUT_S, _RETRY_S) as running:
-        secret = running.endpoint(f"flaky/{_FAILS_PERCENT}")
+        secret = running.endpoint(f"flaky/{_FAILS_PERCENT}").secret
         ids, kills = asyncio.run(_submitted_while_killing(running, size))
         _wait_for_all(running, ids, size.patience_s)
         got = list(running.receiver.got)

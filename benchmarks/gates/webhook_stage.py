@@ -23,6 +23,14 @@ _AT_ONCE = 16
 _PAUSE_S = 0.2
 
 
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An endpoint and what signs for it."""
+
+    id: str
+    secret: str
+
+
 @dataclass(frozen=True)
 class Hooked:
     """A running Penstock and the receiver it may send to."""
@@ -30,23 +38,25 @@ class Hooked:
     stack: Stack
     receiver: Receiver
 
-    def endpoint(self, path: str) -> str:
-        """Register a path of the receiver for every completion, and return its secret."""
+    def endpoint(self, path: str) -> Registered:
+        """Register a path of the receiver for every completion."""
         asked = {
             "name": path,
             "url": f"{self.receiver.url}/{path}",
             "event_types": ["request.completed"],
         }
-        told = ask(self.stack.url, "POST", "/v1/webhook_endpoints", json.dumps(asked).encode())
-        assert told.status == 200, told
-        secret: str = told.json["signing_secret"]
-        return secret
+        made = self._ask("/v1/webhook_endpoints", asked)
+        return Registered(made["id"], made["signing_secret"])
 
-    def deliveries(self, status: str) -> list[dict[str, Any]]:
-        """Return the newest deliveries of a status."""
-        path = f"/v1/webhook_deliveries?limit=100&status={status}"
-        data: list[dict[str, Any]] = ask(self.stack.url, "GET", path).json["data"]
-        return data
+    def disable(self, endpoint: Registered, *, disabled: bool) -> None:
+        """Let an endpoint be told nothing, or everything again."""
+        self._ask(f"/v1/webhook_endpoints/{endpoint.id}", {"disabled": disabled})
+
+    def _ask(self, path: str, asked: dict[str, Any]) -> dict[str, Any]:
+        told = ask(self.stack.url, "POST", path, json.dumps(asked).encode())
+        assert told.status == 200, told
+        answered: dict[str, Any] = told.json
+        return answered
 
     async def submitted(self, count: int, every_s: float = 0.0) -> list[str]:
         """Submit so many requests and return their ids; a server that is away is waited for."""

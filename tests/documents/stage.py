@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from api.openapi.examples import REQUEST_ID
+from api.openapi.webhook_examples import DELIVERY_ID, ENDPOINT_ID
 from schemas.keys import hash_of, new_key
 from tests.documents.blocks import ROOT, Block
 from tests.documents.receiver import taking
@@ -31,10 +32,11 @@ _BACKEND_URLS = (
     "http://gpu-b:8000/v1",
 )
 _SERVER_URL = "http://127.0.0.1:8080"
-_RECEIVER_URL = "https://hooks.example.com"
+_RECEIVER_URL = "https://hooks.example"
 _HOOKS = {"webhooks": {"allow": ["127.0.0.1"]}}
 _ANY_ID = re.compile(rf"req_…|{REQUEST_ID}")
-_ENDPOINT, _DELIVERY = "we_…", "wh_…"
+_ENDPOINT = re.compile(rf"we_…|{ENDPOINT_ID}")
+_DELIVERY = re.compile(rf"wh_…|{DELIVERY_ID}")
 _AMQP, _REDIS = "amqp://user:password@rabbitmq:5672/", "redis://redis:6379/0"
 
 
@@ -119,10 +121,10 @@ class Stage:
             dead = "dead-letters" in text
             text = _ANY_ID.sub(server.an_ended_request(BROKEN if dead else MODEL), text)
         if block.language in ("sh", "console"):
-            if _ENDPOINT in text:
-                text = text.replace(_ENDPOINT, server.an_endpoint(self.receiver_url))
-            if _DELIVERY in text:
-                text = text.replace(_DELIVERY, server.a_delivery(self.receiver_url))
+            if _ENDPOINT.search(text):
+                text = _ENDPOINT.sub(server.an_endpoint(self.receiver_url), text)
+            if _DELIVERY.search(text):
+                text = _DELIVERY.sub(server.a_delivery(self.receiver_url), text)
         return text
 
     def environment(self, block: Block) -> dict[str, str]:
