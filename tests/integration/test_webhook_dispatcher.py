@@ -16,6 +16,7 @@ from broker.embedded.engine import EmbeddedEngine
 from broker.ports import Post, PostState
 from schemas.webhook_config import WebhooksConfig
 from schemas.webhooks import secret_of
+from tests.fakes.envelopes import make_envelope
 from tests.fakes.posts import make_endpoint, make_post
 from tests.fakes.receiver import Receiver
 from workers.webhooks.breaker import OPENS_AFTER
@@ -154,6 +155,11 @@ async def test_what_was_not_sent_at_the_end_is_left_to_others_at_once(stage: Sta
     left = await stage.engine.webhooks.due(100, 1.0, 100)
     assert len(left) >= 30 - 8
     assert {each.id for each in left} <= {each.id for each in posts}
+
+
+async def test_a_commit_after_the_end_is_left_to_the_outbox(stage: Stage) -> None:
+    await stage.dispatcher.stop()
+    stage.dispatcher.ended(make_envelope(webhook='{"url":"https://hooks.example/"}'))
 
 
 async def test_an_attempt_is_made_again_where_its_process_has_died(stage: Stage) -> None:

@@ -59,6 +59,7 @@ class Dispatcher:
         self._bounds: Bounds[tuple[Post, float]] = Bounds()
         self._breakers = Breakers()
         self._at_once = asyncio.Semaphore(_ENDS_AT_ONCE)
+        self._over = False
         self._looks, self._ends, self._attempts = (
             Tasks(f"webhooks, {name}") for name in ("looks", "ends", "attempts")
         )
@@ -78,11 +79,13 @@ class Dispatcher:
     def ended(self, envelope: Envelope) -> None:
         """Take note of a request whose end has just been committed here."""
         wanted = envelope.webhook is not None or self._registry.of(envelope.tenant)
-        if wanted and len(self._ends) < _ENDS:
+        # A commit may come later than the end of the dispatcher; others read the outbox.
+        if wanted and not self._over and len(self._ends) < _ENDS:
             self._ends.spawn("end", self._tell_soon(envelope.id))
 
     async def stop(self) -> None:
         """Look for nothing more, let attempts end for some seconds, hand the rest back."""
+        self._over = True
         await self._looks.stop()
         await self._ends.stop(_GRACE_S)
         waiting = [post.id for post, _ in self._bounds.drop_all()]
