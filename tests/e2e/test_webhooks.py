@@ -47,7 +47,8 @@ def door(
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
+def receiver(setup: Setup) -> Iterator[Receiver]:
+    """Take what one engine sends, and nothing of the other."""
     with receiving() as running:
         yield running
 
