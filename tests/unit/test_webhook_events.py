@@ -82,8 +82,10 @@ def test_a_response_has_openais_event_beside_ours(
 def test_each_receiver_has_a_post_of_its_own_with_the_same_event() -> None:
     webhook = write_webhook(RequestWebhook(url="https://hooks.example/own", secret=SECRET))
     record = ended(Status.COMPLETED, webhook=webhook)
-    wants, other = make_endpoint(), make_endpoint(event_types=("request.failed",))
-    posts = list(posts_of(record, [wants, other], [2.0, 5.0]))
+    wants = make_endpoint(created_at=ENDED_AT)
+    other = make_endpoint(created_at=ENDED_AT, event_types=("request.failed",))
+    late = make_endpoint(created_at=ENDED_AT + 0.001)
+    posts = list(posts_of(record, [wants, other, late], [2.0, 5.0]))
     assert [(post.endpoint, post.url) for post in posts] == [
         (wants.id, wants.url),
         (None, "https://hooks.example/own"),

@@ -25,8 +25,10 @@ def posts_of(
 def _registered(
     record: Record, event: Event, endpoints: Iterable[Endpoint], first_pause_s: float
 ) -> Iterator[Post]:
+    ended_at = _ended_at(record)
     for endpoint in endpoints:
-        if event.type in endpoint.event_types:
+        # The outbox may be read later: what ended before it was registered is not for it.
+        if event.type in endpoint.event_types and endpoint.created_at <= ended_at:
             yield _post(record, event, first_pause_s, endpoint.id, endpoint.url)
 
 
@@ -46,7 +48,7 @@ def _post(
     url: str,
     secret: str | None = None,
 ) -> Post:
-    ended_at = record.finished_at or record.accepted_at
+    ended_at = _ended_at(record)
     return Post(
         id=post_id(record.id, event.type, endpoint or _OWN),
         tenant=record.tenant,
@@ -59,3 +61,7 @@ def _post(
         due_at=ended_at + first_pause_s,
         secret=secret,
     )
+
+
+def _ended_at(record: Record) -> float:
+    return record.finished_at or record.accepted_at
