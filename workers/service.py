@@ -30,6 +30,7 @@ from workers.slots import Slots
 from workers.starting import Parts
 from workers.streaming import Logs
 from workers.upstreams import Upstreams
+from workers.webhooks.dispatcher import Dispatcher
 
 _log = structlog.get_logger("penstock.worker")
 
@@ -45,7 +46,8 @@ class WorkerService:
         self._inflight = InFlightMap()
         self._slots = Slots(engine.limits, engine.owner)
         self._answering = Answering(engine, config.server.retention_s)
-        self._settlement = Settlement(engine, self._slots, self._answering)
+        self._dispatcher = Dispatcher(engine, config.webhooks)
+        self._settlement = Settlement(engine, self._slots, self._answering, self._dispatcher.ended)
         self._upstreams = Upstreams()
         self._executor = Executor(
             engine,
@@ -78,6 +80,7 @@ class WorkerService:
         self._tasks.supervise("renewal", self._pulse.renew)
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
         self._keeper.start()
+        self._dispatcher.start()
         self._tasks.supervise("retired", self._retired.run)
 
     async def apply(self, config: Config) -> None:
@@ -91,6 +94,7 @@ class WorkerService:
             if config != self._config:
                 self._config, self._rules = config, Rules(config)
             self._upstreams.apply(config.backends)
+            self._dispatcher.apply(config.webhooks)
             await self._retired.apply(config)
             if config.models != "auto":
                 self._discovery = Discovery()
@@ -117,6 +121,7 @@ class WorkerService:
         await self._tasks.stop()
         await self._retired.stop()
         await self._keeper.stop()
+        await self._dispatcher.stop()
         await self._pools.stop()
         if self._dead is not None:
             await self._dead.stop()

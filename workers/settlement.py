@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import structlog
@@ -40,10 +40,17 @@ _LAST_STEPS_S = 1.0
 class Settlement:
     """Ends what the executor began, in an order that no kill can turn into a loss."""
 
-    def __init__(self, engine: Engine, slots: Slots, answering: Answering) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        slots: Slots,
+        answering: Answering,
+        tell_ended: Callable[[Envelope], None] = lambda _envelope: None,
+    ) -> None:
         self._engine = engine
         self._slots = slots
         self._answering = answering
+        self._tell_ended = tell_ended
         self._after = Tasks("settlement")
 
     async def stop(self) -> None:
@@ -204,6 +211,7 @@ class Settlement:
         )
         if finish.won:
             FINISHED.labels(envelope.model, result.status).inc()
+            self._tell_ended(envelope)
             await self._answering.committed(envelope, result, attempt, started_at)
         elif finish.result is not None:
             await self._answering.found_ended(envelope)

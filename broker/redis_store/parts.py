@@ -20,6 +20,7 @@ from broker.redis_store.routes import Routes
 from broker.redis_store.switches import RedisSwitches
 from broker.redis_store.upkeep import RedisUpkeep
 from broker.redis_store.waits import Waits
+from broker.redis_store.webhooks import RedisWebhooks
 from schemas.errors import StoreUnavailable
 
 _log = structlog.get_logger("penstock.redis")
@@ -45,6 +46,7 @@ class RedisParts:
         self.events = RedisEvents(batcher, keys, owner, waits)
         self.members = RedisMembers(batcher, keys, owner)
         self.switches = RedisSwitches(batcher, keys, waits)
+        self.webhooks = RedisWebhooks(batcher, keys, owner, waits)
 
     async def start(self) -> None:
         """Begin to listen. A Redis that is away is no failure: each call connects by itself."""
