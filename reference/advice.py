@@ -54,7 +54,6 @@ DOOR_ADVICE: dict[str, str] = {
     "route_not_found": "Check the path.",
     "method_not_allowed": "Check the method: the header `Allow` names those that the path takes.",
     "request_timeout": "Send headers and body without long pauses; the limits are under `server`.",
-    "webhook_endpoint_changed": "Read the endpoint again and repeat the change.",
     "idempotency_conflict": "Use a new key for a new request.",
     "not_finished": "Wait for the end with `?wait=` first.",
     "request_cancelled": (

@@ -101,9 +101,6 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "webhook_delivery_not_found": DoorError(404, _INVALID, "No webhook delivery has this id."),
     "route_not_found": DoorError(404, _INVALID, "There is nothing at this path."),
     "method_not_allowed": DoorError(405, _INVALID, "This path does not take this method."),
-    "webhook_endpoint_changed": DoorError(
-        409, _INVALID, "The webhook endpoint was changed by somebody else; try again."
-    ),
     "idempotency_conflict": DoorError(
         409, _INVALID, "This Idempotency-Key was used for another request.", final=True
     ),

@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -78,7 +79,7 @@ class WebhookEndpointRoutes:
             updated_at=now,
             name=asked.name,
         )
-        await self._save(endpoint, None)
+        await self._engine.webhooks.save(endpoint, None)
         return json_reply(_with_secret(endpoint))
 
     async def read(self, exchange: Exchange) -> Reply:
@@ -88,21 +89,9 @@ class WebhookEndpointRoutes:
     async def update(self, exchange: Exchange) -> Reply:
         """POST /v1/webhook_endpoints/{id}: what is left out stays."""
         asked = await self._asked(exchange, UpdateEndpoint)
-        endpoint = await self._found(exchange)
         if asked.url is not None:
             check_webhook_url(asked.url, self._settings.webhooks_allowed, "url")
-        now = time.time()
-        changed = replace(
-            endpoint,
-            name=endpoint.name if asked.name is None else asked.name,
-            url=endpoint.url if asked.url is None else asked.url,
-            event_types=tuple(asked.event_types or endpoint.event_types),
-            disabled_at=_disabled_at(endpoint, asked, now),
-        )
-        if changed != endpoint:
-            changed = replace(changed, updated_at=now)
-            await self._save(changed, endpoint)
-        return json_reply(_shown(changed))
+        return json_reply(_shown(await self._change(exchange, lambda each: _updated(each, asked))))
 
     async def delete(self, exchange: Exchange) -> Reply:
         """DELETE /v1/webhook_endpoints/{id}: what is due to it is dropped."""
@@ -115,14 +104,13 @@ class WebhookEndpointRoutes:
     async def rotate_secret(self, exchange: Exchange) -> Reply:
         """POST /v1/webhook_endpoints/{id}/rotate_secret: the new secret is told only now."""
         asked = await self._asked(exchange, RotateSecret, may_be_empty=True)
-        endpoint = await self._found(exchange)
-        now = time.time()
-        kept: list[SigningSecret] = []
-        if asked.keep_old_secret_active_for_24_hours:
-            kept = _still_valid(endpoint.secrets, now)
-        rotated = replace(endpoint, secrets=(_new_secret(), *kept), updated_at=now)
-        await self._save(rotated, endpoint)
-        return json_reply(_with_secret(rotated))
+        keep = asked.keep_old_secret_active_for_24_hours
+
+        def rotated(endpoint: Endpoint) -> Endpoint:
+            kept = _still_valid(endpoint.secrets, time.time()) if keep else ()
+            return replace(endpoint, secrets=(_new_secret(), *kept))
+
+        return json_reply(_with_secret(await self._change(exchange, rotated)))
 
     async def test(self, exchange: Exchange) -> Reply:
         """POST /v1/webhook_endpoints/{id}/test: what the receiver answers to a sample event."""
@@ -178,9 +166,16 @@ class WebhookEndpointRoutes:
                 return endpoint
         raise RequestError("webhook_endpoint_not_found")
 
-    async def _save(self, endpoint: Endpoint, replaced: Endpoint | None) -> None:
-        if not await self._engine.webhooks.save(endpoint, replaced):
-            raise RequestError("webhook_endpoint_changed")
+    async def _change(self, exchange: Exchange, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
+        """Change the endpoint in the path, after whoever changes it meanwhile, and return it."""
+        while True:
+            endpoint = await self._found(exchange)
+            changed = change(endpoint)
+            if changed == endpoint:
+                return endpoint
+            changed = replace(changed, updated_at=time.time())
+            if await self._engine.webhooks.save(changed, endpoint):
+                return changed
 
 
 def is_endpoint_id(text: str) -> bool:
@@ -209,6 +204,16 @@ def _still_valid(known: tuple[SigningSecret, ...], now: float) -> list[SigningSe
     until = now + GRACE_S
     valid = [each for each in known if each.until is None or each.until > now]
     return [replace(each, until=each.until or until) for each in valid[:_MAX_OLD_SECRETS]]
+
+
+def _updated(endpoint: Endpoint, asked: UpdateEndpoint) -> Endpoint:
+    return replace(
+        endpoint,
+        name=endpoint.name if asked.name is None else asked.name,
+        url=endpoint.url if asked.url is None else asked.url,
+        event_types=tuple(asked.event_types or endpoint.event_types),
+        disabled_at=_disabled_at(endpoint, asked, time.time()),
+    )
 
 
 def _disabled_at(endpoint: Endpoint, asked: UpdateEndpoint, now: float) -> float | None:

@@ -79,9 +79,9 @@ class EmbeddedEngine:
         self.events: Events = EmbeddedEvents(clock)
         self.members: Members = EmbeddedMembers(self._life)
         self.switches: Switches = EmbeddedSwitches(self._database)
-        self.webhooks: Webhooks = EmbeddedWebhooks(self._database, self._life)
         self.submissions: Submissions | None = None
         self.replies: Replies = NoReplies()
+        self.webhooks: Webhooks = EmbeddedWebhooks(self._database, self._life)
 
     @property
     def owner(self) -> str:

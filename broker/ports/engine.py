@@ -51,14 +51,14 @@ class Engine(Protocol):
     def switches(self) -> Switches: ...
 
     @property
-    def webhooks(self) -> Webhooks: ...
-
-    @property
     def submissions(self) -> Submissions | None:
         """The AMQP door, where the engine has one."""
 
     @property
     def replies(self) -> Replies: ...
+
+    @property
+    def webhooks(self) -> Webhooks: ...
 
     async def start(self) -> None:
         """Connect, and keep connecting in the background where a part is away."""

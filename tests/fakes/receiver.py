@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from aiohttp import web
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -93,3 +97,33 @@ class Receiver:
         if kind == "flaky" and random.randrange(100) < int(detail):
             return web.Response(status=500)
         return web.Response(text="taken")
+
+
+@contextmanager
+def receiving(**settings: Any) -> Iterator[Receiver]:
+    """Run a receiver in a thread of its own, for tests that are not asynchronous."""
+    receiver = Receiver(**settings)
+    ready, over = threading.Event(), threading.Event()
+
+    async def run() -> None:
+        async with receiver:
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield receiver
+    finally:
+        over.set()
+        thread.join(20)
+
+
+def soon(seen: Callable[[], T | None], within_s: float = 20.0) -> T:
+    """Return what `seen` finds, as soon as it finds something."""
+    until = time.monotonic() + within_s
+    while not (found := seen()):
+        assert time.monotonic() < until, "nothing came"
+        time.sleep(0.02)
+    return found
