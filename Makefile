@@ -35,6 +35,7 @@ serve: .venv/$(if $(ARGS),.app,.demo) ## the demo's models behind Penstock, or y
 .PHONY: test
 test: .venv/.dev .venv/.demo ## all tests, on the real RabbitMQ, Redis and models, e.g. ARGS="tests/unit -k retry"
 	@$(BIN)/python -m tests.servers.provision
+	@$(BIN)/python -m tests.servers.node
 	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 .PHONY: chaos

@@ -61,9 +61,9 @@ class Admission:
         """
         if self.draining:
             raise RequestError("draining")
-        model = self._catalog.find(intake.model, caller)
+        self._catalog.find(intake.model, caller)
         if intake.terms.key is not None:
-            return await self._accept_once(intake, caller, model, intake.terms.key)
+            return await self._accept_once(intake, caller, intake.terms.key)
         if intake.terms.held and intake.terms.repeated:
             joined = await self._engine.store.join(
                 caller.tenant, intake.fingerprint, self._engine.owner
@@ -71,7 +71,18 @@ class Admission:
             if joined is not None:
                 return Admitted(joined, replayed=True)
         seed = intake.fingerprint if intake.terms.held else None
-        return await self._accept_new(intake, caller, model, new_request_id(seed))
+        return await self._accept_new(intake, caller, new_request_id(seed))
+
+    async def admit(
+        self, intake: Intake, caller: Caller, request_id: str, generation: int = 0
+    ) -> Envelope:
+        """Return the envelope under which it may be made durable. Raises RequestError."""
+        model = self._catalog.find(intake.model, caller)
+        self._catalog.check_accepting(model)
+        terms = intake.terms
+        lane = await self._backlog.admit(model, caller, terms.priority, terms.deadline)
+        holder = self._engine.owner if terms.held else None
+        return intake.envelope(request_id, caller, model, holder, generation, lane)
 
     async def redrive(self, letter: Envelope) -> Admitted:
         """Make a new request of a dead letter; the same one however often this is asked.
@@ -96,14 +107,12 @@ class Admission:
         """Wait for what has begun."""
         await self._tasks.join()
 
-    async def _accept_once(self, intake: Intake, caller: Caller, model: str, key: str) -> Admitted:
+    async def _accept_once(self, intake: Intake, caller: Caller, key: str) -> Admitted:
         request_id = derived_request_id(self._namespace, caller.tenant, key)
         found = await self._engine.store.get(request_id)
         if found is None or _was_refused(found):
             try:
-                return await self._accept_new(
-                    intake, caller, model, request_id, _generation_after(found)
-                )
+                return await self._accept_new(intake, caller, request_id, _generation_after(found))
             except _Taken:
                 found = await self._engine.store.get(request_id)
         if found is None:
@@ -113,13 +122,9 @@ class Admission:
         return Admitted(await self._repeat(found, held=intake.terms.held), replayed=True)
 
     async def _accept_new(
-        self, intake: Intake, caller: Caller, model: str, request_id: str, generation: int = 0
+        self, intake: Intake, caller: Caller, request_id: str, generation: int = 0
     ) -> Admitted:
-        self._catalog.check_accepting(model)
-        terms = intake.terms
-        lane = await self._backlog.admit(model, caller, terms.priority, terms.deadline)
-        holder = self._engine.owner if terms.held else None
-        envelope = intake.envelope(request_id, caller, model, holder, generation, lane)
+        envelope = await self.admit(intake, caller, request_id, generation)
         if not await self._tasks.finish("accept", self._make_durable(envelope)):
             raise _Taken
         ACCEPTED.labels(envelope.model, envelope.priority).inc()

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from api.admission import Admission
+from api.amqp_intake.door import AmqpDoor
 from api.auth import Access, Authenticator
 from api.backlog import Backlog
 from api.catalog import Catalog
@@ -23,6 +24,7 @@ from api.routes.admin import VERBS, AdminRoutes
 from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
+from api.routes.documents import DocumentRoutes
 from api.routes.health import HealthRoutes
 from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
@@ -49,6 +51,7 @@ class Api:
     authenticator: Authenticator
     settings: Settings
     doors: Doors
+    amqp: AmqpDoor
     tasks: Tasks
 
     async def start(self) -> None:
@@ -56,6 +59,12 @@ class Api:
         self.tasks.supervise("catalog", self.catalog.run)
         self.tasks.supervise("backlog", self.backlog.run)
         self.tasks.supervise("switches", self.catalog.switches.run)
+        self.tasks.spawn("amqp door", self._open_amqp())
+
+    async def _open_amqp(self) -> None:
+        """Take nothing from the intake before it is known which models there are."""
+        await self.catalog.known.wait()
+        await self.amqp.start()
 
     def apply(self, config: Config) -> None:
         """Take a new configuration; requests that are in hand go on as they began."""
@@ -65,10 +74,12 @@ class Api:
     def drain(self) -> None:
         """Accept nothing more; /ready answers 503."""
         self.admission.draining = True
+        self.tasks.spawn("stop the intake", self.amqp.drain())
 
     async def stop(self) -> None:
         """Answer what is held and end."""
         self.holding.release()
+        await self.amqp.stop()
         await self.admission.stop()
         await self.tasks.stop()
 
@@ -101,6 +112,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         DeadLetterRoutes(engine, admission),
     )
     _add_health_routes(doors, HealthRoutes(engine, admission, catalog))
+    doors.add("GET", "/asyncapi.json", DocumentRoutes(settings).asyncapi, Access.OPEN)
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
@@ -114,6 +126,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         authenticator,
         settings,
         doors,
+        AmqpDoor(engine, authenticator, catalog, backlog, admission, settings),
         Tasks("api"),
     )
 

@@ -63,6 +63,7 @@ class Authenticator:
             callers[hash_of(config.server.admin_key)] = admin
         self._anyone = None if config.has_keys else anyone
         self._callers = callers
+        self._tenants = dict(config.tenants)
 
     def caller(self, headers: Sequence[tuple[bytes, bytes]], access: Access) -> Caller:
         """Return who calls. Raises RequestError `invalid_api_key` or `not_admin`.
@@ -75,6 +76,20 @@ class Authenticator:
         if access is Access.ADMIN and not caller.admin:
             raise RequestError("not_admin")
         return caller
+
+    def user(self, user_id: str | None) -> Caller:
+        """Return who has published as a RabbitMQ user. Raises RequestError `unknown_user`.
+
+        RabbitMQ vouches for the name, which is a tenant's once any key is configured.
+        """
+        if user_id is None:
+            raise RequestError("unknown_user")
+        if self._anyone is not None:
+            return self._anyone
+        tenant = self._tenants.get(user_id)
+        if tenant is None:
+            raise RequestError("unknown_user", f"No tenant is named {user_id[:100]!r}.", "user_id")
+        return Caller(user_id, models=_opened(tenant))
 
     def _by_key(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
         shown = [value for name, value in headers if name == b"authorization"]

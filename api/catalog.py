@@ -12,6 +12,7 @@ from broker.ports import Engine, Served, State
 from broker.switchboard import SwitchBoard
 from schemas.config import Config
 from schemas.errors import EngineError, RequestError
+from schemas.ids import slug
 from schemas.nearness import did_you_mean
 from schemas.routes import Routes
 
@@ -34,6 +35,8 @@ class Catalog:
         self._served: dict[str, Served] = {}
         self.switches = SwitchBoard(engine.switches)
         self.started_at = int(time.time())
+        # Set once it is known what is served: a door that answers for good waits for it.
+        self.known = asyncio.Event()
         self.apply(config)
 
     def apply(self, config: Config) -> None:
@@ -64,6 +67,8 @@ class Catalog:
             self._served = {name: Served(name, 0) for name in self._served}
         if self._auto:
             self._route()
+        if self.names:
+            self.known.set()
 
     @property
     def names(self) -> list[str]:
@@ -91,6 +96,10 @@ class Catalog:
         if not caller.opens(asked, route.name):
             raise RequestError("model_not_allowed", param="model")
         return route.name
+
+    def named_by(self, model_slug: str) -> str:
+        """Return the model or alias with this slug; the slug itself where there is none."""
+        return self._by_slug.get(model_slug, model_slug)
 
     def check_known(self, model: str) -> None:
         """Raise RequestError `model_not_found` unless a model has exactly this name."""
@@ -127,6 +136,7 @@ class Catalog:
 
     def _route(self) -> None:
         self._routes = Routes(self.names, self.aliases)
+        self._by_slug = {slug(name): name for name in (*self.aliases, *self.names)}
 
     def _not_served(self, asked: str, caller: Caller) -> str:
         names = [name for name in self.names if caller.opens(name)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -34,6 +34,13 @@ class Reply:
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
+
+
+class Headed(Protocol):
+    """What a client sent with headers, by whatever door."""
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value; `name` in lower case."""
 
 
 class Exchange:

@@ -13,7 +13,7 @@ import structlog
 
 from api.exchange import ClientGone, Exchange, Reply, error_reply
 from broker.ports import Engine
-from schemas.errors import EngineError, RequestError
+from schemas.errors import CALL_ERRORS, EngineError, RequestError
 from schemas.lifecycle import Status
 from schemas.record import Record
 
@@ -28,15 +28,6 @@ _LOOK_S = 0.2
 _RELEASED = {
     "cancel": "The server goes away and has cancelled the request; send it again.",
     "finish": "The server goes away; the request is finished without it.",
-}
-
-_CODES: dict[str, str] = {
-    "backend_timeout": "backend_timeout",
-    "backend_invalid_response": "backend_invalid_response",
-    "not_accepted": "not_accepted",
-    "cancelled": "request_cancelled",
-    "expired": "deadline_exceeded",
-    "model_removed": "model_not_found",
 }
 
 
@@ -175,7 +166,7 @@ def reply_of(record: Record) -> Reply:
     if passed_on and result.status_code is not None:
         kind = result.content_type or "application/json"
         return Reply(result.status_code, result.body or b"", headers, kind)
-    code = _CODES.get(result.code or "", "backend_failed")
+    code = CALL_ERRORS.get(result.code or "", "backend_failed")
     error = RequestError(code, f"{result.message} (request {record.id})")
     return error_reply(error, headers)
 

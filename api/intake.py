@@ -20,7 +20,8 @@ class Terms:
     """On which terms a request is submitted, beside what it asks.
 
     `key` is the client's Idempotency-Key; `repeated` tells that the client says this is a retry
-    of its own; `names_tier` that it wants to be told the `service_tier` that was used.
+    of its own; `names_tier` that it wants to be told the `service_tier` that was used. The last
+    three are for the reply to one who asks by AMQP.
     """
 
     priority: Priority
@@ -32,6 +33,9 @@ class Terms:
     repeated: bool = False
     names_tier: bool = False
     traceparent: str | None = None
+    reply_to: str | None = None
+    correlation_id: str | None = None
+    reply_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,5 +93,8 @@ class Intake:
             on_disconnect=self.terms.on_disconnect,
             held_by=holder,
             traceparent=self.terms.traceparent,
+            reply_to=self.terms.reply_to,
+            correlation_id=self.terms.correlation_id,
+            reply_as=self.terms.reply_as,
             metadata=self.metadata,
         )

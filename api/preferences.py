@@ -6,7 +6,7 @@ import re
 import time
 from typing import Any, Final, cast
 
-from api.exchange import Exchange
+from api.exchange import Exchange, Headed
 from api.intake import Terms
 from api.query import named_priority, number_in
 from schemas.config import MAX_DEADLINE_S, ServerConfig
@@ -55,7 +55,7 @@ def tier_used(used: Priority) -> str:
     return _TIER_USED.get(used, "flex")
 
 
-def idempotency_key(exchange: Exchange) -> str | None:
+def idempotency_key(exchange: Headed) -> str | None:
     """Return the Idempotency-Key. Raises RequestError for one that cannot be."""
     key = exchange.header("idempotency-key")
     if key is None:
@@ -137,7 +137,7 @@ def _on_disconnect(exchange: Exchange) -> OnDisconnect:
     raise RequestError("invalid_body", f"{name} must be cancel or finish.", param=name)
 
 
-def traceparent(exchange: Exchange) -> str | None:
+def traceparent(exchange: Headed) -> str | None:
     """Return the W3C trace context, if it is well formed; anything else is dropped."""
     text = exchange.header("traceparent") or ""
     return text if _TRACEPARENT.fullmatch(text) else None

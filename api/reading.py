@@ -10,7 +10,7 @@ from typing import cast
 from pydantic import ValidationError
 
 from api import preferences
-from api.exchange import Exchange
+from api.exchange import Exchange, Headed
 from api.intake import Intake, Terms
 from schemas.body import JsonObject, read_object, with_member
 from schemas.config import MAX_DEADLINE_S, ServerConfig
@@ -23,9 +23,9 @@ _MAX_MODEL_CHARACTERS = 200
 
 
 def submitted(
-    raw: bytes, exchange: Exchange, server: ServerConfig, endpoints: Collection[str]
+    raw: bytes, exchange: Headed, server: ServerConfig, endpoints: Collection[str]
 ) -> Intake:
-    """Return the Intake of a `POST /v1/requests`. Raises RequestError."""
+    """Return the Intake of the object of a `POST /v1/requests`. Raises RequestError."""
     outer = read_object(raw)
     submit = _validated(outer)
     if submit.endpoint not in endpoints:

@@ -9,6 +9,7 @@ import time
 import structlog
 
 from broker.amqp.adapter import AmqpQueue
+from broker.ports import Replies, Submissions
 from broker.redis_store.parts import RedisParts
 
 _log = structlog.get_logger("penstock.engine")
@@ -27,6 +28,8 @@ class RealEngine:
             redis_url, self.owner, namespace=namespace, retention_s=retention_s
         )
         self.queue = AmqpQueue(amqp_url, namespace)
+        self.submissions: Submissions | None = self.queue.submissions
+        self.replies: Replies = self.queue.replies
         self.store = self._redis.store
         self.upkeep = self._redis.upkeep
         self.dead_letters = self._redis.dead_letters

@@ -65,6 +65,18 @@ CALL_SECONDS = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
+SUBMITTED = Counter(
+    "penstock_amqp_submissions",
+    "Messages of AMQP clients: accepted, repeated, refused, cancel, set_aside",
+    ["outcome"],
+    registry=REGISTRY,
+)
+REPLIES = Counter(
+    "penstock_amqp_replies",
+    "Messages to AMQP clients: sent, or why nobody took it",
+    ["outcome"],
+    registry=REGISTRY,
+)
 KEEPER_MOVES = Counter(
     "penstock_keeper_moves", "What the keeper did, by move", ["move"], registry=REGISTRY
 )

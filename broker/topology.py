@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from schemas.ids import slug
-from schemas.priority import Lane, Priority
+from schemas.priority import PRIORITIES, Lane, Priority
 
 # Every nack counts as a delivery on 3.10 to 4.2: this is a fuse, never our poison counter.
 DELIVERY_LIMIT = 10_000
@@ -38,20 +38,27 @@ TIERS: tuple[Tier, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ExchangeSpec:
-    """A durable exchange."""
+    """A durable exchange; what it has no queue for goes to its `alternate`, if it has one."""
 
     name: str
     kind: Literal["topic", "fanout"]
+    alternate: str | None = None
+
+    @property
+    def arguments(self) -> Mapping[str, str]:
+        """The arguments that it is declared with."""
+        return {} if self.alternate is None else {"alternate-exchange": self.alternate}
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSpec:
-    """A durable quorum queue, its arguments, and its one binding."""
+    """A durable quorum queue, its arguments, and its binding; one also takes a fanout's strays."""
 
     name: str
     exchange: str
     routing_key: str
     arguments: Mapping[str, str | int]
+    strays: str | None = None
 
 
 def tier_for(delay_s: float) -> Tier:
@@ -67,6 +74,9 @@ class Topology:
         self.namespace = namespace
         self.work = ExchangeSpec(f"{namespace}.work", "topic")
         self.dead = ExchangeSpec(f"{namespace}.dead", "fanout")
+        # A key that fits no queue is answered too, so what carries it must come to somebody.
+        self.strays = ExchangeSpec(f"{namespace}.intake.stray", "fanout")
+        self.intake = ExchangeSpec(f"{namespace}.intake", "topic", self.strays.name)
         # Without its own limit 4.x would drop a letter after 20 returns.
         limited: dict[str, str | int] = {
             "x-queue-type": "quorum",
@@ -87,6 +97,16 @@ class Topology:
             f"{self.namespace}.q.{key}", self.work.name, key, MappingProxyType(arguments)
         )
 
+    def intake_queue(self, priority: Priority) -> QueueSpec:
+        """Return the queue where what clients publish with this priority waits for a door."""
+        arguments = _kept_at_least_once(self.dead.name)
+        arguments["x-delivery-limit"] = DELIVERY_LIMIT
+        strays = self.strays.name if priority is Priority.LOW else None
+        name = f"{self.namespace}.in.{priority.value}"
+        return QueueSpec(
+            name, self.intake.name, f"*.{priority.value}", MappingProxyType(arguments), strays
+        )
+
     def retry_exchange(self, tier: Tier) -> ExchangeSpec:
         """Return the exchange that leads into `tier`."""
         return ExchangeSpec(f"{self.namespace}.retry.{tier.name}", "fanout")
@@ -105,11 +125,16 @@ class Topology:
 
     def exchanges(self) -> list[ExchangeSpec]:
         """Return every exchange."""
-        return [self.dead, self.work, *(self.retry_exchange(tier) for tier in TIERS)]
+        ways_in = [self.strays, self.intake]
+        return [self.dead, self.work, *ways_in, *(self.retry_exchange(tier) for tier in TIERS)]
 
     def shared_queues(self) -> list[QueueSpec]:
         """Return the queues that exist once, dead-letter targets before what points at them."""
         return [self.dead_queue, *(self.retry_queue(tier) for tier in TIERS)]
+
+    def intake_queues(self) -> list[QueueSpec]:
+        """Return the queues that the doors consume, which declare them."""
+        return [self.intake_queue(priority) for priority in PRIORITIES]
 
 
 def _kept_at_least_once(dead_letter_exchange: str) -> dict[str, str | int]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import config, dead_letters, installation, keys, lists, requests, servers
+from cli.commands import amqp, config, dead_letters, installation, keys, lists, requests, servers
 from schemas.errors import ConfigError
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(lists.models, name="models")
 app.add_typer(lists.backends, name="backends")
 app.add_typer(keys.app, name="keys")
+app.add_typer(amqp.app, name="amqp")
 app.add_typer(config.app, name="config")
 
 

@@ -9,6 +9,10 @@ DOOR_ADVICE: dict[str, str] = {
     "bad_request": "Mend the client: the message says which rule of HTTP/1.1 it breaks.",
     "invalid_json": "Mend the body: the message says where it stops being JSON.",
     "invalid_body": "Mend the field that `param` names.",
+    "invalid_msgpack": "Mend the body: the message says what is wrong. Maps need texts as keys.",
+    "invalid_routing_key": (
+        "Take the slug from `GET /v1/models`; the priorities are high, normal, low and batch."
+    ),
     "duplicate_key": "Send each top-level key once.",
     "model_mismatch": "Name the model once, best in the body.",
     "unsupported_endpoint": (
@@ -19,6 +23,10 @@ DOOR_ADVICE: dict[str, str] = {
         "Send either `deadline` (Unix seconds, in the future) or `timeout_s`, at most 7 days ahead."
     ),
     "invalid_api_key": "Send a key of this server; a revoked or mistyped one is unknown to it.",
+    "unknown_user": (
+        "Set `user_id` to the user that the connection has logged in as: `penstock amqp grant` "
+        "makes one with the tenant's name."
+    ),
     "model_not_allowed": (
         "Ask for a model that `GET /v1/models` shows with this key, or have the tenant's "
         "`models` extended."

@@ -12,7 +12,7 @@ from api.openapi.admin_operations import ADMIN
 from api.openapi.document import build_document
 from api.openapi.examples import BACKEND, MODEL, REQUEST_ID
 from api.openapi.operation import JSON, Answer, Operation
-from api.openapi.operations import CALLS, HEALTH, MODELS, REQUESTS
+from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS
 from api.openapi.parameters import HEADERS, PARAMETERS
 from reference.markdown import block, code, head, noted, table
 
@@ -46,9 +46,8 @@ def _tags() -> list[tuple[str, str]]:
 
 
 def _tag(name: str, said: str) -> str:
-    operations = [
-        each for each in (*REQUESTS, *CALLS, *MODELS, *ADMIN, *HEALTH) if each.tag == name
-    ]
+    all_of_them = (*REQUESTS, *CALLS, *MODELS, *ADMIN, *DOCUMENTS, *HEALTH)
+    operations = [each for each in all_of_them if each.tag == name]
     sections = "\n".join("\n".join(_section(each)) for each in operations)
     return f"## {name}\n\n{said}\n\n{sections}"
 

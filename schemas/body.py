@@ -56,7 +56,7 @@ def read_object(raw: bytes, what: str = "The body") -> JsonObject:
     return JsonObject(raw, members, _scan(raw, what))
 
 
-def with_member(raw: bytes, key: str, value: str) -> bytes:
+def with_member(raw: bytes, key: str, value: str | bool | dict[str, bool]) -> bytes:
     """Return the object `raw` with one more member in front; it must not have it yet."""
     opening = raw.index(b"{") + 1
     member = orjson.dumps(key) + b":" + orjson.dumps(value)

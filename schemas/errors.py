@@ -64,6 +64,10 @@ _UNAVAILABLE = "service_unavailable"
 DOOR_ERRORS: dict[str, DoorError] = {
     "invalid_json": DoorError(400, _INVALID, "The body is not valid JSON."),
     "invalid_body": DoorError(400, _INVALID, "The body does not have the expected shape."),
+    "invalid_msgpack": DoorError(400, _INVALID, "The body is not valid msgpack."),
+    "invalid_routing_key": DoorError(
+        400, _INVALID, "Publish with the routing key `<slug of the model>.<priority>`."
+    ),
     "duplicate_key": DoorError(400, _INVALID, "A top-level key of the body appears twice."),
     "model_mismatch": DoorError(400, _INVALID, "`model` and `body.model` name different models."),
     "unsupported_endpoint": DoorError(400, _INVALID, "This endpoint is not served."),
@@ -73,6 +77,11 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "invalid_deadline": DoorError(400, _INVALID, "The deadline is not a usable instant."),
     "invalid_api_key": DoorError(
         401, "authentication_error", "Send a valid API key as `Authorization: Bearer psk_...`."
+    ),
+    "unknown_user": DoorError(
+        401,
+        "authentication_error",
+        "Publish with the AMQP property `user_id`: your RabbitMQ user, named as your tenant.",
     ),
     "model_not_allowed": DoorError(403, _PERMISSION, "This key does not open this model."),
     "not_admin": DoorError(403, _PERMISSION, "Only the key in PENSTOCK_ADMIN_KEY opens this."),
@@ -162,6 +171,17 @@ TERMINAL_CODES: dict[str, str] = {
     "copy_lost": "The message of this request is gone from RabbitMQ.",
     "model_removed": "The model is no longer served.",
     "stream_interrupted": "The stream broke off after a part of it was shown; send it again.",
+}
+
+
+# The refusal that an end without an answer of a backend stands for, where it is told like a call's.
+CALL_ERRORS: dict[str, str] = {
+    "backend_timeout": "backend_timeout",
+    "backend_invalid_response": "backend_invalid_response",
+    "not_accepted": "not_accepted",
+    "cancelled": "request_cancelled",
+    "expired": "deadline_exceeded",
+    "model_removed": "model_not_found",
 }
 
 

@@ -11,6 +11,9 @@ from schemas.lifecycle import TERMINAL, Status
 from schemas.priority import Priority
 from schemas.result import Result
 
+# Of these the body is kept as long as the result: their clients may ask what they had asked.
+BODY_KEPT = frozenset({"/v1/responses"})
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
 import structlog
 
 from broker.claims import Early, Finish, Late, Running
+from broker.persistence import persistently
 from broker.ports import Delivery, Engine, Reservation
 from broker.telemetry import FINISHED, PARKED
 from schemas.attempts import Attempt
@@ -26,29 +26,13 @@ from schemas.result import Result
 from workers.inflight import InFlight, Outcome
 from workers.slots import Slots
 
+__all__ = ["Settlement", "ended", "persistently", "requeue_all"]
+
 _log = structlog.get_logger("penstock.settlement")
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 # A worker whose last heartbeat is older than this is probably gone: ask again soon.
 _QUIET_OWNER_S = 3.0
 _LIVE_OWNER_S = 5.0
 _PATIENT_AFTER_MEETINGS = 2
-
-T = TypeVar("T")
-
-
-async def persistently(step: Callable[[], Awaitable[T]], what: str) -> T:
-    """Repeat `step` until the engine answers: a finished result is held rather than lost.
-
-    It ends with the process: the delivery is then unacked and the message comes back.
-    """
-    pause = _FIRST_PAUSE_S
-    while True:
-        try:
-            return await step()
-        except EngineError as error:
-            _log.warning("held until the engine answers", step=what, error=str(error))
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
 class Settlement:

@@ -12,7 +12,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from api.auth import Access
 from api.openapi.admin_operations import ADMIN
 from api.openapi.operation import JSON, Answer, Operation
-from api.openapi.operations import CALLS, HEALTH, MODELS, REQUESTS, passed_through
+from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS, passed_through
 from api.openapi.parameters import HEADERS, PARAMETERS
 from schemas import answers
 from schemas.cancellation import CancelAnyRequests, CancelRequests
@@ -26,6 +26,7 @@ _TAGS = {
     "Calls": "OpenAI's dialect, held open over the same durable queue.",
     "Models": "What can be asked for.",
     "Admin": "For the operator: needs the key in PENSTOCK_ADMIN_KEY.",
+    "Documents": "What else this server speaks, for machines; needs no key.",
     "Health": "For load balancers and Prometheus; needs no key.",
 }
 _OF_EVERY_ONE: dict[Access, tuple[str, ...]] = {
@@ -39,7 +40,7 @@ def build_document(endpoints: Iterable[str]) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of an api that passes `endpoints` through."""
     further = map(passed_through, endpoints)
     paths: dict[str, dict[str, Any]] = {}
-    for operation in (*REQUESTS, *CALLS, *further, *MODELS, *ADMIN, *HEALTH):
+    for operation in (*REQUESTS, *CALLS, *further, *MODELS, *ADMIN, *DOCUMENTS, *HEALTH):
         paths.setdefault(operation.path, {})[operation.method] = _described(operation)
     return {
         "openapi": "3.1.0",

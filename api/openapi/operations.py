@@ -251,6 +251,20 @@ HEALTH = (
     ),
 )
 
+DOCUMENTS = (
+    Operation(
+        "asyncapi",
+        "get",
+        "/asyncapi.json",
+        "Documents",
+        "The AMQP door, as an AsyncAPI 3 document",
+        {200: Answer({"type": "object"}, None)},
+        errors=("route_not_found",),
+        description="404 on the embedded engine, which has no AMQP door.",
+        access=Access.OPEN,
+    ),
+)
+
 
 def passed_through(endpoint: str) -> Operation:
     """Return the operation of a configured endpoint."""

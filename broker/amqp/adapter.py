@@ -11,6 +11,8 @@ from broker.amqp.dead_letters import PREFETCH, DeadLetterReader
 from broker.amqp.declare import NEW_QUEUE_S, Declarer
 from broker.amqp.depth import DepthGauge
 from broker.amqp.publisher import Outgoing, Publisher
+from broker.amqp.replies import AmqpReplies
+from broker.amqp.submissions import AmqpSubmissions
 from broker.lifecycle import Tasks
 from broker.ports import Consumer, DeadLetter, Delivery, QueueDepth
 from broker.topology import TIERS, QueueSpec, Topology, tier_for
@@ -39,6 +41,8 @@ class AmqpQueue:
         self._out = Link(url, "publish", self._declarer.begin, self.counters)
         self._in = Link(url, "consume", self._declarer.begin, self.counters)
         self._publisher = Publisher(self._out, self._declarer, self.counters)
+        self.replies = AmqpReplies(self._out)
+        self.submissions = AmqpSubmissions(self._in, self._declarer, self._topology, self.counters)
         self._gauge = DepthGauge(self._in)
         self._tasks = Tasks("amqp queue")
         self._consumers: list[QueueConsumer] = []
@@ -51,8 +55,10 @@ class AmqpQueue:
     async def stop(self) -> None:
         """Let publishes end, then close everything; what is unsettled comes back by itself."""
         await self._publisher.stop()
+        await self.replies.stop()
         for consumer in self._consumers:
             await consumer.close()
+        await self.submissions.close()
         await self._tasks.stop()
         await self._in.stop()
         await self._out.stop()
@@ -62,7 +68,8 @@ class AmqpQueue:
         for trouble in (await self._out.health(), await self._in.health()):
             if trouble is not None:
                 return trouble
-        return next((each.trouble for each in self._consumers if each.trouble), None)
+        trouble = next((each.trouble for each in self._consumers if each.trouble), None)
+        return trouble or self.submissions.trouble
 
     async def publish(self, envelope: Envelope) -> None:
         """Store a message durably; see the port."""
@@ -123,7 +130,7 @@ class AmqpQueue:
         ]
         shared = [
             QueueDepth(queue.name, await self._gauge.ready(queue.name))
-            for queue in self._topology.shared_queues()
+            for queue in self._topology.shared_queues() + self._topology.intake_queues()
         ]
         return work + shared
 

@@ -118,7 +118,11 @@ async def _all_exist(session: Session, queues: list[QueueSpec]) -> bool:
 async def _declare_exchange(channel: AbstractChannel, exchange: ExchangeSpec) -> None:
     with _drift_told(exchange.name):
         await channel.exchange_declare(
-            exchange.name, exchange_type=exchange.kind, durable=True, timeout=RPC_LIMIT_S
+            exchange.name,
+            exchange_type=exchange.kind,
+            durable=True,
+            arguments=dict(exchange.arguments),
+            timeout=RPC_LIMIT_S,
         )
 
 
@@ -132,6 +136,8 @@ async def _declare_queue(channel: AbstractChannel, queue: QueueSpec) -> None:
 async def _bind(channel: AbstractChannel, queue: QueueSpec) -> None:
     with translated(f"binding {queue.name}"):
         await channel.queue_bind(queue.name, queue.exchange, queue.routing_key, timeout=RPC_LIMIT_S)
+        if queue.strays is not None:
+            await channel.queue_bind(queue.name, queue.strays, "", timeout=RPC_LIMIT_S)
 
 
 @contextmanager

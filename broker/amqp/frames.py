@@ -5,7 +5,7 @@ A frame is `type(1) channel(2) size(4) payload end(0xCE)`. All rarer ones are pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from struct import Struct
 
@@ -35,6 +35,11 @@ _MANDATORY, _REQUEUE = 1, 2
 # Content type, delivery mode, correlation id and message id, in the order of their flags.
 _FLAGS = (1 << 15 | 1 << 12 | 1 << 10 | 1 << 7).to_bytes(2, "big")
 _PERSISTENT = b"\x02"
+# Those, headers and type; without the correlation id.
+_REPLY_FLAGS = 1 << 15 | 1 << 13 | 1 << 12 | 1 << 7 | 1 << 5
+_CORRELATED = 1 << 10
+_LONG = Struct(">I")
+_LONG_LONG = Struct(">q")
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, int, int]]:
@@ -61,6 +66,13 @@ def delivery(data: bytes, start: int) -> tuple[int, bool]:
     return tag, bool(bits & 1)
 
 
+def routing_key(data: bytes) -> str:
+    """Return the routing key in the payload of a deliver. Raises ValueError where it is no text."""
+    exchange_at = 4 + 1 + data[4] + _TAG_AND_BITS.size
+    key_at = exchange_at + 1 + data[exchange_at]
+    return data[key_at + 1 : key_at + 1 + data[key_at]].decode()
+
+
 def confirm(data: bytes, start: int) -> tuple[int, bool]:
     """Return tag and multiple of the server's ack or nack whose payload begins at `start`."""
     tag, bits = _TAG_AND_BITS.unpack_from(data, start + 4)
@@ -80,15 +92,15 @@ def read_properties(header: bytes) -> Basic.Properties:
 
 
 @lru_cache(maxsize=1024)
-def route(exchange: str, routing_key: str) -> bytes:
-    """Return the payload of a mandatory publish to there. Raises ValueError for a long name."""
+def route(exchange: str, routing_key: str, *, mandatory: bool = True) -> bytes:
+    """Return the payload of a publish to there. Raises ValueError for a long name."""
     return b"".join(
         (
             METHOD_NUMBER.pack(PUBLISH),
             bytes(2),
             _short(exchange),
             _short(routing_key),
-            bytes((_MANDATORY,)),
+            bytes((_MANDATORY if mandatory else 0,)),
         )
     )
 
@@ -97,6 +109,30 @@ def properties(content_type: str, correlation_id: str, message_id: str) -> bytes
     """Return flags and values of a persistent message. Raises ValueError for a long one."""
     return b"".join(
         (_FLAGS, _short(content_type), _PERSISTENT, _short(correlation_id), _short(message_id))
+    )
+
+
+def reply_properties(
+    content_type: str,
+    headers: Mapping[str, str | int],
+    correlation_id: str | None,
+    message_id: str,
+    kind: str,
+) -> bytes:
+    """Return flags and values of a persistent reply. Raises ValueError for a long one."""
+    flags = _REPLY_FLAGS | (0 if correlation_id is None else _CORRELATED)
+    table = b"".join(map(_field, headers.items()))
+    return b"".join(
+        (
+            flags.to_bytes(2, "big"),
+            _short(content_type),
+            _LONG.pack(len(table)),
+            table,
+            _PERSISTENT,
+            b"" if correlation_id is None else _short(correlation_id),
+            _short(message_id),
+            _short(kind),
+        )
     )
 
 
@@ -134,6 +170,14 @@ def requeue(channel: int, tag: int) -> bytes:
 def reject(channel: int, tag: int) -> bytes:
     """Return the reject that has one delivery dead-lettered."""
     return _VERDICT.pack(METHOD, channel, 13, REJECT, tag, 0, END)
+
+
+def _field(member: tuple[str, str | int]) -> bytes:
+    name, value = member
+    if isinstance(value, int):
+        return _short(name) + b"l" + _LONG_LONG.pack(value)
+    encoded = value.encode()
+    return _short(name) + b"S" + _LONG.pack(len(encoded)) + encoded
 
 
 def _short(text: str) -> bytes:

@@ -11,8 +11,8 @@ from broker.amqp import frames
 from broker.amqp.confirms import Confirms, Outcome, Sent
 from broker.amqp.wire import Wire
 
-# Tag, redelivered, content header, body.
-Deliver = Callable[[int, bool, bytes, bytes], None]
+# Tag, redelivered, the deliver's payload, content header, body.
+Deliver = Callable[[int, bool, bytes, bytes, bytes], None]
 Verdict = Callable[[int, int], bytes]
 _NO_EXCHANGE = 404
 _log = structlog.get_logger("penstock.amqp")
@@ -36,7 +36,7 @@ class HotChannel:
         self._confirms = Confirms()
         self._name = uuid4().hex
         # The message that comes in now: a delivery, or None for a return.
-        self._delivery: tuple[int, bool] | None = None
+        self._delivery: tuple[int, bool, bytes] | None = None
         self._header = b""
         self._pieces: list[bytes] = []
         self._missing = 0
@@ -46,16 +46,17 @@ class HotChannel:
 
         Raises ValueError for a name that is too long.
         """
-        # A return says which message it is by this alone, so each attempt has its own.
-        message_id = f"{self._name}-{self._confirms.next_number}"
-        message = frames.publish(
-            self.number,
-            frames.route(exchange, routing_key),
-            frames.properties("application/msgpack", request_id, message_id),
-            body,
-            self._frame_max,
-        )
-        self.wire.write(message)
+        properties = frames.properties("application/msgpack", request_id, self.next_message_id)
+        return self.send(frames.route(exchange, routing_key), properties, body)
+
+    @property
+    def next_message_id(self) -> str:
+        """The id of the next message; a return says which one it is by this alone."""
+        return f"{self._name}-{self._confirms.next_number}"
+
+    def send(self, way: bytes, properties: bytes, body: bytes) -> Sent:
+        """Send one message with the next message id in its properties. The channel must be open."""
+        self.wire.write(frames.publish(self.number, way, properties, body, self._frame_max))
         return self._confirms.add()
 
     def settle(self, verdict: Verdict, tag: int) -> None:
@@ -76,7 +77,7 @@ class HotChannel:
             return True
         method = frames.METHOD_NUMBER.unpack_from(data, start)[0] if kind == frames.METHOD else 0
         if method == frames.DELIVER:
-            self._delivery = frames.delivery(data, start)
+            self._delivery = (*frames.delivery(data, start), data[start:end])
         elif method == frames.ACK:
             self._confirms.answer(*frames.confirm(data, start), Outcome.CONFIRMED)
         elif method == frames.NACK:

@@ -55,11 +55,13 @@ class Receipt:
 
 @dataclass(slots=True)
 class Incoming:
-    """A message as it came; its content header is read by those few who need it."""
+    """A message as it came; content header and deliver are read by those few who need them."""
 
     body: bytes
     header: bytes
     receipt: Receipt
+    deliver: bytes = b""
+    redelivered: bool = False
 
 
 class Subscription:
@@ -168,7 +170,9 @@ class Subscription:
         await close_channel(self.channel)
         self._end("closed")
 
-    def _arrive(self, tag: int, redelivered: bool, header: bytes, body: bytes) -> None:
+    def _arrive(
+        self, tag: int, redelivered: bool, deliver: bytes, header: bytes, body: bytes
+    ) -> None:
         """Hand over, nothing more, and never raise: the socket is read by who calls this."""
         self._delivered += 1
         self._counters.delivered += 1
@@ -180,7 +184,7 @@ class Subscription:
             receipt.requeue()
             return
         try:
-            self._receive(Incoming(body, header, receipt))
+            self._receive(Incoming(body, header, receipt, deliver, redelivered))
         except Exception:  # noqa: BLE001  because one bad receiver must not leave a message stuck
             _log.exception("amqp_receiver_failed", queue=self._queue)
             asyncio.get_running_loop().call_later(_REFUSED_S, receipt.requeue)

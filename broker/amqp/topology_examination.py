@@ -38,7 +38,7 @@ async def look_at_topology(
 ) -> None:
     """Say what exists, what differs, and what does not answer."""
     await _exchanges(examined, prober, topology.exchanges())
-    queues = topology.shared_queues()
+    queues = topology.shared_queues() + topology.intake_queues()
     queues += [
         topology.work_queue(model, priority, lane)
         for model in models
@@ -115,7 +115,7 @@ def _tell(examined: Examined, seen: _Seen) -> None:
         examined.warn(
             "consumers",
             f"nobody takes what waits: {', '.join(seen.left)}",
-            "start a worker that serves these models",
+            "start a worker that serves these models, or for the queues `.in.` an api",
         )
     else:
         examined.ok("consumers", f"{seen.consumers} on these queues")
@@ -131,7 +131,11 @@ async def _passive_exchange(exchange: ExchangeSpec, channel: AbstractChannel) ->
 
 async def _same_exchange(exchange: ExchangeSpec, channel: AbstractChannel) -> None:
     await channel.exchange_declare(
-        exchange.name, exchange_type=exchange.kind, durable=True, timeout=QUESTION_S
+        exchange.name,
+        exchange_type=exchange.kind,
+        durable=True,
+        arguments=dict(exchange.arguments),
+        timeout=QUESTION_S,
     )
 
 

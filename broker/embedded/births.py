@@ -5,6 +5,7 @@ from __future__ import annotations
 import apsw
 import msgpack
 
+from broker.embedded import asked, marks
 from broker.embedded.rows import Row, as_open, erase, find, row_from
 from broker.scheduling.checks import next_check
 from schemas.codec import encode
@@ -23,15 +24,16 @@ RETURNING *
 """
 
 
-def create(file: apsw.Connection, envelope: Envelope, now: float) -> bool:
-    """Insert a request; False if the id is taken, but by this very call."""
+def create(file: apsw.Connection, envelope: Envelope, now: float, mark: bytes | None) -> bool:
+    """Insert a request and its mark; False if the id is taken, but by this very call."""
     there = occupant(file, envelope)
+    if there is not None and not _is_same(file, there, envelope):
+        return False
     if there is None:
         insert(file, envelope, now)
-        return True
-    untouched = there.status == Status.QUEUED and there.attempt == 0
-    stored = file.execute("SELECT data FROM envelopes WHERE seq = ?", (there.seq,)).get
-    return untouched and bool(stored == encode(envelope))
+    if mark is not None:
+        marks.put(file, mark, envelope.id, now)
+    return True
 
 
 def occupant(file: apsw.Connection, envelope: Envelope) -> Row | None:
@@ -86,9 +88,16 @@ def insert(file: apsw.Connection, envelope: Envelope, now: float) -> Row:
     )
     row = row_from(file.execute(_INSERT, values).fetchall()[0])
     keep_envelope(file, row.seq, envelope)
+    asked.keep(file, row.seq, envelope)
     return row
 
 
 def keep_envelope(file: apsw.Connection, seq: int, envelope: Envelope) -> None:
     """Store the whole envelope beside the row."""
     file.execute("INSERT OR REPLACE INTO envelopes VALUES (?, ?)", (seq, encode(envelope)))
+
+
+def _is_same(file: apsw.Connection, there: Row, envelope: Envelope) -> bool:
+    untouched = there.status == Status.QUEUED and there.attempt == 0
+    stored = file.execute("SELECT data FROM envelopes WHERE seq = ?", (there.seq,)).get
+    return untouched and bool(stored == encode(envelope))

@@ -1,14 +1,13 @@
-"""How a request ends in the file, and how it leaves it: commit, cancel, refusal, sweep."""
+"""How a request ends in the file, and how it leaves it: commit, cancel, refusal, oblivion."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import apsw
 
-from broker.embedded import births
-from broker.embedded.rows import Key, Row, erase, find, find_with_result, record_of
+from broker.embedded import asked, births, outbox
+from broker.embedded.rows import Key, Row, erase_bodies, find, find_with_result, record_of
 from broker.embedded.runs import tell_attempt
 from broker.ports import Reservation
 from broker.scheduling.committing import commit_wins
@@ -20,7 +19,6 @@ from schemas.record import Record
 from schemas.result import Result, encode_result
 
 DEAD_LETTER_KEPT_S = 7 * 86_400.0
-_SWEEP_BATCH = 1_000
 
 _CONCLUDE = """
 UPDATE requests SET
@@ -35,7 +33,8 @@ WHERE seq = ?
 class Ending:
     """What a commit writes; a dead letter keeps its envelope to be redriven from.
 
-    `told` is False for a refusal, which nobody may take for a result: no outbox entry.
+    `told` is False for a refusal, which nobody may take for a result: no outbox entry. `in_hand`
+    says that a worker ends it, which sees to what follows.
     """
 
     result: Result
@@ -44,6 +43,7 @@ class Ending:
     reservation: Reservation | None = None
     keep_envelope: bool = False
     told: bool = True
+    in_hand: bool = False
     made: Attempt | None = None
 
     @property
@@ -98,14 +98,19 @@ def take_back(file: apsw.Connection, envelope: Envelope, retention_s: float, now
     return True
 
 
-def set_aside(file: apsw.Connection, copy: Key, why: str, retention_s: float, now: float) -> bool:
-    """End a waiting copy that cannot be handed over; its envelope stays to be looked at."""
+def set_aside(
+    file: apsw.Connection, copy: Key, why: str, retention_s: float, now: float
+) -> Record | None:
+    """End a waiting copy that cannot be handed over; its envelope stays to be looked at.
+
+    Return the record as it was; None if the copy no longer waits.
+    """
     row = find(file, copy.id)
     if row is None or (row.status, row.generation) != (Status.QUEUED, copy.generation):
-        return False
+        return None
     result = Result(status=Status.FAILED, finished_at=now, code="dead_lettered", message=why)
     _conclude(file, row, Ending(result, row.attempt, retention_s, keep_envelope=True))
-    return True
+    return record_of(row)
 
 
 def end(file: apsw.Connection, record: Record, result: Result, retention_s: float) -> bool:
@@ -133,16 +138,21 @@ def read(file: apsw.Connection, request_id: str, now: float) -> Record | None:
     return record_of(row, result)
 
 
-def sweep(file: apsw.Connection, now: float) -> bool:
-    """Delete a batch of what nobody may read any more; True when there may be more of it."""
-    some_expired = "SELECT seq FROM results WHERE expires_at <= ? LIMIT ?"
-    some_gone = "SELECT seq FROM requests WHERE gone_at <= ? LIMIT ?"
-    expired = file.execute(some_expired, (now, _SWEEP_BATCH)).fetchall()
-    file.executemany("DELETE FROM results WHERE seq = ?", expired)
-    gone: list[Any] = file.execute(some_gone, (now, _SWEEP_BATCH)).fetchall()
-    for (seq,) in gone:
-        erase(file, seq)
-    return len(expired) == _SWEEP_BATCH or len(gone) == _SWEEP_BATCH
+def forget(file: apsw.Connection, request_id: str, now: float) -> bool:
+    """Let an ended request read as unknown; False if it is not there to be read."""
+    row = find(file, request_id)
+    if row is None or row.expires_at is None or row.expires_at <= now:
+        return False
+    file.execute("UPDATE requests SET expires_at = ?, dead = 0 WHERE seq = ?", (now, row.seq))
+    erase_bodies(file, row.seq)
+    return True
+
+
+def mark_replied(file: apsw.Connection, request_id: str) -> None:
+    """Note that the reply of an ended request was sent."""
+    file.execute(
+        "UPDATE requests SET replied = 1 WHERE id = ? AND expires_at IS NOT NULL", (request_id,)
+    )
 
 
 def _is_stored(file: apsw.Connection, row: Row, result: Result) -> bool:
@@ -165,25 +175,10 @@ def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
         "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
         (row.seq, gone_at if ending.kept else expires_at, encode_result(result)),
     )
+    asked.keep_until(file, row, expires_at)
     tell_attempt(file, row, ending.made)
     if ending.told:
-        _tell_outbox(file, row, ending)
-
-
-def _tell_outbox(file: apsw.Connection, row: Row, ending: Ending) -> None:
-    held, usage = ending.reservation, ending.result.usage
-    file.execute(
-        "INSERT INTO outbox (partition, request_id, status, backend, reservation, tokens)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            row.partition,
-            row.id,
-            ending.result.status.value,
-            held.backend if held else None,
-            held.id if held else None,
-            usage.total_tokens if usage else None,
-        ),
-    )
+        outbox.tell(file, row, result, ending.reservation, in_hand=ending.in_hand)
 
 
 def _bare(status: Status, code: str, now: float) -> Result:

@@ -23,7 +23,19 @@ from broker.embedded.store import EmbeddedStore
 from broker.embedded.switches import EmbeddedSwitches
 from broker.embedded.upkeep import EmbeddedUpkeep
 from broker.embedded.work_queue import EmbeddedQueue
-from broker.ports import DeadLetters, Events, Limits, Members, Queue, Store, Switches, Upkeep
+from broker.ports import (
+    DeadLetters,
+    Events,
+    Limits,
+    Members,
+    NoReplies,
+    Queue,
+    Replies,
+    Store,
+    Submissions,
+    Switches,
+    Upkeep,
+)
 
 _log = structlog.get_logger("penstock.embedded")
 
@@ -64,6 +76,8 @@ class EmbeddedEngine:
         self.events: Events = EmbeddedEvents(clock)
         self.members: Members = EmbeddedMembers(self._life)
         self.switches: Switches = EmbeddedSwitches(self._database)
+        self.submissions: Submissions | None = None
+        self.replies: Replies = NoReplies()
 
     @property
     def owner(self) -> str:

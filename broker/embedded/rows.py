@@ -145,9 +145,15 @@ def as_open(request: Row | Envelope, *, running: bool) -> Open:
 
 def erase(file: apsw.Connection, seq: int) -> None:
     """Remove every trace of a request."""
+    erase_bodies(file, seq)
+    file.execute("DELETE FROM requests WHERE seq = ?", (seq,))
+
+
+def erase_bodies(file: apsw.Connection, seq: int) -> None:
+    """Remove all of a request but its row."""
     file.execute("DELETE FROM envelopes WHERE seq = ?", (seq,))
     file.execute("DELETE FROM results WHERE seq = ?", (seq,))
-    file.execute("DELETE FROM requests WHERE seq = ?", (seq,))
+    file.execute("DELETE FROM asked WHERE seq = ?", (seq,))
 
 
 def was_witnessed(row: Row) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from broker.claims import Claim, Finish
-from broker.embedded import births, endings, held, runs, waiting
+from broker.embedded import asked, births, endings, held, marks, runs, waiting
 from broker.embedded.database import Database
 from broker.embedded.endings import Ending
 from broker.embedded.free_space import FreeSpace
@@ -20,6 +20,7 @@ from broker.ports import Reservation, Selection
 from broker.scheduling.claiming import Claimant
 from schemas.attempts import Attempt
 from schemas.envelope import Envelope
+from schemas.ids import partition_of
 from schemas.lifecycle import Status
 from schemas.priority import Priority
 from schemas.record import Record
@@ -42,15 +43,25 @@ class EmbeddedStore:
         self._on_placed = on_placed
         self._lists = Lists(database, life.clock, REQUESTS)
         self.waiters = Waiters()
+        self._left: list[Callable[[int], None]] = []
 
-    async def create(self, envelope: Envelope) -> bool:
+    async def create(self, envelope: Envelope, mark: bytes | None = None) -> bool:
         """Create the record. The row is the message, so it counts as published at once.
 
         Raises StorageFull below the floor of free space.
         """
         self._space.check()
         now = self._life.clock()
-        return await self._database.write(lambda file: births.create(file, envelope, now))
+        return await self._database.write(lambda file: births.create(file, envelope, now, mark))
+
+    async def taken_in(self, mark: bytes) -> str | None:
+        """Return the id of the request that was created with `mark`, and forget the mark."""
+        now = self._life.clock()
+        return await self._database.write(lambda file: marks.take(file, mark, now))
+
+    async def forget_mark(self, mark: bytes) -> None:
+        """Forget a mark, if there is one."""
+        await self._database.write(lambda file: marks.forget(file, mark))
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         """Nothing to note: the row is the message."""
@@ -68,12 +79,21 @@ class EmbeddedStore:
         now, retention_s = self._life.clock(), self._life.retention_s
         await self._database.write(
             lambda file: endings.set_aside(file, copy, why, retention_s, now),
-            after=lambda ended: self.waiters.wake_if(ended, copy.id),
+            after=self.tell_end,
         )
 
     async def get(self, request_id: str) -> Record | None:
-        """Return the record, or None for an unknown id or one past its retention."""
+        """Return the record, or None for an unknown id, one past its retention or forgotten."""
         return await self._database.read(endings.read, request_id, self._life.clock())
+
+    async def asked(self, request_id: str) -> bytes | None:
+        """Return the body of a request where it is kept."""
+        return await self._database.read(asked.read, request_id, self._life.clock())
+
+    async def forget(self, request_id: str) -> bool:
+        """Let an ended request read as unknown."""
+        now = self._life.clock()
+        return await self._database.write(lambda file: endings.forget(file, request_id, now))
 
     async def wait(
         self, request_id: str, timeout_s: float, tenant: str | None = None
@@ -173,11 +193,17 @@ class EmbeddedStore:
         """The one commit point."""
         now = self._life.clock()
         retention_s = self._life.retention_s
-        ending = Ending(result, attempt, retention_s, reservation, keep_envelope, made=made)
+        ending = Ending(
+            result, attempt, retention_s, reservation, keep_envelope, in_hand=True, made=made
+        )
         return await self._database.write(
             lambda file: _finish(file, envelope, ending, now),
             after=lambda finish: self.waiters.wake_if(finish.won, envelope.id),
         )
+
+    async def mark_replied(self, request_id: str) -> None:
+        """Note that the AMQP reply of an ended request was sent."""
+        await self._database.write(lambda file: endings.mark_replied(file, request_id))
 
     async def join(self, tenant: str, body_hash: bytes, holder: str) -> Record | None:
         """Hold the newest open, held request of this body."""
@@ -192,12 +218,34 @@ class EmbeddedStore:
         now, retention_s = self._life.clock(), self._life.retention_s
         return await self._database.write(
             lambda file: endings.cancel(file, request_id, holder, retention_s, now),
-            after=lambda record: self.waiters.wake_if(_ended(record), request_id),
+            after=lambda record: self._tell_cancelled(request_id, record),
         )
 
     def on_ended(self, tell: Callable[[str], None]) -> None:
         """Call `tell` with the id of each request that ends."""
         self.waiters.tells.append(tell)
+
+    def on_left(self, tell: Callable[[int], None]) -> None:
+        """Call `tell` with the partition of an end that leaves a webhook or a reply to be seen to.
+
+        May be told once more of an end that was there already.
+        """
+        self._left.append(tell)
+
+    def tell_end(self, record: Record | None) -> None:
+        """Tell of a request that has ended without a worker, if one has."""
+        if record is None:
+            return
+        self.waiters.wake(record.id)
+        if record.webhook is not None or record.reply_to is not None:
+            for tell in self._left:
+                tell(partition_of(record.id))
+
+    def _tell_cancelled(self, request_id: str, record: Record | None) -> None:
+        if record is None:
+            self.waiters.wake(request_id)
+        elif record.terminal:
+            self.tell_end(record)
 
     def _tell_placed(self, done: tuple[bool, Placed | None]) -> None:
         if done[1] is not None:
@@ -205,10 +253,6 @@ class EmbeddedStore:
 
     def _claimant(self, reservation: Reservation) -> Claimant:
         return Claimant(self._life.owner, reservation.id)
-
-
-def _ended(record: Record | None) -> bool:
-    return record is None or record.terminal
 
 
 def _open_count(file: apsw.Connection, tenant: str) -> int:

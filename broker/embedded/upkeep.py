@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import apsw
 
-from broker.embedded import endings, runs
+from broker.embedded import endings, outbox, runs, sweeping
 from broker.embedded.database import Database
 from broker.embedded.life import Life
 from broker.embedded.rows import Placed, record_of, row_from
 from broker.embedded.store import EmbeddedStore
 from broker.embedded.work_queue import EmbeddedQueue
-from broker.ports import DeadLetter, OutboxEntry, Reservation
+from broker.ports import DeadLetter, OutboxEntry, OutboxReader
 from schemas.envelope import Envelope
-from schemas.lifecycle import Status
 from schemas.record import Record
 from schemas.result import Result
 
@@ -67,16 +68,24 @@ class EmbeddedUpkeep:
         retention_s = self._life.retention_s
         return await self._database.write(
             lambda file: endings.end(file, record, result, retention_s),
-            after=lambda ended: self._store.waiters.wake_if(ended, record.id),
+            after=lambda ended: self._store.tell_end(record if ended else None),
         )
 
-    async def outbox(self, partition: int, limit: int) -> list[tuple[str, OutboxEntry]]:
-        """Return the entries that are not done, oldest first."""
-        return await self._database.read(_outbox, partition, limit)
+    async def outbox(
+        self, partition: int, limit: int, reader: OutboxReader = "settler"
+    ) -> list[tuple[str, OutboxEntry]]:
+        """Return the entries that the reader has not done, oldest first."""
+        return await self._database.read(outbox.read, partition, limit, reader)
 
-    async def outbox_done(self, partition: int, cursor: str) -> None:
-        """Drop the entries up to `cursor`."""
-        await self._database.write(lambda file: _drop_outbox(file, partition, int(cursor)))
+    async def outbox_done(
+        self, partition: int, cursor: str, reader: OutboxReader = "settler"
+    ) -> None:
+        """Move the reader's cursor."""
+        await self._database.write(lambda file: outbox.move(file, partition, int(cursor), reader))
+
+    def on_outbox(self, tell: Callable[[int], None]) -> None:
+        """Call `tell` with the partition of an end that no worker sees to."""
+        self._store.on_left(tell)
 
     async def file_dead_letter(self, letter: DeadLetter) -> None:
         """Keep a foreign message; the newest 1,000 stay."""
@@ -86,7 +95,7 @@ class EmbeddedUpkeep:
     async def sweep(self) -> None:
         """Delete what is past its retention, in small steps."""
         now = self._life.clock()
-        while await self._database.write(lambda file: endings.sweep(file, now)):
+        while await self._database.write(lambda file: sweeping.sweep(file, now)):
             pass
 
 
@@ -97,28 +106,11 @@ def _due(file: apsw.Connection, partition: int, limit: int, now: float) -> list[
     return [record_of(row_from(values)) for values in file.execute(query, (partition, now, limit))]
 
 
-def _outbox(file: apsw.Connection, partition: int, limit: int) -> list[tuple[str, OutboxEntry]]:
-    query = (
-        "SELECT cursor, request_id, status, backend, reservation, tokens FROM outbox"
-        " WHERE partition = ? ORDER BY cursor LIMIT ?"
-    )
-    entries: list[tuple[str, OutboxEntry]] = []
-    found = file.execute(query, (partition, limit))
-    for cursor, request_id, status, backend, reservation, tokens in found:
-        held = Reservation(backend, reservation) if reservation is not None else None
-        entries.append((str(cursor), OutboxEntry(request_id, Status(status), held, tokens)))
-    return entries
-
-
 def _look_again(file: apsw.Connection, request_id: str, at: float) -> None:
     file.execute(
         "UPDATE requests SET next_check = ? WHERE id = ? AND next_check IS NOT NULL",
         (at, request_id),
     )
-
-
-def _drop_outbox(file: apsw.Connection, partition: int, cursor: int) -> None:
-    file.execute("DELETE FROM outbox WHERE partition = ? AND cursor <= ?", (partition, cursor))
 
 
 def _file(file: apsw.Connection, letter: DeadLetter, now: float) -> None:

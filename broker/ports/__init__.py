@@ -24,10 +24,11 @@ from broker.ports.limits import (
 )
 from broker.ports.members import Members, Served
 from broker.ports.messages import Consumer, DeadLetter, Delivery, Queue, QueueDepth
-from broker.ports.replies import Replies, Reply
+from broker.ports.replies import NoReplies, Replies, Reply
 from broker.ports.store import Selection, Store
+from broker.ports.submissions import Submission, Submissions, Verdicts
 from broker.ports.switches import State, Switched, Switches
-from broker.ports.upkeep import OutboxEntry, Upkeep
+from broker.ports.upkeep import OutboxEntry, OutboxReader, Upkeep
 from broker.ports.webhooks import (
     Endpoint,
     Post,
@@ -54,7 +55,9 @@ __all__ = [
     "Granted",
     "Limits",
     "Members",
+    "NoReplies",
     "OutboxEntry",
+    "OutboxReader",
     "Post",
     "PostAttempt",
     "PostSelection",
@@ -72,10 +75,13 @@ __all__ = [
     "StartAt",
     "State",
     "Store",
+    "Submission",
+    "Submissions",
     "Switched",
     "Switches",
     "TooLate",
     "Upkeep",
+    "Verdicts",
     "Wait",
     "Want",
     "Webhooks",

@@ -9,7 +9,9 @@ from broker.ports.events import Events
 from broker.ports.limits import Limits
 from broker.ports.members import Members
 from broker.ports.messages import Queue
+from broker.ports.replies import Replies
 from broker.ports.store import Store
+from broker.ports.submissions import Submissions
 from broker.ports.switches import Switches
 from broker.ports.upkeep import Upkeep
 
@@ -46,6 +48,13 @@ class Engine(Protocol):
 
     @property
     def switches(self) -> Switches: ...
+
+    @property
+    def submissions(self) -> Submissions | None:
+        """The AMQP door, where the engine has one."""
+
+    @property
+    def replies(self) -> Replies: ...
 
     async def start(self) -> None:
         """Connect, and keep connecting in the background where a part is away."""

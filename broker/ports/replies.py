@@ -19,6 +19,14 @@ class Reply:
     headers: Mapping[str, str | int] = field(default_factory=dict)
 
 
+class NoReplies:
+    """The replies of an engine without AMQP: nobody has asked by it."""
+
+    async def send(self, reply: Reply) -> bool:  # noqa: ARG002  because the port has it
+        """Send nothing."""
+        return False
+
+
 class Replies(Protocol):
     """Where replies are sent."""
 

@@ -15,6 +15,8 @@ from schemas.priority import Priority
 from schemas.record import Record
 from schemas.result import Result
 
+MARK_KEPT_S = 86_400.0
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -32,12 +34,23 @@ class Selection:
 class Store(Protocol):
     """The records. Every transition is one atomic, repeatable step (PROTOCOL 3 to 5)."""
 
-    async def create(self, envelope: Envelope) -> bool:
+    async def create(self, envelope: Envelope, mark: bytes | None = None) -> bool:
         """Create the record, `queued` and not yet published. False if the id exists.
 
         Only one that was taken back makes room, for a create of a higher generation. A held
         request can be joined while it is open, if its id was made with its body hash as the seed.
+        With a `mark` it can be found by that for `MARK_KEPT_S`, if its id was made with the mark as
+        the seed; the newest of equal marks is found.
         """
+
+    async def taken_in(self, mark: bytes) -> str | None:
+        """Return the id of the request that was created with `mark`, and forget the mark.
+
+        Asked again it is None: whoever loses the answer creates the request once more.
+        """
+
+    async def forget_mark(self, mark: bytes) -> None:
+        """Forget a mark, if there is one."""
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         """Note that a copy is confirmed: the record drops its envelope."""
@@ -50,7 +63,20 @@ class Store(Protocol):
         """
 
     async def get(self, request_id: str) -> Record | None:
-        """Return the record, or None for an unknown id or one past its retention."""
+        """Return the record, or None for an unknown id, one past its retention or forgotten."""
+
+    async def asked(self, request_id: str) -> bytes | None:
+        """Return the body of a request of an endpoint in BODY_KEPT, as long as its result is kept.
+
+        None for any other.
+        """
+
+    async def forget(self, request_id: str) -> bool:
+        """Let an ended request read as unknown from now on; False if it is not there to be read.
+
+        Its result, its body and its dead letter go. Its id stays taken, so that a late copy of its
+        message does not run.
+        """
 
     async def wait(
         self, request_id: str, timeout_s: float, tenant: str | None = None
@@ -137,6 +163,9 @@ class Store(Protocol):
         `failed` result it must be equal. A missing record is recreated. A dead letter keeps its
         whole envelope in the record.
         """
+
+    async def mark_replied(self, request_id: str) -> None:
+        """Note that the AMQP reply of an ended request was sent."""
 
     async def join(self, tenant: str, body_hash: bytes, holder: str) -> Record | None:
         """Hold the newest open, held request of this body, as `hold`; None if there is none."""

@@ -15,7 +15,7 @@ from schemas.attempts import decode_history
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.priority import Priority
-from schemas.record import Record
+from schemas.record import BODY_KEPT, Record
 from schemas.result import decode_head, decode_result
 
 # Written at birth where the envelope has them, under the same names.
@@ -24,7 +24,10 @@ _TEXTS = ("redrive_of", "reply_to", "correlation_id", "reply_as", "webhook")
 
 
 def at_birth(envelope: Envelope) -> list[Any]:
-    """Return the fields and values of a new record, alternating; the scripts add `status`."""
+    """Return the fields and values of a new record, alternating; the scripts add `status`.
+
+    The last may be the body, which has a key of its own.
+    """
     fields: dict[str, Any] = {
         "tenant": envelope.tenant,
         "model": envelope.model,
@@ -50,6 +53,8 @@ def at_birth(envelope: Envelope) -> list[Any]:
             fields[name] = value
     if envelope.metadata:
         fields["metadata"] = msgpack.packb(dict(envelope.metadata))
+    if envelope.endpoint in BODY_KEPT:
+        fields["asked"] = envelope.body
     return [part for pair in fields.items() for part in pair]
 
 

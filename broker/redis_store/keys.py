@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from schemas.ids import PARTITIONS, partition_of
+from broker.ports.upkeep import OutboxReader
+from schemas.ids import PARTITIONS, partition_of, partition_of_seed
 
 
 class Keys:
@@ -32,12 +33,13 @@ class Keys:
             tag + "env:" + request_id,  # its envelope while no copy is confirmed
             tag + "res:" + request_id,  # its result
             tag + "wait:" + request_id,  # set: the processes to wake when it ends
-            tag + "outbox",  # stream: ended requests
+            tag + "outbox",  # stream: ended requests; one that begins so has those to reply to
             tag + "dead:" + request_id,  # its envelope once it is a dead letter
             tag + "counts",  # hash: how many requests of a tenant are open
             tag + "joins",  # zset: what finds an open, held request by its body
             tag + "dead",  # zset: the dead letters by accepted_at
             tag + "waiting",  # set: models that something waits for; their counts begin with it
+            tag + "asked:" + request_id,  # its body, where its client may ask for it
         )
 
     def of_log(self, request_id: str) -> tuple[str, ...]:
@@ -49,6 +51,10 @@ class Keys:
         """Return KEYS of the scripts that may make a record."""
         tag = self.tag(request_id)
         return (*self.of_request(request_id), self.list_of(tag, tenant))
+
+    def mark(self, mark: bytes) -> str:
+        """Return the key that finds the request which was created with `mark`."""
+        return "{" + self.partitions[partition_of_seed(mark)] + "}:mark:" + mark.hex()
 
     def record(self, request_id: str) -> str:
         """Return the key of the record alone."""
@@ -106,9 +112,13 @@ class Keys:
         """Return the key that names the keeper of a partition."""
         return "{" + tag + "}:keeper"
 
-    def outbox(self, tag: str) -> tuple[str, str]:
-        """Return the outbox of a partition and its settler's cursor."""
-        return "{" + tag + "}:outbox", "{" + tag + "}:settled"
+    def outbox(self, tag: str, reader: OutboxReader) -> tuple[str, ...]:
+        """Return KEYS of the outbox scripts: what it reads, its cursor, those of the others."""
+        own = "{" + tag + "}:"
+        if reader == "replies":
+            return own + "outbox:replies", own + "replied"
+        cursors = (own + "settled", own + "posted")
+        return own + "outbox", *(cursors if reader == "settler" else cursors[::-1])
 
     def of_backend(self, backend: str) -> tuple[str, ...]:
         """Return KEYS of the slot scripts, in the order of scripts/slots.lua; for any cap."""

@@ -39,7 +39,7 @@ class RedisParts:
         self._warnings: list[str] = []
         self.store = store = RedisStore(batcher, keys, owner, retention_s, waits)
         pruning = Pruning(batcher, keys, retention_s)
-        self.upkeep = RedisUpkeep(batcher, keys, owner, store, pruning)
+        self.upkeep = RedisUpkeep(batcher, keys, owner, store, pruning, waits)
         self.dead_letters = RedisDeadLetters(batcher, keys, store)
         self.limits = RedisLimits(batcher, keys, owner, waits)
         self.events = RedisEvents(batcher, keys, owner, waits)

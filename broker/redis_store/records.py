@@ -10,6 +10,7 @@ from typing import Any
 
 from broker.claims import Claim, Done, Early, Finish, Late, Run, Running
 from broker.ports import Reservation, Selection
+from broker.ports.store import MARK_KEPT_S
 from broker.redis_store.batch import Batcher
 from broker.redis_store.fields import at_birth, record_of
 from broker.redis_store.keys import Keys
@@ -30,6 +31,7 @@ from schemas.result import Result, decode_result, encode_result
 
 # A wake-up can be lost; this bounds what that costs.
 _LOOK_AGAIN_S = 2.0
+_MARK_KEPT_MS = round(MARK_KEPT_S * 1000)
 
 
 class RedisStore:
@@ -45,8 +47,20 @@ class RedisStore:
         self._waits = waits
         self._lists = Lists(batcher, keys)
 
-    async def create(self, envelope: Envelope) -> bool:
-        return bool(await self._bear("create", envelope, encode(envelope), envelope.generation))
+    async def create(self, envelope: Envelope, mark: bytes | None = None) -> bool:
+        keys = self._keys.of_birth(envelope.id, envelope.tenant)
+        if mark is not None:
+            keys = (*keys, self._keys.mark(mark))
+        args = (encode(envelope), envelope.generation, _MARK_KEPT_MS, *at_birth(envelope))
+        command = script("create", keys, envelope.id, *args)
+        return bool(await self._batcher.submit(self._keys.tag(envelope.id), *command))
+
+    async def taken_in(self, mark: bytes) -> str | None:
+        found = await self._on_mark("GETDEL", mark)
+        return None if found is None else str(found.decode())
+
+    async def forget_mark(self, mark: bytes) -> None:
+        await self._on_mark("DEL", mark)
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         await self.run("mark_published", request_id, generation)
@@ -58,6 +72,14 @@ class RedisStore:
 
     async def get(self, request_id: str) -> Record | None:
         return _record(request_id, await self.run("read", request_id))
+
+    async def asked(self, request_id: str) -> bytes | None:
+        key, tag = self._keys.of_request(request_id)[11], self._keys.tag(request_id)
+        body: bytes | None = await self._batcher.submit(tag, "GET", key)
+        return body
+
+    async def forget(self, request_id: str) -> bool:
+        return bool(await self.run("forget", request_id))
 
     async def wait(
         self, request_id: str, timeout_s: float, tenant: str | None = None
@@ -171,6 +193,9 @@ class RedisStore:
         stored = rest[0]
         return Finish(won=False, result=decode_result(stored) if stored else None)
 
+    async def mark_replied(self, request_id: str) -> None:
+        await self.run("mark_replied", request_id)
+
     async def join(self, tenant: str, body_hash: bytes, holder: str) -> Record | None:
         tag = self._keys.partitions[partition_of_seed(body_hash)]
         first = tenant.encode() + b"\0" + body_hash
@@ -210,6 +235,10 @@ class RedisStore:
         keys = self._keys.of_birth(envelope.id, envelope.tenant)
         command = script(name, keys, envelope.id, *args, *at_birth(envelope))
         return await self._batcher.submit(self._keys.tag(envelope.id), *command)
+
+    async def _on_mark(self, command: str, mark: bytes) -> Any:
+        tag = self._keys.partitions[partition_of_seed(mark)]
+        return await self._batcher.submit(tag, command, self._keys.mark(mark))
 
     def _send(self, name: str, request_id: str, *args: Any) -> asyncio.Future[Any]:
         command = script(name, self._keys.of_request(request_id), request_id, *args)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from broker.ports import DeadLetter, OutboxEntry, Reservation
+from broker.ports import DeadLetter, OutboxEntry, OutboxReader, Reservation
 from broker.redis_store.batch import Batcher
 from broker.redis_store.dead_letters import filed
 from broker.redis_store.fields import record_of
@@ -13,6 +14,7 @@ from broker.redis_store.pruning import Pruning
 from broker.redis_store.records import RedisStore
 from broker.redis_store.recounting import Recounting
 from broker.redis_store.scripts import script
+from broker.redis_store.waits import Waits
 from schemas.codec import decode
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
@@ -27,13 +29,20 @@ class RedisUpkeep:
     """The keeper's view of the records in Redis."""
 
     def __init__(
-        self, batcher: Batcher, keys: Keys, owner: str, store: RedisStore, pruning: Pruning
+        self,
+        batcher: Batcher,
+        keys: Keys,
+        owner: str,
+        store: RedisStore,
+        pruning: Pruning,
+        waits: Waits,
     ) -> None:
         self._batcher = batcher
         self._keys = keys
         self._owner = owner
         self._store = store
         self._pruning = pruning
+        self._waits = waits
         self._recounting = Recounting(batcher, keys)
 
     async def hold(self, partition: int) -> bool:
@@ -64,16 +73,21 @@ class RedisUpkeep:
         seen = (status, owner, record.attempt, holder)
         return bool(await self._store.run("end", record.id, *self._store.closing(result), *seen))
 
-    async def outbox(self, partition: int, limit: int) -> list[tuple[str, OutboxEntry]]:
+    async def outbox(
+        self, partition: int, limit: int, reader: OutboxReader = "settler"
+    ) -> list[tuple[str, OutboxEntry]]:
         tag = self._keys.partitions[partition]
-        found = await self._run(tag, "outbox", self._keys.outbox(tag), limit)
+        found = await self._run(tag, "outbox", self._keys.outbox(tag, reader)[:2], limit)
         return [(cursor.decode(), _entry(flat)) for cursor, flat in found]
 
-    async def outbox_done(self, partition: int, cursor: str) -> None:
+    async def outbox_done(
+        self, partition: int, cursor: str, reader: OutboxReader = "settler"
+    ) -> None:
         tag = self._keys.partitions[partition]
-        ms, sequence = cursor.split("-")
-        after = f"{ms}-{int(sequence) + 1}"
-        await self._run(tag, "outbox_done", self._keys.outbox(tag), cursor, after)
+        await self._run(tag, "outbox_done", self._keys.outbox(tag, reader), cursor)
+
+    def on_outbox(self, tell: Callable[[int], None]) -> None:
+        self._waits.on_outbox(tell)
 
     async def file_dead_letter(self, letter: DeadLetter) -> None:
         tag, letters = self._keys.foreign, self._keys.foreign_letters()
@@ -93,6 +107,14 @@ def _entry(flat: list[bytes]) -> OutboxEntry:
     values = iter(flat)
     fields = {name.decode(): value.decode() for name, value in zip(values, values, strict=True)}
     reservation = Reservation(fields["backend"], fields["slot"]) if fields["slot"] else None
-    # An entry of an older version says nothing of tokens.
+    # An entry of an older version says nothing of tokens, or of the tenant and what it wants.
     tokens = int(fields["tokens"]) if fields.get("tokens") else None
-    return OutboxEntry(fields["id"], Status(fields["status"]), reservation, tokens)
+    return OutboxEntry(
+        fields["id"],
+        Status(fields["status"]),
+        reservation,
+        tokens,
+        tenant=fields.get("tenant"),
+        wants_webhook="webhook" in fields,
+        wants_reply="reply" in fields,
+    )

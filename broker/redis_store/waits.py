@@ -23,6 +23,7 @@ from broker.redis_store.listening import Chunks
 from broker.redis_store.node import Node
 from broker.redis_store.routes import Routes
 from schemas.errors import StoreUnavailable
+from schemas.ids import PARTITIONS, partition_of
 from schemas.record import Record
 
 _log = structlog.get_logger("penstock.redis")
@@ -64,6 +65,7 @@ class Waits:
         self._free: dict[str, list[Callable[[], None]]] = {}
         self._ended: list[Callable[[str], None]] = []
         self._switched: list[Callable[[], None]] = []
+        self._outbox: list[Callable[[int], None]] = []
         self.chunks = Chunks()
         self.connected = False
 
@@ -91,6 +93,10 @@ class Waits:
     def on_switched(self, tell: Callable[[], None]) -> None:
         """Call `tell` when a switch may have changed."""
         self._switched.append(tell)
+
+    def on_outbox(self, tell: Callable[[int], None]) -> None:
+        """Call `tell` with a partition whose outbox may have an entry that should not wait."""
+        self._outbox.append(tell)
 
     async def listen(self) -> None:
         """Hear messages, over ever new connections, until cancelled."""
@@ -160,12 +166,18 @@ class Waits:
             case [b"free", backend]:
                 for wake in self._free.get(backend.decode(), ()):
                     wake()
+            case [b"outbox", request_id]:
+                self._tell_outbox(partition_of(request_id.decode()))
             case [b"switched"]:
                 self._tell_switched()
 
     def _tell_switched(self) -> None:
         for tell in self._switched:
             tell()
+
+    def _tell_outbox(self, partition: int) -> None:
+        for tell in self._outbox:
+            tell(partition)
 
     def _tell(self, request_id: str, flat: list[bytes] | None, result: bytes | None) -> None:
         for tell in self._ended:
@@ -183,6 +195,8 @@ class Waits:
         for wakes in self._free.values():
             for wake in wakes:
                 wake()
+        for partition in range(PARTITIONS):
+            self._tell_outbox(partition)
         self._tell_switched()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from typing import Any
 
@@ -31,6 +32,18 @@ def refusal(status: int) -> bytes:
         b'{ "error": {"message":"fake says no","type":"fake_error" , "code":"fake_%d",'
         b'"param":null, "big": 123456789012345678901234567890} }' % status
     )
+
+
+def latency_s(model: str) -> float:
+    """Return how long a model takes for its answer, by its name."""
+    kind, *bounds = model.split("-")
+    if kind == "slow":
+        return int(bounds[0]) / 1000
+    if kind == "jitter":
+        return random.uniform(int(bounds[0]), int(bounds[1])) / 1000
+    if kind == "exp":
+        return random.expovariate(1000 / int(bounds[0]))
+    return 0.0
 
 
 def tag_of(asked: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """An OpenAI-shaped fake backend whose model names choose how it behaves.
 
 `echo`, `slow-<ms>`, `jitter-<lo>-<hi>`, `exp-<mean ms>` (exponential) answer well;
-`tests.fakes.faults` lists the others.
+`tests.fakes.faults` lists the others, and `tests.fakes.streams` those that matter to a stream.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import os
-import random
 import secrets
 import signal
 from contextlib import suppress
@@ -22,8 +21,9 @@ from typing import Any, Self
 from aiohttp import web
 
 from tests.fakes import faults
-from tests.fakes.answers import answer, speech, tag_of
+from tests.fakes.answers import answer, latency_s, speech, tag_of
 from tests.fakes.ledger import Ledger
+from tests.fakes.streams import stream
 
 MODELS = ("echo", "slow-100", "jitter-50-150")
 MAX_BODY = 64 * 1024 * 1024
@@ -89,12 +89,18 @@ class Backend:
         asked = _read(body, request.headers.get("Content-Type", ""))
         model = "redirected" if endpoint == "redirected" else str(asked.get("model", ""))
         nonce = secrets.token_hex(8)
-        call = self.ledger.begin(
-            request.headers.get("x-penstock-id", ""), model, tag_of(asked), nonce, body
-        )
+        request_id = request.headers.get("x-penstock-id", "")
+        call = self.ledger.begin(request_id, model, tag_of(asked), nonce, body)
         aborted, status = True, 0
         try:
-            response = await _behave(request, endpoint, model, nonce, asked)
+            fault = faults.find(model)
+            if fault is not None:
+                response = await fault(request)
+            elif asked.get("stream") is True:
+                calls = sum(each.id == request_id for each in self.ledger.calls)
+                response = await stream(request, endpoint, nonce, asked, calls)
+            else:
+                response = await _behave(endpoint, model, nonce, asked)
             aborted, status = False, response.status
             return response
         except ConnectionError:
@@ -105,26 +111,12 @@ class Backend:
 
 
 async def _behave(
-    request: web.Request, endpoint: str, model: str, nonce: str, asked: dict[str, Any]
+    endpoint: str, model: str, nonce: str, asked: dict[str, Any]
 ) -> web.StreamResponse:
-    fault = faults.find(model)
-    if fault is not None:
-        return await fault(request)
-    await asyncio.sleep(_latency_s(model))
+    await asyncio.sleep(latency_s(model))
     if endpoint == "audio/speech":
         return web.Response(body=speech(nonce), content_type="audio/mpeg")
     return web.json_response(answer(endpoint, model, nonce, asked), headers={"x-fake-nonce": nonce})
-
-
-def _latency_s(model: str) -> float:
-    kind, *bounds = model.split("-")
-    if kind == "slow":
-        return int(bounds[0]) / 1000
-    if kind == "jitter":
-        return random.uniform(int(bounds[0]), int(bounds[1])) / 1000
-    if kind == "exp":
-        return random.expovariate(1000 / int(bounds[0]))
-    return 0.0
 
 
 def _read(body: bytes, kind: str) -> dict[str, Any]:

@@ -45,7 +45,8 @@ async def outside(url: str) -> AsyncIterator[AbstractChannel]:
 async def remove(url: str, namespace: str) -> None:
     """Delete what the tests declare in `namespace`."""
     topology = Topology(namespace)
-    queues = [spec.name for spec in topology.shared_queues()]
+    shared = topology.shared_queues() + topology.intake_queues()
+    queues = [spec.name for spec in shared]
     queues += [
         topology.work_queue("m", priority, lane).name for priority in PRIORITIES for lane in Lane
     ]

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.realservers
 
 _PASSWORD = "long-password"
 # The dead letters, the tiers, and those of one model.
-QUEUES = 1 + len(TIERS) + len(PRIORITIES) * len(Lane)
+QUEUES = 1 + len(TIERS) + len(PRIORITIES) * (1 + len(Lane))
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,14 @@ async def declare(channel: AbstractChannel, namespace: str) -> None:
     """Declare what a started Penstock with the model `m` would have."""
     topology = Topology(namespace)
     for exchange in topology.exchanges():
-        await channel.exchange_declare(exchange.name, exchange_type=exchange.kind, durable=True)
+        await channel.exchange_declare(
+            exchange.name,
+            exchange_type=exchange.kind,
+            durable=True,
+            arguments=dict(exchange.arguments),
+        )
     work = [topology.work_queue("m", priority, lane) for priority in PRIORITIES for lane in Lane]
-    for queue in [*topology.shared_queues(), *work]:
+    for queue in [*topology.shared_queues(), *topology.intake_queues(), *work]:
         await channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
 
 
@@ -83,7 +88,7 @@ async def test_what_a_server_declared_is_as_declared(node: RabbitMQNode) -> None
         findings = await seen(node.url, queue.namespace)
         await consumer.stop()
     assert bad(findings) == {}
-    assert one(findings, "exchanges").text == f"{2 + len(TIERS)} as declared"
+    assert one(findings, "exchanges").text == f"{4 + len(TIERS)} as declared"
     assert one(findings, "queues").text.startswith(f"{QUEUES} as declared; 0 messages")
 
 

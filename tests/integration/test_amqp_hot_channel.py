@@ -53,7 +53,7 @@ class Deliveries:
     """Collects what is delivered on a hot channel."""
 
     def __init__(self, hot: HotChannel) -> None:
-        self.got: list[tuple[int, bool, bytes, bytes]] = []
+        self.got: list[tuple[int, bool, bytes, bytes, bytes]] = []
         self._news = asyncio.Event()
         hot.deliver = self._take
 

@@ -12,7 +12,7 @@ import pytest
 from broker.claims import Run
 from broker.embedded import connection, migrations
 from broker.embedded.database import FILE_NAME
-from broker.ports import Selection
+from broker.ports import OutboxEntry, Reservation, Selection
 from schemas.codec import encode
 from schemas.envelope import Envelope
 from schemas.ids import partition_of
@@ -92,8 +92,32 @@ async def test_what_waits_in_it_is_served(tmp_path: Path, version: int) -> None:
         assert (record.id, record.status) == (waiting.id, Status.COMPLETED)
         assert (record.body_hash, record.redriven_as) == (None, None)
         assert (record.parked_for, record.history) == (None, ())
+        assert (record.stream, record.reply_to, record.replied) == (False, None, False)
+        assert record.webhook is None
         assert await engine.store.open_count("acme") == 0
         assert await engine.store.waiting_models() == []
+
+
+async def test_its_outbox_is_read_by_every_reader(tmp_path: Path) -> None:
+    ended = make_envelope(tenant="acme")
+    file = of_version(4, tmp_path)
+    put(file, ended, make_result())
+    fields = "partition, request_id, status, backend, reservation, tokens"
+    partition = partition_of(ended.id)
+    values = (partition, ended.id, "completed", "gpu-a", "embedded:1:1", 12)
+    file.execute(f"INSERT INTO outbox ({fields}) VALUES (?, ?, ?, ?, ?, ?)", values)
+    file.close()
+    slot = Reservation("gpu-a", "embedded:1:1")
+    expected = OutboxEntry(ended.id, Status.COMPLETED, slot, 12, tenant="acme")
+    async with running(tmp_path) as engine:
+        [(cursor, told)] = await engine.upkeep.outbox(partition, 10)
+        assert told == expected
+        assert await engine.upkeep.outbox(partition, 10, "webhooks") == [(cursor, expected)]
+        assert await engine.upkeep.outbox(partition, 10, "replies") == []
+        await engine.upkeep.outbox_done(partition, cursor)
+        assert await rows(engine, "SELECT count(*) FROM outbox") == [(1,)]
+        await engine.upkeep.outbox_done(partition, cursor, "webhooks")
+        assert await rows(engine, "SELECT count(*) FROM outbox") == [(0,)]
 
 
 async def test_its_dead_letters_can_be_listed_and_redriven(tmp_path: Path) -> None:

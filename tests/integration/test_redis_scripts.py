@@ -55,11 +55,12 @@ def test_all_keys_of_a_script_share_a_slot() -> None:
         keys.of_birth(request_id, "acme"),
         (keys.list_of(tag, "acme"), keys.record_prefix(tag), keys.result_prefix(tag)),
         (keys.dead_letters(tag), keys.dead_prefix(tag), keys.counts(tag), keys.joins(tag)),
-        (keys.record(request_id), keys.open(tag), keys.lease(tag), *keys.outbox(tag)),
+        (keys.record(request_id), keys.open(tag), keys.lease(tag), *keys.outbox(tag, "settler")),
+        (*keys.outbox(tag, "webhooks"), *keys.outbox(tag, "replies")),
         keys.of_backend("gpu-a"),
         keys.of_members(),
     ]
-    tags = [tag, tag, tag, tag, keys.limits, keys.members]
+    tags = [tag, tag, tag, tag, tag, keys.limits, keys.members]
     for family, expected in zip(families, tags, strict=True):
         assert {key_slot(key.encode()) for key in family} == {key_slot(expected.encode())}
 
@@ -134,6 +135,24 @@ async def test_the_keepers_steps(parts: RedisParts) -> None:
     assert [await parts.upkeep.hold(partition) for _ in range(2)] == [True, True]
     await parts.upkeep.check_again(new_request_id(), time.time())
     await parts.upkeep.file_dead_letter(DeadLetter(None, "unreadable", b"?" * 100_000))
+
+
+async def test_what_is_kept_for_a_while_has_a_time_to_live(parts: RedisParts) -> None:
+    keys, batcher = parts.store._keys, parts.store._batcher
+    mark = b"m" * 32
+    envelope = make_envelope(id=new_request_id(mark), endpoint="/v1/responses")
+    tag, asked = keys.tag(envelope.id), keys.of_request(envelope.id)[11]
+
+    async def lives_s(key: str) -> float:
+        return int(await batcher.submit(tag, "PTTL", key)) / 1000
+
+    await parts.store.create(envelope, mark)
+    assert 86_300 < await lives_s(keys.mark(mark)) <= 86_400
+    assert await lives_s(asked) > envelope.deadline - time.time() + 86_400, "it may end late"
+    assert (await parts.store.finish(envelope, a_result(), 1, SLOT)).won
+    assert 30 < await lives_s(asked) <= 60
+    fields = await batcher.submit(tag, "HKEYS", keys.record(envelope.id))
+    assert b"asked" not in fields, "the body has a key of its own"
 
 
 async def test_the_outbox_is_read_from_its_cursor_and_trimmed(parts: RedisParts) -> None:

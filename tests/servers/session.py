@@ -47,6 +47,11 @@ class SharedServers:
         place = RabbitMQPlace(**facts["place"])
         return place.add_vhost(worker)
 
+    def rabbitmq_place(self) -> RabbitMQPlace | None:
+        """Where this session's RabbitMQ runs; None with a URL from outside."""
+        facts = self._facts("rabbitmq")
+        return RabbitMQPlace(**facts["place"]) if "place" in facts else None
+
     def redis_url(self, worker: str) -> str:
         """A database of the worker's own; with a URL from outside, that URL for every worker."""
         facts = self._facts("redis")

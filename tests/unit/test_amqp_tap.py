@@ -47,7 +47,7 @@ class Rig:
 
     reader: asyncio.StreamReader = field(default_factory=asyncio.StreamReader)
     transport: FakeTransport = field(default_factory=FakeTransport)
-    got: list[tuple[int, bool, bytes, bytes]] = field(default_factory=list)
+    got: list[tuple[int, bool, bytes, bytes, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tap = Tap(self.reader)
@@ -85,6 +85,7 @@ def content(method: Any, body: bytes, piece: int) -> list[Any]:
     return [method, ContentHeader(body_size=len(body), properties=PROPERTIES), *pieces]
 
 
+METHOD_OF_DELIVER = frames.METHOD_NUMBER.pack(frames.DELIVER)
 BODIES = st.binary(max_size=90)
 COLD_FRAMES = st.sampled_from(
     [
@@ -119,7 +120,15 @@ def test_any_stream_cut_anywhere_is_sorted_as_pamqp_reads_it(
             case [tag, redelivered, body, piece]:
                 method = Basic.Deliver("ctag", tag, redelivered, "x", "k")
                 parts = content(method, body, piece)
-                messages.append((tag, redelivered, parts[1].marshal(), body))
+                messages.append(
+                    (
+                        tag,
+                        redelivered,
+                        METHOD_OF_DELIVER + method.marshal(),
+                        parts[1].marshal(),
+                        body,
+                    )
+                )
             case [body, piece]:
                 parts = content(deliver(1), body, piece)
             case _:

@@ -20,7 +20,7 @@ from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.result import Result, Usage
 from tests.fakes.envelopes import make_envelope
-from workers.backends.port import Answer, Call, CallFailed
+from workers.backends.port import Answer, Call, CallFailed, Sink
 from workers.executor import Executor
 from workers.inflight import InFlight, InFlightMap
 from workers.routing.replicas import Replicas
@@ -127,6 +127,9 @@ class Stage:
         if isinstance(answer, CallFailed):
             raise answer
         return answer
+
+    async def stream(self, url: str, call: Call, sink: Sink) -> Answer:
+        return await self.call(url, call)
 
     async def models(self, url: str) -> list[str]:
         raise AssertionError(url)

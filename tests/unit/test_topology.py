@@ -48,7 +48,23 @@ def test_what_is_pointed_at_comes_first() -> None:
     names = [queue.name for queue in TOPOLOGY.shared_queues()]
     assert names == ["ns.dead", *TIER_QUEUES]
     kinds = {exchange.name: exchange.kind for exchange in TOPOLOGY.exchanges()}
-    assert kinds == {"ns.work": "topic", **dict.fromkeys(names, "fanout")}
+    fanouts = dict.fromkeys([*names, "ns.intake.stray"], "fanout")
+    assert kinds == {"ns.work": "topic", "ns.intake": "topic", **fanouts}
+
+
+def test_what_fits_no_intake_queue_comes_to_that_of_low() -> None:
+    assert TOPOLOGY.intake.arguments == {"alternate-exchange": "ns.intake.stray"}
+    queues = TOPOLOGY.intake_queues()
+    assert [queue.name for queue in queues] == [
+        "ns.in.high",
+        "ns.in.normal",
+        "ns.in.low",
+        "ns.in.batch",
+    ]
+    assert [queue.routing_key for queue in queues] == ["*.high", "*.normal", "*.low", "*.batch"]
+    assert [queue.strays for queue in queues] == [None, None, "ns.intake.stray", None]
+    for queue in queues:
+        assert queue.arguments == {**AT_LEAST_ONCE, "x-dead-letter-exchange": "ns.dead"}
 
 
 @pytest.mark.parametrize("priority", PRIORITIES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -11,7 +13,6 @@ from broker.scheduling.retry import Failure
 from schemas.result import Usage
 from workers.backends.port import CallFailed
 
-_CHUNK_BYTES = 64 * 1024
 # The parse below builds the whole answer; beyond this many parts it would cost too much memory.
 _MAX_CONTAINERS = 500_000
 _MAX_TOKENS = 2**53
@@ -20,24 +21,31 @@ _JSON = "application/json"
 
 async def read_capped(response: ClientResponse, max_bytes: int) -> bytes:
     """Return the body. Raises CallFailed (unusable) beyond `max_bytes` or when it is encoded."""
+    content = bytearray()
+    try:
+        async with aclosing(pieces(response, max_bytes)) as body:
+            async for piece in body:
+                content += piece
+        return bytes(content)
+    finally:
+        # A failure's traceback keeps this frame until the collector comes by.
+        content.clear()
+
+
+async def pieces(response: ClientResponse, max_bytes: int) -> AsyncGenerator[bytes]:
+    """Yield the body as it comes. Raises CallFailed as `read_capped` does."""
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise CallFailed(
             Failure.UNUSABLE, f"the backend sent Content-Encoding {encoding!r} though asked not to"
         )
-    chunks: list[bytes] = []
     size = 0
-    try:
-        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            size += len(chunk)
-            if size > max_bytes:
-                too_large = f"the backend's answer is over {max_bytes} bytes"
-                raise CallFailed(Failure.UNUSABLE, too_large)
-            chunks.append(chunk)
-        return b"".join(chunks)
-    finally:
-        # A failure's traceback keeps this frame until the collector comes by.
-        chunks.clear()
+    async for piece in response.content.iter_any():
+        size += len(piece)
+        if size > max_bytes:
+            too_large = f"the backend's answer is over {max_bytes} bytes"
+            raise CallFailed(Failure.UNUSABLE, too_large)
+        yield piece
 
 
 def parse_answer(body: bytes) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import aiohttp
 
@@ -12,9 +13,12 @@ from broker.scheduling.retry import BUSY_STATUSES, Failure, failure_of_status
 from schemas.config import BackendConfig
 from schemas.request import ENDPOINTS
 from workers.backends.answers import parse_answer, read_capped, usage_in, usage_of
-from workers.backends.port import Answer, Call, CallFailed
+from workers.backends.chunks import Chunks
+from workers.backends.port import Answer, Call, CallFailed, Sink
 from workers.backends.retry_after import retry_after_s
+from workers.backends.streamed import EVENT_STREAM, read_stream
 from workers.backends.unreachable import in_words
+from workers.backends.usage_asked import with_usage
 
 Session = aiohttp.ClientSession
 
@@ -37,6 +41,36 @@ class OpenAIBackend:
 
         An answer of OpenAI's three JSON endpoints must be JSON; any other's may be audio, say.
         """
+        async with self._posting(url, call, call.body) as response:
+            answer = await self._whole(response)
+        return _usable(answer, must_be_json=call.endpoint in ENDPOINTS)
+
+    async def stream(self, url: str, call: Call, sink: Sink) -> Answer:
+        """Post the body, which asks for a stream, and for the usage whether the client did or not.
+
+        The chunk that only tells the usage is passed on to a client that asked for it.
+        """
+        body, asked = with_usage(call.body)
+        chunks = Chunks(shows_usage=asked)
+        async with self._posting(url, call, body) as response:
+            if response.status not in _OK:
+                return _usable(await self._whole(response), must_be_json=False)
+            streamed = await read_stream(response, self._config.max_answer_bytes, chunks, sink)
+        return Answer(response.status, EVENT_STREAM, streamed, chunks.usage)
+
+    async def models(self, url: str) -> list[str]:
+        """Read `url`/models."""
+        async with self._asking("GET", f"{url}/models", {}, _LIST_TIMEOUT_S) as response:
+            answer = await self._whole(response, _MAX_LIST_BYTES)
+        listed = parse_answer(_usable(answer, must_be_json=True).body).get("data")
+        if not isinstance(listed, list):
+            raise CallFailed(Failure.UNUSABLE, f"{url}/models does not list models")
+        names = [item.get("id") for item in listed if isinstance(item, dict)]
+        return [name for name in names if isinstance(name, str) and name]
+
+    def _posting(
+        self, url: str, call: Call, body: bytes
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         headers = {
             "Content-Type": call.content_type,
             "x-penstock-id": call.request_id,
@@ -45,29 +79,25 @@ class OpenAIBackend:
         if call.traceparent:
             headers["traceparent"] = call.traceparent
         path = call.endpoint.removeprefix("/v1")
-        answer = await self._ask(
-            "POST", url + path, headers, call.timeout_s, self._config.max_answer_bytes, call.body
-        )
-        return _usable(answer, must_be_json=call.endpoint in ENDPOINTS)
+        return self._asking("POST", url + path, headers, call.timeout_s, body)
 
-    async def models(self, url: str) -> list[str]:
-        """Read `url`/models."""
-        answer = await self._ask("GET", f"{url}/models", {}, _LIST_TIMEOUT_S, _MAX_LIST_BYTES)
-        listed = parse_answer(_usable(answer, must_be_json=True).body).get("data")
-        if not isinstance(listed, list):
-            raise CallFailed(Failure.UNUSABLE, f"{url}/models does not list models")
-        names = [item.get("id") for item in listed if isinstance(item, dict)]
-        return [name for name in names if isinstance(name, str) and name]
+    async def _whole(
+        self, response: aiohttp.ClientResponse, max_bytes: int | None = None
+    ) -> Answer:
+        content = await read_capped(response, max_bytes or self._config.max_answer_bytes)
+        pause_s = _asked_pause_s(response)
+        return Answer(response.status, _media_type(response), content, retry_after_s=pause_s)
 
-    async def _ask(
+    @asynccontextmanager
+    async def _asking(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
         timeout_s: float,
-        max_bytes: int,
         body: bytes | None = None,
-    ) -> Answer:
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield the answer to be read. Raises CallFailed for what fails in the block as well."""
         sent = dict(headers)
         if self._config.api_key:
             sent["Authorization"] = f"Bearer {self._config.api_key}"
@@ -83,13 +113,7 @@ class OpenAIBackend:
                 timeout=timeout,
                 allow_redirects=False,
             ) as response:
-                content = await read_capped(response, max_bytes)
-                return Answer(
-                    response.status,
-                    _media_type(response),
-                    content,
-                    retry_after_s=_asked_pause_s(response),
-                )
+                yield response
         except aiohttp.ConnectionTimeoutError as error:
             raise CallFailed(Failure.UNREACHABLE, "no connection in time") from error
         except TimeoutError as error:

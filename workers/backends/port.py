@@ -11,7 +11,10 @@ from schemas.result import Usage
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One attempt: the body is the client's, with the model's name already replaced."""
+    """One attempt: the body is the client's, with the model's name already replaced.
+
+    `first_event` is the number that the first event of a stream will have.
+    """
 
     request_id: str
     attempt: int
@@ -20,12 +23,14 @@ class Call:
     content_type: str
     timeout_s: float
     traceparent: str | None = None
+    first_event: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer that can be passed on byte for byte; `usage` where the backend told it.
 
+    Of a stream, `body` holds every event that was passed on, each with a blank line behind it.
     `retry_after_s` is what a refusing backend asks for.
     """
 
@@ -56,6 +61,13 @@ class CallFailed(Exception):
         self.retry_after_s = retry_after_s
 
 
+class Sink(Protocol):
+    """Where the events of a stream go, in order; it may let the backend wait."""
+
+    async def __call__(self, data: bytes) -> None:
+        """Take the lines of one event, as a `Chunk` of the event log holds them."""
+
+
 class Backend(Protocol):
     """One protocol spoken to one backend's replicas."""
 
@@ -63,6 +75,12 @@ class Backend(Protocol):
         """Send one attempt to the replica at `url`. Raises CallFailed.
 
         A cancelled call closes its connection, so that the backend can stop computing.
+        """
+
+    async def stream(self, url: str, call: Call, sink: Sink) -> Answer:
+        """Send one attempt that streams, and give each event to `sink` as it comes.
+
+        Raises CallFailed, also after some were given. An answer has come to its proper end.
         """
 
     async def models(self, url: str) -> list[str]:

@@ -44,12 +44,34 @@ local function leave(tenant, body_hash, accepted_at, holder)
   end
 end
 
+-- PROTOCOL 7: tells those who act on an end. What a worker does not see to, it wakes them for, and
+-- the reader of replies finds it on a stream of its own.
+local function tell_outbox(how, tenant, webhook, reply_to)
+  local entry = {'id', ARGV[1], 'status', ARGV[4], 'backend', how.backend or '',
+    'slot', how.slot or '', 'tokens', how.tokens or '', 'tenant', tenant}
+  local reply = reply_to and not how.in_hand
+  if webhook then
+    table.insert(entry, 'webhook')
+    table.insert(entry, '1')
+  end
+  if reply then
+    table.insert(entry, 'reply')
+    table.insert(entry, '1')
+    redis.call('XADD', KEYS[6] .. ':replies', '*', unpack(entry))
+  end
+  redis.call('XADD', KEYS[6], '*', unpack(entry))
+  if reply or (webhook and not how.in_hand) then
+    redis.call('PUBLISH', ARGV[2] .. 'all', cmsgpack.pack({'outbox', ARGV[1]}))
+  end
+end
+
 -- `how` may hold: backend, slot and tokens for the outbox, silent (no outbox entry), code, dead_letter,
--- runner (the process that must drop its call).
+-- runner (the process that must drop its call), in_hand (a worker ends it, which sees to the rest).
 local function close(how)
   local time, retention = now(), tonumber(ARGV[3])
   local found = redis.call('HMGET', KEYS[1],
-    'deadline', 'held_by', 'tenant', 'accepted_at', 'body_hash', 'counted', 'model', 'priority')
+    'deadline', 'held_by', 'tenant', 'accepted_at', 'body_hash', 'counted', 'model', 'priority',
+    'webhook', 'reply_to')
   -- The record outlives its result: until the deadline a late copy could still run.
   local keep, result_kept = math.max(retention, tonumber(found[1]) - time), retention
   if how.dead_letter then
@@ -71,11 +93,11 @@ local function close(how)
   redis.call('HDEL', KEYS[1], 'owner', 'backend', 'slot', 'parked_for')
   redis.call('PEXPIRE', KEYS[1], milliseconds(keep))
   redis.call('SET', KEYS[4], ARGV[6], 'PX', milliseconds(result_kept))
+  redis.call('PEXPIRE', KEYS[12], milliseconds(retention))
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('DEL', KEYS[3])
   if not how.silent then
-    redis.call('XADD', KEYS[6], '*', 'id', ARGV[1], 'status', ARGV[4],
-      'backend', how.backend or '', 'slot', how.slot or '', 'tokens', how.tokens or '')
+    tell_outbox(how, found[3], found[9], found[10])
   end
   wake(how.runner, found[2])
 end

@@ -23,6 +23,6 @@ elseif known > attempt
 end
 redis.call('HSET', KEYS[1], 'attempt', ARGV[7], 'published', '1')
 tell_attempt(ARGV[11])
-close({backend = ARGV[8], slot = ARGV[9], tokens = ARGV[12],
+close({in_hand = true, backend = ARGV[8], slot = ARGV[9], tokens = ARGV[12],
   dead_letter = ARGV[10] ~= '' and ARGV[10]})
 return {'won'}

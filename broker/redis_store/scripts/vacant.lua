@@ -9,6 +9,6 @@ local function vacant(generation)
   if found[2] ~= 'not_accepted' or tonumber(found[3] or 0) >= tonumber(generation) then
     return false
   end
-  redis.call('DEL', KEYS[1], KEYS[4])
+  redis.call('DEL', KEYS[1], KEYS[4], KEYS[12])
   return true
 end

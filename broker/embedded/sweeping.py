@@ -1,0 +1,29 @@
+"""What leaves the file once nobody may read it any more, in small steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+from broker.embedded.rows import erase
+
+_BATCH = 1_000
+_EXPIRED = (
+    "DELETE FROM results WHERE seq IN (SELECT seq FROM results WHERE expires_at <= ? LIMIT ?)",
+    "DELETE FROM asked WHERE seq IN (SELECT seq FROM asked WHERE expires_at <= ? LIMIT ?)",
+    "DELETE FROM marks WHERE mark IN (SELECT mark FROM marks WHERE expires_at <= ? LIMIT ?)",
+)
+_GONE = "SELECT seq FROM requests WHERE gone_at <= ? LIMIT ?"
+
+
+def sweep(file: apsw.Connection, now: float) -> bool:
+    """Delete a batch of each kind; True when there may be more of one."""
+    more = False
+    for delete in _EXPIRED:
+        file.execute(delete, (now, _BATCH))
+        more |= file.changes() == _BATCH
+    gone: list[Any] = file.execute(_GONE, (now, _BATCH)).fetchall()
+    for (seq,) in gone:
+        erase(file, seq)
+    return more or len(gone) == _BATCH

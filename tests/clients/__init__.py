@@ -1,0 +1,1 @@
+"""Foreign clients that the tests try Penstock with."""
