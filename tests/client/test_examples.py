@@ -9,13 +9,13 @@ from typing import Any
 
 import penstock
 import pytest
-from penstock import webhooks
+from penstock import amqp, polling, webhooks
 
 from tests.client.conftest import Real
 
 pytestmark = pytest.mark.realservers
 
-MODULES = (penstock, webhooks)
+MODULES = (penstock, amqp, polling, webhooks)
 # What the examples name, for the real thing.
 _AMQP, _REDIS = "amqp://acme:password@rabbitmq:5672/", "redis://redis:6379/0"
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -54,8 +54,10 @@ def test_the_example_of_a_public_name_works(
     name: str, real: Real, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PENSTOCK_URL", real.url)
-    text = (inspect.getdoc(PUBLIC[name]) or "").replace(_REDIS, real.redis_url)
-    text = text.replace(_AMQP, real.amqp_url).replace('"penstock-test"', f'"{real.namespace}"')
+    text = inspect.getdoc(PUBLIC[name]) or ""
+    for named, url in ((_AMQP, real.amqp_url), (_REDIS, real.redis_url)):
+        text = text.replace(f'"{named}")', f'"{url}", namespace="{real.namespace}")')
+        text = text.replace(named, url)
     example = doctest.DocTestParser().get_doctest(text, {}, name, None, None)
     assert example.examples, f"{name} has no example"
     told: list[str] = []
