@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError, ChannelClosed, ChannelNotFoundEntity, PublishError
+from aio_pika.exceptions import (
+    AMQPError,
+    ChannelClosed,
+    ChannelInvalidStateError,
+    ChannelNotFoundEntity,
+    PublishError,
+)
 
 from penstock.asking import Question, Tell, is_on_the_way, request_of
 from penstock.errors import PenstockError, Refused, Unreachable
@@ -20,6 +26,7 @@ _HEARTBEAT_S = 5
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _JSON = "application/json"
+_LOST = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +81,7 @@ class Line:
 
     async def _send(self, exchange: AbstractExchange, waiting: _Open) -> None:
         """Publish a question; where that fails it is published again on the next connection."""
-        with suppress(AMQPError, OSError, asyncio.CancelledError):
+        with suppress(*_LOST, asyncio.CancelledError):
             waiting.sent = self._channel
             await self._publish(exchange, waiting.question)
         task = asyncio.current_task()
@@ -114,7 +121,7 @@ class Line:
                     closed = await self._begin(await connection.channel(on_return_raises=True))
                     pause_s = _FIRST_PAUSE_S
                     await closed.wait()
-            except (AMQPError, OSError, TimeoutError) as error:
+            except _LOST as error:
                 self._trouble = f"RabbitMQ cannot be used: {str(error) or type(error).__name__}"
             finally:
                 self._exchange = None
