@@ -1,8 +1,8 @@
 """Penstock from Python: hand in requests, wait for them, stream their answers, many at once.
 
 `Client` waits, `AsyncClient` is for asyncio. `penstock.webhooks` checks webhooks, `penstock.amqp`
-asks over RabbitMQ (`pip install penstock[amqp]`), `penstock.polling` reads records straight from
-Redis (`pip install penstock[redis]`).
+asks over RabbitMQ (extra `amqp`), `penstock.polling` reads records straight from
+Redis (extra `redis`).
 
 >>> import penstock
 >>> with penstock.Client() as client:
