@@ -9,7 +9,7 @@ import penstock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock import shapes
+from penstock import layout, shapes
 from penstock.shapes import slug
 from pydantic import TypeAdapter
 
@@ -101,6 +101,16 @@ def test_a_model_has_the_same_slug(model: str) -> None:
 @pytest.mark.parametrize("model", ["llama3.2", "llama-3", "a" * 200, "Größe/7b"])
 def test_a_known_model_has_the_same_slug(model: str) -> None:
     assert slug(model) == ids.slug(model)
+
+
+@given(st.integers(0, ids.PARTITIONS - 1), st.text("ab09", min_size=1))
+def test_the_keys_in_redis_are_the_same(partition: int, namespace: str) -> None:
+    request_id = f"req_{partition:02x}{'a' * 32}"
+    keys = Keys(namespace)
+    record, *_, result = keys.of_request(request_id)[:4]
+    assert layout.keys_of(namespace, request_id) == (record, result)
+    assert layout.version_key(namespace) == keys.layout_version()
+    assert layout.VERSION == VERSION
 
 
 def _properties(kind: type) -> dict[str, Any]:
