@@ -13,6 +13,8 @@ from penstock import layout, shapes
 from penstock.shapes import slug
 from pydantic import TypeAdapter
 
+from broker.redis_store.keys import Keys
+from broker.redis_store.layout import VERSION
 from schemas import ids
 from schemas.lifecycle import TERMINAL
 from schemas.priority import PRIORITIES
