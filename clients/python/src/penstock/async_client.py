@@ -6,9 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, Unpack
-
-import httpx2
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from penstock import calls
 from penstock.access import PATIENCE_S, POLL_S, RETRIES, Access
@@ -18,7 +16,10 @@ from penstock.errors import PenstockError, Refused, TimedOut, Unreachable
 from penstock.mapping import AT_ONCE, Outcome, Progress, Window, length_of, options_of
 from penstock.retrying import Patience
 from penstock.shapes import Options, Request, Result
-from penstock.streaming import MAX_EVENT_BYTES, SILENCE_S, Course, ServerEvent
+from penstock.streaming import Course
+
+if TYPE_CHECKING:
+    import httpx2
 
 
 class AsyncClient:
@@ -50,9 +51,10 @@ class AsyncClient:
         """Make a client; `timeout_s` is how long one try may take, `http` another HTTP client."""
         self._access = Access.given(base_url, api_key)
         self._retries = retries
-        self._timeout_s = timeout_s
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=AT_ONCE)
-        self._http = http or httpx2.AsyncClient(limits=limits)
+        # The HTTP client is most of what importing this costs; not all who import it call.
+        from penstock.transport import AsyncTransport
+
+        self._transport = AsyncTransport(self._access, timeout_s, http)
 
     async def __aenter__(self) -> Self:
         return self
@@ -73,7 +75,7 @@ class AsyncClient:
         ...     await penstock.AsyncClient().close()
         >>> asyncio.run(main())
         """
-        await self._http.aclose()
+        await self._transport.close()
 
     async def submit(self, body: Mapping[str, Any], **options: Unpack[Options]) -> Request:
         """Hand in a request, which is durable from then on, and return it.
@@ -167,7 +169,7 @@ class AsyncClient:
         async def begin() -> Course:
             return Course(await self._request(calls.submission(body, options, stream=True)), -1)
 
-        return AsyncStream(self._events, begin, self._retries)
+        return AsyncStream(self._transport.events, begin, self._retries)
 
     def resume(self, request: Request | str, after: int = -1) -> AsyncStream:
         """Return the streamed answer of a request behind the chunk numbered `after`.
@@ -190,7 +192,7 @@ class AsyncClient:
                 request if isinstance(request, Request) else await self.get(request), after
             )
 
-        return AsyncStream(self._events, begin, self._retries)
+        return AsyncStream(self._transport.events, begin, self._retries)
 
     async def map(
         self,
@@ -267,32 +269,12 @@ class AsyncClient:
         patience = Patience(self._retries, waits_for_room=waits_for_room)
         while True:
             try:
-                return calls.checked(await self._send(call), self._access.base)
+                return calls.checked(await self._transport.send(call), self._access.base)
             except (Unreachable, Refused) as error:
                 pause_s = patience.pause_s(error)
                 if pause_s is None:
                     raise
             await asyncio.sleep(pause_s)
-
-    async def _send(self, call: Call) -> Answer:
-        timeout = httpx2.Timeout(self._timeout_s, read=self._timeout_s + call.waits_s)
-        try:
-            answer = await self._http.request(**self._access.sent(call), timeout=timeout)
-        except httpx2.RequestError as error:
-            raise self._access.unreachable(error) from error
-        return Answer(answer.status_code, answer.headers, answer.content)
-
-    async def _events(self, call: Call) -> AsyncGenerator[ServerEvent, None]:
-        timeout = httpx2.Timeout(self._timeout_s, read=SILENCE_S)
-        try:
-            async with self._http.stream(**self._access.sent(call), timeout=timeout) as answer:
-                if answer.status_code != httpx2.codes.OK:
-                    told = Answer(answer.status_code, answer.headers, await answer.aread())
-                    calls.checked(told, self._access.base)
-                async for event in httpx2.EventSource(answer, MAX_EVENT_BYTES):
-                    yield event
-        except httpx2.RequestError as error:
-            raise self._access.unreachable(error) from error
 
 
 async def _each(

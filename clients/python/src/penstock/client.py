@@ -7,9 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import Event
 from types import TracebackType
-from typing import Any, Self, Unpack
-
-import httpx2
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from penstock import calls
 from penstock.access import PATIENCE_S, POLL_S, RETRIES, Access
@@ -19,7 +17,10 @@ from penstock.mapping import AT_ONCE, Outcome, Progress, Window, length_of, opti
 from penstock.retrying import Patience
 from penstock.shapes import Options, Request, Result
 from penstock.stream import Stream
-from penstock.streaming import MAX_EVENT_BYTES, SILENCE_S, Course, ServerEvent
+from penstock.streaming import Course
+
+if TYPE_CHECKING:
+    import httpx2
 
 # So soon a `map` that is left notices it.
 _MAP_POLL_S = 5.0
@@ -52,9 +53,10 @@ class Client:
         """Make a client; `timeout_s` is how long one try may take, `http` another HTTP client."""
         self._access = Access.given(base_url, api_key)
         self._retries = retries
-        self._timeout_s = timeout_s
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=AT_ONCE)
-        self._http = http or httpx2.Client(limits=limits)
+        # The HTTP client is most of what importing this costs; not all who import it call.
+        from penstock.transport import Transport
+
+        self._transport = Transport(self._access, timeout_s, http)
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +75,7 @@ class Client:
         >>> import penstock
         >>> penstock.Client().close()
         """
-        self._http.close()
+        self._transport.close()
 
     def submit(self, body: Mapping[str, Any], **options: Unpack[Options]) -> Request:
         """Hand in a request, which is durable from then on, and return it.
@@ -165,7 +167,7 @@ class Client:
         True
         """
         known = request if isinstance(request, Request) else self.get(request)
-        return Stream(self._events, Course(known, after), self._retries)
+        return Stream(self._transport.events, Course(known, after), self._retries)
 
     def map(
         self,
@@ -243,28 +245,9 @@ class Client:
         patience = Patience(self._retries, waits_for_room=stopped is not None)
         while True:
             try:
-                return calls.checked(self._send(call), self._access.base)
+                return calls.checked(self._transport.send(call), self._access.base)
             except (Unreachable, Refused) as error:
                 pause_s = patience.pause_s(error)
                 if pause_s is None or (stopped is not None and stopped.is_set()):
                     raise
             time.sleep(pause_s)
-
-    def _send(self, call: Call) -> Answer:
-        timeout = httpx2.Timeout(self._timeout_s, read=self._timeout_s + call.waits_s)
-        try:
-            answer = self._http.request(**self._access.sent(call), timeout=timeout)
-        except httpx2.RequestError as error:
-            raise self._access.unreachable(error) from error
-        return Answer(answer.status_code, answer.headers, answer.content)
-
-    def _events(self, call: Call) -> Generator[ServerEvent, None, None]:
-        timeout = httpx2.Timeout(self._timeout_s, read=SILENCE_S)
-        try:
-            with self._http.stream(**self._access.sent(call), timeout=timeout) as answer:
-                if answer.status_code != httpx2.codes.OK:
-                    told = Answer(answer.status_code, answer.headers, answer.read())
-                    calls.checked(told, self._access.base)
-                yield from httpx2.EventSource(answer, MAX_EVENT_BYTES)
-        except httpx2.RequestError as error:
-            raise self._access.unreachable(error) from error
