@@ -246,7 +246,7 @@ class AsyncClient:
         """Take one request of a map to its end."""
         request = None
         try:
-            own = options_of(index, calls.asked(body, options, stream=False), run, options)
+            own = options_of(index, body, run, options)
             request = await self._request(calls.submission(body, own), waits_for_room=True)
             request = request if request.ended else await self.wait(request)
             result = await self._result(request)

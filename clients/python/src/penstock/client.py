@@ -223,7 +223,7 @@ class Client:
         """Take one request of a map to its end."""
         request = None
         try:
-            own = options_of(index, calls.asked(body, options, stream=False), run, options)
+            own = options_of(index, body, run, options)
             request = self._request(calls.submission(body, own), stopped)
             while not request.ended and not stopped.is_set():
                 request = self._request(calls.reading(request, _MAP_POLL_S))

@@ -139,6 +139,7 @@ class Line:
         while unsent := [each for each in self._open.values() if each.sent is not channel]:
             await self._send_again(exchange, channel, unsent[0])
         self._channel, self._exchange = channel, exchange
+        self._trouble = "the connection stands"
         self._ready.set()
         return closed
 

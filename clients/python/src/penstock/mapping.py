@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from penstock.calls import asked
 from penstock.errors import PenstockError
 from penstock.shapes import Options, Request, Result
 
@@ -138,11 +139,11 @@ def length_of(bodies: object) -> int | None:
     return len(bodies) if isinstance(bodies, Sized) else None
 
 
-def options_of(index: int, content: bytes, run: str | None, options: Options) -> Options:
+def options_of(index: int, body: Mapping[str, Any], run: str | None, options: Options) -> Options:
     """Return the options of one of many; in a named run it has a key of its own."""
     if run is None:
         return options
     return {
         **options,
-        "idempotency_key": f"{run}-{index}-{hashlib.sha256(content).hexdigest()[:16]}",
+        "idempotency_key": f"{run}-{index}-{hashlib.sha256(asked(body, options, stream=False)).hexdigest()[:16]}",
     }
