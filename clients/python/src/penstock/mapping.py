@@ -143,7 +143,5 @@ def options_of(index: int, body: Mapping[str, Any], run: str | None, options: Op
     """Return the options of one of many; in a named run it has a key of its own."""
     if run is None:
         return options
-    return {
-        **options,
-        "idempotency_key": f"{run}-{index}-{hashlib.sha256(asked(body, options, stream=False)).hexdigest()[:16]}",
-    }
+    digest = hashlib.sha256(asked(body, options, stream=False)).hexdigest()[:16]
+    return {**options, "idempotency_key": f"{run}-{index}-{digest}"}
