@@ -16,6 +16,7 @@ class Keys:
         self.foreign = f"{namespace}:foreign"
         self.switches = f"{namespace}:switches"
         self.hooks = f"{namespace}:hooks"
+        self.layout = f"{namespace}:layout"
         # A channel per process; scripts append the owner.
         self.wake = f"{namespace}:wake:"
         # No owner has this name: the channel that every process hears.
@@ -158,6 +159,10 @@ class Keys:
             tag + "pulse",  # when any process last beat
             tag + "grace",  # exists while nobody is called dead
         )
+
+    def layout_version(self) -> str:
+        """Return the number of the layout that other readers may rely on (layout.py)."""
+        return "{" + self.layout + "}:version"
 
     def foreign_letters(self) -> str:
         """Return the list of messages that are not ours."""
