@@ -12,7 +12,7 @@ endif
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 BIN := .venv/bin
 INSTALL = $(UV) pip install --python $(BIN)/python --require-hashes
-CODE = $(wildcard api broker cli schemas workers tests demo benchmarks reference)
+CODE = $(wildcard api broker cli schemas workers clients/python/src tests demo benchmarks reference)
 # A release younger than this is not taken into a lock: poisoned ones are mostly found within days.
 COOL_DOWN ?= 4 days
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -71,6 +71,7 @@ types: .venv/.dev .venv/.demo ## mypy, strict
 floors: .venv/.dev ## who may import whom, and that every dependency is declared
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
+	@cd clients/python && ../../$(BIN)/deptry .
 
 .PHONY: servers
 servers: .venv/.dev ## start RabbitMQ and Redis on loopback until Ctrl-C, and print their URLs
@@ -79,7 +80,8 @@ servers: .venv/.dev ## start RabbitMQ and Redis on loopback until Ctrl-C, and pr
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt again
 	$(COMPILE) pyproject.toml -o requirements/app.txt
-	$(COMPILE) pyproject.toml --group dev -c requirements/app.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml clients/python/pyproject.toml --all-extras --group dev \
+		-c requirements/app.txt -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --group demo -c requirements/dev.txt -o requirements/demo.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) --no-deps requirements/models.in -o requirements/models.txt
@@ -105,8 +107,10 @@ $(BIN)/python: | $(UV)
 		--build-constraints requirements/build.txt -e .
 	@touch $@
 
-.venv/.dev: requirements/dev.txt .venv/.app
+.venv/.dev: requirements/dev.txt clients/python/pyproject.toml .venv/.app
 	$(INSTALL) -r requirements/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps \
+		--build-constraints requirements/build.txt -e clients/python
 	@touch $@
 
 .venv/.demo: requirements/demo.txt requirements/models.txt .venv/.app

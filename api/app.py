@@ -30,6 +30,8 @@ from api.routes.health import HealthRoutes
 from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
 from api.routes.responses import ResponseRoutes
+from api.routes.webhook_deliveries import WebhookDeliveryRoutes
+from api.routes.webhook_endpoints import WebhookEndpointRoutes
 from api.settings import Settings
 from api.streams.sending import Streams
 from api.streams.teller import Teller
@@ -124,6 +126,9 @@ def build_api(engine: Engine, config: Config) -> Api:
     )
     _add_health_routes(doors, HealthRoutes(engine, admission, catalog))
     doors.add("GET", "/asyncapi.json", DocumentRoutes(settings).asyncapi, Access.OPEN)
+    _add_webhook_routes(
+        doors, WebhookEndpointRoutes(engine, settings), WebhookDeliveryRoutes(engine, settings)
+    )
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
@@ -182,6 +187,26 @@ def _add_admin_routes(doors: Doors, admin: AdminRoutes, letters: DeadLetterRoute
     doors.add("GET", f"{base}/{{id}}", letters.read, Access.ADMIN)
     doors.add("DELETE", f"{base}/{{id}}", letters.purge, Access.ADMIN)
     doors.add("POST", f"{base}/{{id}}/redrive", letters.redrive, Access.ADMIN)
+
+
+def _add_webhook_routes(
+    doors: Doors, endpoints: WebhookEndpointRoutes, deliveries: WebhookDeliveryRoutes
+) -> None:
+    base = "/v1/webhook_endpoints"
+    doors.add("GET", "/v1/webhook_event_types", endpoints.event_types)
+    doors.add("GET", base, endpoints.list_endpoints)
+    doors.add("POST", base, endpoints.create)
+    doors.add("GET", f"{base}/{{id}}", endpoints.read)
+    doors.add("POST", f"{base}/{{id}}", endpoints.update)
+    doors.add("DELETE", f"{base}/{{id}}", endpoints.delete)
+    doors.add("POST", f"{base}/{{id}}/rotate_secret", endpoints.rotate_secret)
+    doors.add("POST", f"{base}/{{id}}/test", endpoints.test)
+    doors.add("GET", f"{base}/{{id}}/deliveries", deliveries.list_of_endpoint)
+    doors.add("GET", "/v1/webhook_deliveries", deliveries.list_all)
+    doors.add("POST", "/v1/webhook_deliveries/redeliver", deliveries.redeliver_range)
+    doors.add("POST", "/v1/webhook_deliveries/{id}/redeliver", deliveries.redeliver)
+    doors.add("GET", "/v1/webhook_secret", deliveries.secret)
+    doors.add("POST", "/v1/webhook_secret/rotate", deliveries.rotate_secret)
 
 
 def _add_health_routes(doors: Doors, health: HealthRoutes) -> None:

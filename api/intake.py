@@ -60,6 +60,7 @@ class Intake:
     content_type: str = "application/json"
     max_tokens: int | None = None
     stream: bool = False
+    webhook: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -100,6 +101,7 @@ class Intake:
             restart=self.stream and self.terms.restart,
             held_by=holder,
             traceparent=self.terms.traceparent,
+            webhook=self.webhook,
             reply_to=self.terms.reply_to,
             correlation_id=self.terms.correlation_id,
             reply_as=self.terms.reply_as,

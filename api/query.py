@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,7 +15,6 @@ from schemas.errors import RequestError
 from schemas.ids import is_request_id
 from schemas.lifecycle import Status
 from schemas.priority import Priority
-from schemas.record import Record
 
 _MAX_FIELDS = 20
 _MAX_PAGE = 100
@@ -108,34 +107,42 @@ class Page:
             statuses=_statuses(self.asked.get("status")),
             model=self.asked.get("model"),
             priority=named_priority("priority", self.asked.get("priority")),
-            created_after=_instant("created_after", self.asked),
-            created_before=_instant("created_before", self.asked),
+            created_after=instant("created_after", self.asked),
+            created_before=instant("created_before", self.asked),
             newest_first=self.newest_first,
         )
 
-    def reply(self, found: Sequence[Record] | None, data: list[dict[str, Any]]) -> Reply:
+    def reply(self, found: Sequence[object] | None, data: list[dict[str, Any]]) -> Reply:
         """Return the page; `found` holds one more than its limit where there are more.
 
         Raises RequestError when `after` names nothing.
         """
         if found is None:
-            raise RequestError("invalid_body", "`after` names no request of yours.", param="after")
+            raise RequestError("invalid_body", "`after` names nothing of yours.", param="after")
         return _list_reply(data, self.limit)
 
 
-def page(exchange: Exchange, filters: Sequence[str]) -> Page:
-    """Return the page that the query asks for. Raises RequestError."""
+def page(
+    exchange: Exchange,
+    filters: Sequence[str],
+    is_id: Callable[[str], bool] = is_request_id,
+    paging: Sequence[str] = _PAGE,
+) -> Page:
+    """Return the page that the query asks for; `is_id` tells what `after` may be.
+
+    Raises RequestError.
+    """
     asked = fields(exchange)
     for name in asked:
-        if name not in filters and name not in _PAGE:
-            known = ", ".join((*_PAGE, *filters))
+        if name not in filters and name not in paging:
+            known = ", ".join((*paging, *filters))
             raise RequestError(
                 "invalid_body", f"There is no filter {name[:50]!r}; use {known}.", param=name[:50]
             )
     limit = _limit(asked)
     after = asked.get("after")
-    if after is not None and not is_request_id(after):
-        raise RequestError("invalid_body", "`after` must be a request's id.", param="after")
+    if after is not None and not is_id(after):
+        raise RequestError("invalid_body", "`after` must be an id of the list.", param="after")
     return Page(asked, limit, after, _newest_first(asked))
 
 
@@ -190,7 +197,8 @@ def _statuses(text: str | None) -> frozenset[Status]:
         ) from None
 
 
-def _instant(name: str, asked: dict[str, str]) -> float | None:
+def instant(name: str, asked: dict[str, str]) -> float | None:
+    """Return the Unix seconds of a filter, None if it is not given. Raises RequestError."""
     if name not in asked:
         return None
     number = number_in(asked[name])

@@ -14,18 +14,27 @@ from api.exchange import Exchange, Headed
 from api.intake import Intake, Terms
 from schemas.body import JsonObject, read_object, with_member
 from schemas.config import MAX_DEADLINE_S, ServerConfig
+from schemas.destinations import AllowList, BadDestination, check_destination
 from schemas.errors import RequestError
 from schemas.priority import Priority
 from schemas.request import STREAMED_ENDPOINTS, SubmitRequest
 from schemas.tokens import most_output
+from schemas.webhooks import write_webhook
 
 _MAX_MODEL_CHARACTERS = 200
 
 
 def submitted(
-    raw: bytes, exchange: Headed, server: ServerConfig, endpoints: Collection[str]
+    raw: bytes,
+    exchange: Headed,
+    server: ServerConfig,
+    endpoints: Collection[str],
+    allowed: AllowList,
 ) -> Intake:
-    """Return the Intake of the object of a `POST /v1/requests`. Raises RequestError."""
+    """Return the Intake of the object of a `POST /v1/requests`. Raises RequestError.
+
+    `allowed` is where webhooks may go beside the public internet.
+    """
     outer = read_object(raw)
     submit = _validated(outer)
     if submit.endpoint not in endpoints:
@@ -56,8 +65,26 @@ def submitted(
         ),
         max_tokens=most_output(submit.endpoint, inner.members),
         stream=stream,
+        webhook=_webhook(submit, allowed),
         metadata=submit.metadata,
     )
+
+
+def check_webhook_url(url: str, allowed: AllowList, param: str) -> None:
+    """Raise RequestError for a URL that no webhook is sent to."""
+    try:
+        check_destination(url, allowed)
+    except BadDestination as error:
+        raise RequestError(
+            "invalid_webhook_url", f"`{param}` is no URL for webhooks: {error}.", param
+        ) from None
+
+
+def _webhook(submit: SubmitRequest, allowed: AllowList) -> str | None:
+    if submit.webhook is None:
+        return None
+    check_webhook_url(submit.webhook.url, allowed, "webhook.url")
+    return write_webhook(submit.webhook)
 
 
 def called(raw: bytes, endpoint: str, exchange: Exchange, server: ServerConfig) -> Intake:

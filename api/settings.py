@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schemas.config import Config, ServerConfig
+from schemas.destinations import AllowList
 from schemas.request import ENDPOINTS
 
 
@@ -19,3 +20,4 @@ class Settings:
         self.keyless = not config.has_keys
         self.further_endpoints = tuple(e for e in config.endpoints if e not in ENDPOINTS)
         self.endpoints = (*ENDPOINTS, *self.further_endpoints)
+        self.webhooks_allowed = AllowList(config.webhooks.allow)

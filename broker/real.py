@@ -37,6 +37,7 @@ class RealEngine:
         self.events = self._redis.events
         self.members = self._redis.members
         self.switches = self._redis.switches
+        self.webhooks = self._redis.webhooks
 
     async def start(self) -> None:
         """Begin to connect; what is not there yet is said once and waited for."""

@@ -101,6 +101,18 @@ INTER_TOKEN_SECONDS = Histogram(
 KEEPER_MOVES = Counter(
     "penstock_keeper_moves", "What the keeper did, by move", ["move"], registry=REGISTRY
 )
+WEBHOOK_ATTEMPTS = Counter(
+    "penstock_webhook_attempts",
+    "Attempts to deliver a webhook: delivered, retried, failed or dropped",
+    ["outcome"],
+    registry=REGISTRY,
+)
+WEBHOOK_PUSH_SECONDS = Histogram(
+    "penstock_webhook_push_seconds",
+    "From the end of a request to the delivery of its event",
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
 CONFIG_RELOADS = Counter(
     "penstock_config_reloads",
     "Configurations read while running: applied, refused or failed",

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import amqp, config, dead_letters, installation, keys, lists, requests, servers
+from cli.commands import (
+    amqp,
+    config,
+    dead_letters,
+    installation,
+    keys,
+    lists,
+    requests,
+    servers,
+    webhooks,
+)
 from schemas.errors import ConfigError
 
 app = typer.Typer(
@@ -48,6 +58,7 @@ app.add_typer(lists.models, name="models")
 app.add_typer(lists.backends, name="backends")
 app.add_typer(keys.app, name="keys")
 app.add_typer(amqp.app, name="amqp")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(config.app, name="config")
 
 

@@ -31,6 +31,11 @@ DOOR_ADVICE: dict[str, str] = {
     "invalid_deadline": (
         "Send either `deadline` (Unix seconds, in the future) or `timeout_s`, at most 7 days ahead."
     ),
+    "invalid_webhook_url": (
+        "Give a public https:// URL on port 443 or 8443, or have its host added to "
+        "`webhooks.allow`. The message says what is wrong with it."
+    ),
+    "too_many_webhook_endpoints": "Delete some, or let one endpoint take several event types.",
     "invalid_api_key": "Send a key of this server; a revoked or mistyped one is unknown to it.",
     "unknown_user": (
         "Set `user_id` to the user that the connection has logged in as: `penstock amqp grant` "
@@ -51,6 +56,10 @@ DOOR_ADVICE: dict[str, str] = {
     ),
     "model_not_found": "Ask for a model that `GET /v1/models` shows.",
     "backend_not_found": "Name one that `GET /admin/v1/backends` shows.",
+    "webhook_endpoint_not_found": "Check the id and the key: `GET /v1/webhook_endpoints`.",
+    "webhook_delivery_not_found": (
+        "Check the id and the key; deliveries are kept for 7 days, and 10,000 of them."
+    ),
     "route_not_found": "Check the path.",
     "method_not_allowed": "Check the method: the header `Allow` names those that the path takes.",
     "request_timeout": "Send headers and body without long pauses; the limits are under `server`.",
@@ -87,6 +96,10 @@ DOOR_ADVICE: dict[str, str] = {
     ),
     "too_many_connections": (
         "Share connections (a client with a pool), or raise `server.max_connections`."
+    ),
+    "webhook_unreachable": (
+        "The message says what went wrong: a name, a certificate, a refused connection, no answer "
+        "in time. No worker process runs if it says that nobody sent it."
     ),
     "backend_timeout": "Raise the backend's `timeout_s`, or ask for less.",
     "deadline_exceeded": "Give it more time (`x-penstock-timeout-s`), or add capacity.",

@@ -14,6 +14,8 @@ from api.openapi.examples import BACKEND, MODEL, REQUEST_ID
 from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
 from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS
 from api.openapi.parameters import HEADERS, PARAMETERS
+from api.openapi.webhook_examples import DELIVERY_ID, ENDPOINT_ID
+from api.openapi.webhook_operations import WEBHOOKS
 from reference.markdown import block, code, head, noted, table
 
 URL = "http://127.0.0.1:8080"
@@ -31,6 +33,8 @@ Each path listed under `endpoints` in the configuration is a call like those abo
 to the backend with its body, JSON or multipart, and answered with the backend's bytes and type. See
 [models and routing](../guide/models.md#further-endpoints).
 """
+# Of paths whose `{id}` is no request's.
+_IDS = {"webhook_endpoint": ENDPOINT_ID, "webhook_delivery": DELIVERY_ID}
 
 
 def page() -> str:
@@ -46,7 +50,7 @@ def _tags() -> list[tuple[str, str]]:
 
 
 def _tag(name: str, said: str) -> str:
-    all_of_them = (*REQUESTS, *CALLS, *MODELS, *ADMIN, *DOCUMENTS, *HEALTH)
+    all_of_them = (*REQUESTS, *CALLS, *MODELS, *WEBHOOKS, *ADMIN, *DOCUMENTS, *HEALTH)
     operations = [each for each in all_of_them if each.tag == name]
     sections = "\n".join("\n".join(_section(each)) for each in operations)
     return f"## {name}\n\n{said}\n\n{sections}"
@@ -69,7 +73,8 @@ def _section(operation: Operation) -> Iterator[str]:
 def curl(operation: Operation) -> str:
     """Return a command that calls the operation with its example."""
     name = BACKEND if "backend" in operation.parameters else MODEL
-    path = operation.path.replace("{id}", REQUEST_ID).replace("{name}", name)
+    shown = next((_IDS[each] for each in operation.parameters if each in _IDS), REQUEST_ID)
+    path = operation.path.replace("{id}", shown).replace("{name}", name)
     query = "?wait=30" if "wait" in operation.parameters else ""
     method = {"get": "", "post": "-X POST ", "delete": "-X DELETE "}[operation.method]
     lines = [f"curl {'' if operation.body else method}'{URL}{path}{query}'"]

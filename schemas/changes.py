@@ -43,6 +43,7 @@ def changes(old: Config, new: Config) -> list[str]:
     told += _entries("tenant", old.tenants, new.tenants)
     if old.endpoints != new.endpoints:
         told.append("endpoints changed")
+    told += [f"webhooks.{name} changed" for name in _changed(old.webhooks, new.webhooks)]
     return told
 
 

@@ -13,6 +13,7 @@ from schemas.limits import AdaptiveConcurrency, Limits, Rates, SchedulingConfig
 from schemas.nearness import did_you_mean
 from schemas.routes import WILD, is_pattern
 from schemas.section import Section
+from schemas.webhook_config import WebhooksConfig
 
 MIB = 1024 * 1024
 MAX_DEADLINE_S = 7 * 86_400
@@ -259,6 +260,9 @@ class Config(Section):
     tenants: dict[Name, TenantConfig] = Field({}, description="who may ask for what")
     scheduling: SchedulingConfig = Field(
         SchedulingConfig(), description="what priorities below `high` are owed"
+    )
+    webhooks: WebhooksConfig = Field(
+        WebhooksConfig(), description="where webhooks may go, and how often each is tried"
     )
 
     @field_validator("endpoints")

@@ -84,6 +84,10 @@ DOOR_ERRORS: dict[str, DoorError] = {
         400, _INVALID, "This endpoint does not stream; send the request without `stream: true`."
     ),
     "invalid_deadline": DoorError(400, _INVALID, "The deadline is not a usable instant."),
+    "invalid_webhook_url": DoorError(400, _INVALID, "No webhook is sent to this URL."),
+    "too_many_webhook_endpoints": DoorError(
+        400, _INVALID, "You have as many webhook endpoints as one tenant may have."
+    ),
     "invalid_api_key": DoorError(
         401, "authentication_error", "Send a valid API key as `Authorization: Bearer psk_...`."
     ),
@@ -102,6 +106,8 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "request_not_found": DoorError(404, _INVALID, "No request with this id exists."),
     "model_not_found": DoorError(404, _INVALID, "This model is not served here."),
     "backend_not_found": DoorError(404, _INVALID, "No backend has this name."),
+    "webhook_endpoint_not_found": DoorError(404, _INVALID, "No webhook endpoint has this id."),
+    "webhook_delivery_not_found": DoorError(404, _INVALID, "No webhook delivery has this id."),
     "route_not_found": DoorError(404, _INVALID, "There is nothing at this path."),
     "method_not_allowed": DoorError(405, _INVALID, "This path does not take this method."),
     "idempotency_conflict": DoorError(
@@ -129,6 +135,9 @@ DOOR_ERRORS: dict[str, DoorError] = {
     ),
     "backend_invalid_response": DoorError(
         502, "server_error", "The backend's answer could not be used.", final=True
+    ),
+    "webhook_unreachable": DoorError(
+        502, "server_error", "The webhook endpoint gave no answer.", final=True
     ),
     "backend_timeout": DoorError(
         504, "server_error", "The backend did not answer in time.", final=True

@@ -14,6 +14,7 @@ from schemas.lifecycle import Status
 from schemas.priority import Priority
 from schemas.record import Record
 from schemas.result import Result
+from schemas.webhooks import AskedWebhook
 
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
 STREAMED_ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
@@ -52,6 +53,7 @@ class SubmitRequest(BaseModel):
         description="Whether a stream may begin anew once a part of it was shown and is lost.",
     )
     on_disconnect: OnDisconnect = "cancel"
+    webhook: AskedWebhook | None = Field(None, description="Where the end is told.")
     metadata: dict[MetadataKey, MetadataValue] = Field({}, max_length=MAX_METADATA_PAIRS)
 
 

@@ -14,6 +14,7 @@ from schemas.config import Config
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
 from schemas.lifecycle import Status
+from workers.answering import Answering
 from workers.discovery import FIRST_REFRESH_S, REFRESH_S, Discovery
 from workers.executor import Executor
 from workers.inflight import InFlightMap
@@ -29,6 +30,7 @@ from workers.slots import Slots
 from workers.starting import Parts
 from workers.streaming import Logs
 from workers.upstreams import Upstreams
+from workers.webhooks.dispatcher import Dispatcher
 
 _log = structlog.get_logger("penstock.worker")
 
@@ -43,7 +45,9 @@ class WorkerService:
         self._rules = Rules(config)
         self._inflight = InFlightMap()
         self._slots = Slots(engine.limits, engine.owner)
-        self._settlement = Settlement(engine, self._slots)
+        self._answering = Answering(engine, config.server.retention_s)
+        self._dispatcher = Dispatcher(engine, config.webhooks)
+        self._settlement = Settlement(engine, self._slots, self._answering, self._dispatcher.ended)
         self._upstreams = Upstreams()
         self._executor = Executor(
             engine,
@@ -76,6 +80,7 @@ class WorkerService:
         self._tasks.supervise("renewal", self._pulse.renew)
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
         self._keeper.start()
+        self._dispatcher.start()
         self._tasks.supervise("retired", self._retired.run)
 
     async def apply(self, config: Config) -> None:
@@ -89,6 +94,7 @@ class WorkerService:
             if config != self._config:
                 self._config, self._rules = config, Rules(config)
             self._upstreams.apply(config.backends)
+            self._dispatcher.apply(config.webhooks)
             await self._retired.apply(config)
             if config.models != "auto":
                 self._discovery = Discovery()
@@ -115,10 +121,12 @@ class WorkerService:
         await self._tasks.stop()
         await self._retired.stop()
         await self._keeper.stop()
+        await self._dispatcher.stop()
         await self._pools.stop()
         if self._dead is not None:
             await self._dead.stop()
         await self._settlement.stop()
+        await self._answering.stop()
         await self._upstreams.close()
 
     async def _hand_back(self, finishing: asyncio.Future[None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import structlog
@@ -25,6 +25,7 @@ from schemas.errors import TERMINAL_CODES, EngineError
 from schemas.instants import in_words
 from schemas.lifecycle import Status
 from schemas.result import Result
+from workers.answering import Answering
 from workers.inflight import InFlight, Outcome
 from workers.slots import Slots
 
@@ -39,9 +40,17 @@ _LAST_STEPS_S = 1.0
 class Settlement:
     """Ends what the executor began, in an order that no kill can turn into a loss."""
 
-    def __init__(self, engine: Engine, slots: Slots) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        slots: Slots,
+        answering: Answering,
+        tell_ended: Callable[[Envelope], None] = lambda _envelope: None,
+    ) -> None:
         self._engine = engine
         self._slots = slots
+        self._answering = answering
+        self._tell_ended = tell_ended
         self._after = Tasks("settlement")
 
     async def stop(self) -> None:
@@ -49,7 +58,7 @@ class Settlement:
         await self._after.stop(_LAST_STEPS_S)
 
     async def finish(self, run: InFlight, outcome: Outcome) -> None:
-        """Commit, and settle the slot beside it -> ack (PROTOCOL 4).
+        """Commit, and settle the slot beside it -> reply -> ack (PROTOCOL 4).
 
         The call has ended: its slot does not wait for the disk.
         """
@@ -65,6 +74,7 @@ class Settlement:
                 run.reservation if told else None,
                 dead_letter=outcome.dead_letter,
                 made=run.made,
+                started_at=run.started_at,
             )
         finally:
             await ending
@@ -92,7 +102,11 @@ class Settlement:
         await requeue_all(run.settle())
 
     async def drop_finished(self, delivery: Delivery) -> None:
-        """Ack a delivery whose record is terminal or has a newer copy."""
+        """Ack a delivery whose record is terminal or has a newer copy.
+
+        Its worker may have died between its commit and its reply.
+        """
+        await self._answering.found_ended(delivery.envelope)
         await delivery.ack()
 
     async def abandon(
@@ -185,8 +199,9 @@ class Settlement:
         *,
         dead_letter: bool = False,
         made: Attempt | None = None,
+        started_at: float | None = None,
     ) -> Finish:
-        """Commit, holding the result for as long as the store is away."""
+        """Commit, holding the result for as long as the store is away, then reply."""
         store = self._engine.store
         finish = await persistently(
             lambda: store.finish(
@@ -196,6 +211,10 @@ class Settlement:
         )
         if finish.won:
             FINISHED.labels(envelope.model, result.status).inc()
+            self._tell_ended(envelope)
+            await self._answering.committed(envelope, result, attempt, started_at)
+        elif finish.result is not None:
+            await self._answering.found_ended(envelope)
         if envelope.stream and (finish.won or finish.result is not None):
             self._after.spawn("seal the event log", self._seal(envelope.id))
         return finish

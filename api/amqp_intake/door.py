@@ -107,8 +107,9 @@ class AmqpDoor:
             await self._accept(submission, caller, asker)
 
     async def _accept(self, submission: Submission, caller: Caller, asker: Asker | None) -> None:
-        server, endpoints = self._settings.server, self._settings.endpoints
-        intake = intake_of(submission, asker, self._catalog, server, endpoints)
+        settings = self._settings
+        server, endpoints, allowed = settings.server, settings.endpoints, settings.webhooks_allowed
+        intake = intake_of(submission, asker, self._catalog, server, endpoints, allowed)
         told = wants_progress(submission)
         admitted = await self._acceptance.accept(submission, intake, caller)
         if asker is not None:

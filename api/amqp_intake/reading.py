@@ -16,6 +16,7 @@ from broker.ports import Submission
 from broker.replying import JSON, MSGPACK, Asker
 from schemas.body import JsonObject, read_object
 from schemas.config import ServerConfig
+from schemas.destinations import AllowList
 from schemas.errors import RequestError
 from schemas.ids import slug
 from schemas.packed import json_of
@@ -78,6 +79,7 @@ def intake_of(
     catalog: Catalog,
     server: ServerConfig,
     endpoints: Collection[str],
+    allowed: AllowList,
 ) -> Intake:
     """Return the Intake of a submission. Raises RequestError."""
     named = named_by(submission.routing_key)
@@ -89,7 +91,7 @@ def intake_of(
         **_stream(sent, submission),
     }
     headers = _Headers(submission)
-    intake = submitted(_with_members(sent.raw, said), headers, server, endpoints)
+    intake = submitted(_with_members(sent.raw, said), headers, server, endpoints, allowed)
     if slug(intake.model) != named.slug:
         raise RequestError(
             "model_mismatch",

@@ -15,18 +15,36 @@ from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
 from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS, passed_through
 from api.openapi.parameters import HEADERS, PARAMETERS
 from api.openapi.response_operations import RESPONSES
-from schemas import answers
+from api.openapi.webhook_operations import WEBHOOKS
+from schemas import answers, webhook_answers
 from schemas.cancellation import CancelAnyRequests, CancelRequests
 from schemas.errors import DOOR_ERRORS, RequestError
 from schemas.request import RequestWhole, SubmitRequest
+from schemas.webhooks import (
+    CreateEndpoint,
+    RedeliverRange,
+    RotateSecret,
+    TestEndpoint,
+    UpdateEndpoint,
+)
 
 _REF = "#/components/schemas/{model}"
-_ASKED = (SubmitRequest, CancelRequests, CancelAnyRequests)
+_ASKED = (
+    SubmitRequest,
+    CancelRequests,
+    CancelAnyRequests,
+    CreateEndpoint,
+    UpdateEndpoint,
+    RotateSecret,
+    TestEndpoint,
+    RedeliverRange,
+)
 _TAGS = {
     "Requests": "Submit, come back, cancel: the same request through every door.",
     "Calls": "OpenAI's dialect, held open over the same durable queue.",
     "Responses": "OpenAI's Responses, over any backend that speaks chat.",
     "Models": "What can be asked for.",
+    "Webhooks": "Where the ends of requests are told, and what came of it.",
     "Admin": "For the operator: needs the key in PENSTOCK_ADMIN_KEY.",
     "Documents": "What else this server speaks, for machines; needs no key.",
     "Health": "For load balancers and Prometheus; needs no key.",
@@ -48,6 +66,7 @@ def build_document(endpoints: Iterable[str]) -> dict[str, Any]:
         *RESPONSES,
         *further,
         *MODELS,
+        *WEBHOOKS,
         *ADMIN,
         *DOCUMENTS,
         *HEALTH,
@@ -144,7 +163,7 @@ def _schemas() -> dict[str, Any]:
     mode: JsonSchemaMode = "serialization"
     answered = [
         (each, mode)
-        for each in (RequestWhole, *vars(answers).values())
+        for each in (RequestWhole, *vars(answers).values(), *vars(webhook_answers).values())
         if isinstance(each, type) and issubclass(each, BaseModel) and each is not BaseModel
     ]
     _, definitions = models_json_schema(

@@ -173,6 +173,7 @@ REQUESTS = (
             "unsupported_parameter",
             "previous_response_not_found",
             "not_finished",
+            "invalid_webhook_url",
             *ACCEPTING,
         ),
         ("idempotency_key", "traceparent"),

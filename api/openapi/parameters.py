@@ -112,6 +112,28 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "integer", "minimum": 0},
         "The same, as browsers send it; both and different is refused.",
     ),
+    "webhook_endpoint": _parameter(
+        "path", "id", {"type": "string", "pattern": "^we_[0-9a-f]{32}$"}, "An endpoint's id."
+    ),
+    "webhook_delivery": _parameter(
+        "path", "id", {"type": "string", "pattern": "^wh_[0-9a-f]{32}$"}, "Its `webhook-id`."
+    ),
+    "after_webhook": _parameter(
+        "query",
+        "after",
+        {"type": "string", "pattern": "^w[eh]_[0-9a-f]{32}$"},
+        "The last id of the page before.",
+    ),
+    "of_endpoint": _parameter(
+        "query", "webhook_endpoint_id", _TEXT, "Only those to this endpoint."
+    ),
+    "of_request": _parameter("query", "request_id", _TEXT, "Only those of this request."),
+    "delivery_status": _parameter(
+        "query",
+        "status",
+        {"type": "string", "enum": ["pending", "delivered", "failed", "dropped"]},
+        "Only these.",
+    ),
     "traceparent": _parameter(
         "header", "traceparent", _TEXT, "W3C trace context, passed on to the backend."
     ),

@@ -45,7 +45,8 @@ class RequestRoutes:
         """POST /v1/requests: 202 once the request is durable."""
         server = self._settings.server
         raw = await exchange.json_body(server.max_body_bytes)
-        intake = submitted(raw, exchange, server, self._settings.endpoints)
+        settings = self._settings
+        intake = submitted(raw, exchange, server, settings.endpoints, settings.webhooks_allowed)
         return await self.accepted(await self._admission.accept(intake, exchange.caller))
 
     async def accepted(self, admitted: Admitted, headers: Mapping[str, str] = {}) -> Reply:

@@ -1,4 +1,4 @@
-"""Measure the gates of the scheduler in their long sizes, on both engines.
+"""Measure the gates of the scheduler and of webhooks in their long sizes, on both engines.
 
     python -m benchmarks.gates [NAME…] [--engine embedded|real] [--short]
 
@@ -26,6 +26,8 @@ from benchmarks.gates import (
     rates,
     shares,
     throughput,
+    webhook_losses,
+    webhook_silence,
 )
 from benchmarks.gates.figures import Figure
 from benchmarks.gates.stage import Stage
@@ -41,6 +43,8 @@ _GATES: dict[str, Any] = {
     "rates": rates,
     "throughput": throughput,
     "eta": eta,
+    "hooks": webhook_losses,
+    "silence": webhook_silence,
 }
 _ENGINES = ("embedded", "real")
 _WORKERS = 2

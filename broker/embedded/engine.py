@@ -14,6 +14,7 @@ from broker.embedded.database import Database
 from broker.embedded.dead_letters import EmbeddedDeadLetters
 from broker.embedded.events import EmbeddedEvents
 from broker.embedded.free_space import Floor, FreeSpace
+from broker.embedded.hook_posts import free_all
 from broker.embedded.life import Life
 from broker.embedded.limits import EmbeddedLimits
 from broker.embedded.members import EmbeddedMembers
@@ -22,6 +23,7 @@ from broker.embedded.runs import release_older_lives, unbook_all
 from broker.embedded.store import EmbeddedStore
 from broker.embedded.switches import EmbeddedSwitches
 from broker.embedded.upkeep import EmbeddedUpkeep
+from broker.embedded.webhooks import EmbeddedWebhooks
 from broker.embedded.work_queue import EmbeddedQueue
 from broker.ports import (
     DeadLetters,
@@ -35,6 +37,7 @@ from broker.ports import (
     Submissions,
     Switches,
     Upkeep,
+    Webhooks,
 )
 
 _log = structlog.get_logger("penstock.embedded")
@@ -76,6 +79,7 @@ class EmbeddedEngine:
         self.events: Events = EmbeddedEvents(clock)
         self.members: Members = EmbeddedMembers(self._life)
         self.switches: Switches = EmbeddedSwitches(self._database)
+        self.webhooks: Webhooks = EmbeddedWebhooks(self._database, self._life)
         self.submissions: Submissions | None = None
         self.replies: Replies = NoReplies()
 
@@ -104,6 +108,7 @@ class EmbeddedEngine:
                     lambda file: release_older_lives(file, owner, now)
                 )
                 await self._database.write(unbook_all)
+                await self._database.write(free_all)
                 self._queue.start()
             except BaseException:
                 await self._database.close()

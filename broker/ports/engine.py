@@ -14,6 +14,7 @@ from broker.ports.store import Store
 from broker.ports.submissions import Submissions
 from broker.ports.switches import Switches
 from broker.ports.upkeep import Upkeep
+from broker.ports.webhooks import Webhooks
 
 
 class Engine(Protocol):
@@ -48,6 +49,9 @@ class Engine(Protocol):
 
     @property
     def switches(self) -> Switches: ...
+
+    @property
+    def webhooks(self) -> Webhooks: ...
 
     @property
     def submissions(self) -> Submissions | None:

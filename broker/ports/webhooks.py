@@ -6,6 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+from urllib.parse import urlsplit
+
+# What was settled is kept so long, and of each tenant the newest so many.
+KEPT_S = 7 * 86_400.0
+KEPT_POSTS = 10_000
+# So many attempts of a delivery are told.
+KEPT_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +65,8 @@ class Post:
     """One event on its way to one receiver; `id` is its `webhook-id`, the same in every attempt.
 
     `endpoint` is the id of a registered one; without it `url` and `secret` are the request's own.
-    `event` is the JSON that is sent. Pending ones are due at `due_at`. `tries` are the newest of
-    `tried` attempts, oldest first.
+    `event` is the JSON that is sent. Pending ones are due at `due_at`. `tried` counts the attempts
+    since it was made or last redelivered; `tries` are the newest of all, oldest first.
     """
 
     id: str
@@ -75,6 +82,12 @@ class Post:
     state: PostState = PostState.PENDING
     tried: int = 0
     tries: tuple[PostAttempt, ...] = ()
+
+    @property
+    def receiver(self) -> str:
+        """Whose line it stands in: its endpoint's, or that of the host of a tenant's own URLs."""
+        url = urlsplit(self.url)
+        return self.endpoint or f"{self.tenant} {url.scheme}://{url.netloc}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +105,12 @@ class PostSelection:
 class Webhooks(Protocol):
     """The registered endpoints and the log of deliveries, over all processes."""
 
-    async def save(self, endpoint: Endpoint) -> None:
-        """Make or replace an endpoint; every process is told."""
+    async def save(self, endpoint: Endpoint, replaced: Endpoint | None) -> bool:
+        """Make an endpoint, or replace the one that was read as `replaced`.
+
+        False, and nothing changed, if it has changed since (its `updated_at` is another), is gone,
+        or is there already. Every process is told.
+        """
 
     async def remove(self, tenant: str, endpoint_id: str) -> bool:
         """Forget an endpoint; False if the tenant has none such. What is due to it is dropped."""
@@ -111,29 +128,46 @@ class Webhooks(Protocol):
         """Call `tell` when endpoints may have changed, also after a time of not hearing."""
 
     async def add(self, posts: Sequence[Post], lease_s: float) -> Sequence[Post]:
-        """Note what is to be delivered, and return those that were not known by their id.
+        """Note deliveries that are not known by their id, also if settled since.
 
-        Those due now are leased to the caller for `lease_s`.
+        Those of them that are due now are leased to the caller for `lease_s`, and returned.
         """
 
-    async def due(self, limit: int, lease_s: float) -> Sequence[Post]:
-        """Lease pending deliveries that are due, oldest first, whose lease nobody has."""
+    async def due(self, limit: int, lease_s: float, per_receiver: int) -> Sequence[Post]:
+        """Lease pending deliveries that are due and whose lease nobody has.
+
+        At most `per_receiver` of each receiver, its most overdue first; however much is due to
+        some, each has its turn.
+        """
 
     async def told(
         self, post_id: str, attempt: PostAttempt, state: PostState, due_at: float | None
     ) -> bool:
-        """Note an attempt and what follows; False if it has been settled by another meanwhile."""
+        """Note an attempt and what follows; False, and nothing noted, if it is not pending.
+
+        An attempt whose lease has lapsed may settle it, but moves nothing that another has leased.
+        `due_at` is for PENDING alone.
+        """
 
     async def put_off(self, post_ids: Sequence[str], due_at: float) -> None:
-        """Let leased ones wait until `due_at` without an attempt."""
+        """Let those leased here wait until `due_at` without an attempt."""
+
+    async def post(self, tenant: str, post_id: str) -> Post | None:
+        """Return one delivery; None if the tenant has no such."""
 
     async def posts(
         self, selection: PostSelection, after: str | None, limit: int
     ) -> Sequence[Post] | None:
-        """Return a page of deliveries behind `after`; None if the tenant has no such."""
+        """Return a page of deliveries behind `after`, without their `event`.
+
+        None if the tenant has no such.
+        """
 
     async def redeliver(self, tenant: str, post_ids: Sequence[str]) -> int:
-        """Make these due now, whatever became of them; return how many there are."""
+        """Make these due now, whatever became of them; return how many there are.
+
+        One that is leased stays so: it is being sent.
+        """
 
     async def forget(self, before: float) -> None:
         """Drop what was settled before that instant."""

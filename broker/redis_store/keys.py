@@ -15,6 +15,8 @@ class Keys:
         self.members = f"{namespace}:members"
         self.foreign = f"{namespace}:foreign"
         self.switches = f"{namespace}:switches"
+        self.hooks = f"{namespace}:hooks"
+        self.layout = f"{namespace}:layout"
         # A channel per process; scripts append the owner.
         self.wake = f"{namespace}:wake:"
         # No owner has this name: the channel that every process hears.
@@ -158,9 +160,33 @@ class Keys:
             tag + "grace",  # exists while nobody is called dead
         )
 
+    def layout_version(self) -> str:
+        """Return the number of the layout that other readers may rely on (layout.py)."""
+        return "{" + self.layout + "}:version"
+
     def foreign_letters(self) -> str:
         """Return the list of messages that are not ours."""
         return "{" + self.foreign + "}:letters"
+
+    def hooks_prefix(self) -> str:
+        """Return what stands before the names that scripts/hooks.lua makes."""
+        return "{" + self.hooks + "}:"
+
+    def of_hooks(self) -> tuple[str, str]:
+        """Return KEYS of the scripts about deliveries, in the order of scripts/hooks.lua."""
+        return self.hooks_prefix() + "lines", self.hooks_prefix() + "tenants"
+
+    def hook_post(self, post_id: str) -> str:
+        """Return the hash of a delivery."""
+        return self.hooks_prefix() + "post:" + post_id
+
+    def hook_endpoints(self) -> str:
+        """Return the hash of all webhook endpoints."""
+        return self.hooks_prefix() + "endpoints"
+
+    def hook_secrets(self) -> str:
+        """Return the hash of the secrets that sign for the URLs of single requests."""
+        return self.hooks_prefix() + "secrets"
 
     def states(self) -> str:
         """Return the hash of what is paused or draining."""

@@ -12,6 +12,7 @@ from broker.redis_store.dead_letters import RedisDeadLetters
 from broker.redis_store.events import RedisEvents
 from broker.redis_store.health import look_at
 from broker.redis_store.keys import Keys
+from broker.redis_store.layout import keep_told
 from broker.redis_store.limits import RedisLimits
 from broker.redis_store.members import RedisMembers
 from broker.redis_store.pruning import Pruning
@@ -20,6 +21,7 @@ from broker.redis_store.routes import Routes
 from broker.redis_store.switches import RedisSwitches
 from broker.redis_store.upkeep import RedisUpkeep
 from broker.redis_store.waits import Waits
+from broker.redis_store.webhooks import RedisWebhooks
 from schemas.errors import StoreUnavailable
 
 _log = structlog.get_logger("penstock.redis")
@@ -31,7 +33,7 @@ class RedisParts:
     def __init__(
         self, url: str, owner: str, *, namespace: str = "penstock", retention_s: float = 86_400
     ) -> None:
-        keys = Keys(namespace)
+        self._keys = keys = Keys(namespace)
         self._routes = Routes(url)
         self._batcher = batcher = Batcher(self._routes)
         self._waits = waits = Waits(self._routes, keys.wake + owner, keys.wake_all)
@@ -45,11 +47,13 @@ class RedisParts:
         self.events = RedisEvents(batcher, keys, owner, waits)
         self.members = RedisMembers(batcher, keys, owner)
         self.switches = RedisSwitches(batcher, keys, waits)
+        self.webhooks = RedisWebhooks(batcher, keys, owner, waits)
 
     async def start(self) -> None:
         """Begin to listen. A Redis that is away is no failure: each call connects by itself."""
         if not len(self._tasks):
             self._tasks.supervise("listen", self._waits.listen)
+            self._tasks.supervise("layout", lambda: keep_told(self._batcher, self._keys))
             if trouble := await self.health():
                 _log.warning(trouble)
 

@@ -65,6 +65,7 @@ class Waits:
         self._free: dict[str, list[Callable[[], None]]] = {}
         self._ended: list[Callable[[str], None]] = []
         self._switched: list[Callable[[], None]] = []
+        self._hooks: list[Callable[[], None]] = []
         self._outbox: list[Callable[[int], None]] = []
         self.chunks = Chunks()
         self.connected = False
@@ -93,6 +94,10 @@ class Waits:
     def on_switched(self, tell: Callable[[], None]) -> None:
         """Call `tell` when a switch may have changed."""
         self._switched.append(tell)
+
+    def on_hooks(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when a webhook endpoint may have changed."""
+        self._hooks.append(tell)
 
     def on_outbox(self, tell: Callable[[int], None]) -> None:
         """Call `tell` with a partition whose outbox may have an entry that should not wait."""
@@ -169,11 +174,9 @@ class Waits:
             case [b"outbox", request_id]:
                 self._tell_outbox(partition_of(request_id.decode()))
             case [b"switched"]:
-                self._tell_switched()
-
-    def _tell_switched(self) -> None:
-        for tell in self._switched:
-            tell()
+                _tell_all(self._switched)
+            case [b"hooks"]:
+                _tell_all(self._hooks)
 
     def _tell_outbox(self, partition: int) -> None:
         for tell in self._outbox:
@@ -197,7 +200,13 @@ class Waits:
                 wake()
         for partition in range(PARTITIONS):
             self._tell_outbox(partition)
-        self._tell_switched()
+        _tell_all(self._switched)
+        _tell_all(self._hooks)
+
+
+def _tell_all(tells: list[Callable[[], None]]) -> None:
+    for tell in tells:
+        tell()
 
 
 async def _keep_pinging(connection: AbstractConnection) -> None:

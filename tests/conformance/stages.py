@@ -17,7 +17,17 @@ import pytest
 
 from broker.embedded import parking, work_queue
 from broker.embedded.engine import EmbeddedEngine
-from broker.ports import DeadLetters, Events, Limits, Members, Queue, Store, Switches, Upkeep
+from broker.ports import (
+    DeadLetters,
+    Events,
+    Limits,
+    Members,
+    Queue,
+    Store,
+    Switches,
+    Upkeep,
+    Webhooks,
+)
 from broker.real import RealEngine
 from broker.redis_store.parts import RedisParts
 from tests.integration.amqp import remove
@@ -42,6 +52,8 @@ class Process(Protocol):
     def members(self) -> Members: ...
     @property
     def switches(self) -> Switches: ...
+    @property
+    def webhooks(self) -> Webhooks: ...
 
 
 class QueueProcess(Process, Protocol):
@@ -108,6 +120,7 @@ class _RedisProcess:
     events: Events
     members: Members
     switches: Switches
+    webhooks: Webhooks
 
 
 class RedisStage:
@@ -136,6 +149,7 @@ class RedisStage:
                 parts.events,
                 parts.members,
                 parts.switches,
+                parts.webhooks,
             )
         finally:
             await parts.stop()

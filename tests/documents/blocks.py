@@ -55,7 +55,8 @@ class Block:
 
 def pages() -> list[str]:
     """Return every page, by its path from the root."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    readmes = [ROOT / "README.md", ROOT / "clients" / "python" / "README.md"]
+    found = [*readmes, *sorted((ROOT / "docs").rglob("*.md"))]
     return [str(path.relative_to(ROOT)) for path in found]
 
 

@@ -20,6 +20,8 @@ _TELL = "trap 'echo \"failed: $BASH_COMMAND\" >&2' ERR"
 _KEPT = re.compile(r"^export \w+=.*$", re.MULTILINE)
 _VARIES = (
     (re.compile(r"req_[0-9a-f]{34}|req_…"), "req_…"),
+    (re.compile(r"(we|wh)_(?:[0-9a-f]{32}|…)"), r"\1_…"),
+    (re.compile(r"whsec_(?:[\w+/=]{38,}|…\S*)"), "whsec_…"),
     (re.compile(r"psk_[\w-]{43}|psk_…"), "psk_…"),
     (re.compile(r"sha256:(?:[0-9a-f]{64}|…)"), "sha256:…"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "http://…"),

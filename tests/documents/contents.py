@@ -13,6 +13,8 @@ import yaml
 from api.openapi.document import build_document
 from broker.config import load_config
 from schemas.errors import DOOR_ERRORS
+from schemas.webhook_events import sample
+from schemas.webhooks import EVENT_TYPES
 from tests.documents.blocks import Block
 from tests.documents.stage import Server
 
@@ -54,13 +56,22 @@ def _check_json(content: dict[str, Any], server: Server) -> None:
         error = content["error"]
         assert error["type"] == DOOR_ERRORS[error["code"]].type
         assert set(error) == {"message", "type", "param", "code"}
+    elif content.get("object") == "event":
+        _check_event(content)
     elif not _is_a_backends(content):
         _check_answer(content)
 
 
+def _check_event(content: dict[str, Any]) -> None:
+    assert content["type"] in EVENT_TYPES
+    made = json.loads(sample(content["type"], content["id"], content["created_at"]).content)
+    assert content == made | {"data": content["data"]}
+    assert content["data"]["object"] == made["data"]["object"]
+
+
 def _is_a_backends(content: dict[str, Any]) -> bool:
     first = content["data"][0] if content.get("object") == "list" and content["data"] else content
-    return first.get("object") in _BACKENDS_OWN
+    return isinstance(first, dict) and first.get("object") in _BACKENDS_OWN
 
 
 def _check_answer(content: dict[str, Any]) -> None:

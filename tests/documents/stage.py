@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from api.openapi.examples import REQUEST_ID
+from api.openapi.webhook_examples import DELIVERY_ID, ENDPOINT_ID
 from schemas.keys import hash_of, new_key
 from tests.documents.blocks import ROOT, Block
+from tests.documents.receiver import taking
 from tests.fakes.stack import Setup, Stack, backend_process
 
 MODEL = "llama3.2"
@@ -29,7 +32,11 @@ _BACKEND_URLS = (
     "http://gpu-b:8000/v1",
 )
 _SERVER_URL = "http://127.0.0.1:8080"
+_RECEIVER_URL = "https://hooks.example"
+_HOOKS = {"webhooks": {"allow": ["127.0.0.1"]}}
 _ANY_ID = re.compile(rf"req_…|{REQUEST_ID}")
+_ENDPOINT = re.compile(rf"we_…|{ENDPOINT_ID}")
+_DELIVERY = re.compile(rf"wh_…|{DELIVERY_ID}")
 _AMQP, _REDIS = "amqp://user:password@rabbitmq:5672/", "redis://redis:6379/0"
 
 
@@ -65,6 +72,25 @@ class Server:
         assert found["finished_at"], found
         return request_id
 
+    def an_endpoint(self, receiver_url: str) -> str:
+        """Register a webhook endpoint and return its id."""
+        types = ["request.completed"]
+        asked = {"name": "documents", "url": f"{receiver_url}/penstock", "event_types": types}
+        made: str = self.ask("/v1/webhook_endpoints", asked)[1]["id"]
+        return made
+
+    def a_delivery(self, receiver_url: str) -> str:
+        """Let an event be sent and return the id of its delivery."""
+        endpoint_id = self.an_endpoint(receiver_url)
+        self.an_ended_request()
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            _, page = self.ask(f"/v1/webhook_endpoints/{endpoint_id}/deliveries")
+            for delivery in page["data"]:
+                return str(delivery["id"])
+            time.sleep(0.1)
+        raise AssertionError("no event was sent")
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -74,6 +100,7 @@ class Stage:
     without_keys: Server
     with_keys: Server
     real_urls: Callable[[], tuple[str, str]]
+    receiver_url: str
 
     def server(self, block: Block) -> Server:
         """Return the server that a block means."""
@@ -84,7 +111,7 @@ class Stage:
         server, text = self.server(block), block.text
         for url in _BACKEND_URLS:
             text = text.replace(url, self.backend_url)
-        text = text.replace(_SERVER_URL, server.url)
+        text = text.replace(_SERVER_URL, server.url).replace(_RECEIVER_URL, self.receiver_url)
         if _AMQP in text or _REDIS in text:
             amqp_url, redis_url = self.real_urls()
             text = text.replace(_AMQP, amqp_url).replace(_REDIS, redis_url)
@@ -93,6 +120,11 @@ class Stage:
         if block.language in ("sh", "console", "python") and _ANY_ID.search(text):
             dead = "dead-letters" in text
             text = _ANY_ID.sub(server.an_ended_request(BROKEN if dead else MODEL), text)
+        if block.language in ("sh", "console"):
+            if _ENDPOINT.search(text):
+                text = _ENDPOINT.sub(server.an_endpoint(self.receiver_url), text)
+            if _DELIVERY.search(text):
+                text = _DELIVERY.sub(server.a_delivery(self.receiver_url), text)
         return text
 
     def environment(self, block: Block) -> dict[str, str]:
@@ -110,8 +142,9 @@ class Stage:
 
 @contextmanager
 def open_stage(directory: Path, real_urls: Callable[[], tuple[str, str]]) -> Iterator[Stage]:
-    """Start the model server and both Penstocks."""
-    with backend_process(directory, models=",".join(MODELS)) as (url, _):
+    """Start the model server, a receiver of webhooks and both Penstocks."""
+    models = ",".join(MODELS)
+    with taking() as receiver_url, backend_process(directory, models=models) as (url, _):
         admin_key, api_key = new_key(), new_key()
         plain = _setup(f"{url}/v1", {}, {})
         keys = [{"name": "first", "hash": hash_of(api_key)}]
@@ -125,6 +158,7 @@ def open_stage(directory: Path, real_urls: Callable[[], tuple[str, str]]) -> Ite
                 Server(open_.url),
                 Server(shut.url, admin_key, api_key),
                 real_urls,
+                receiver_url,
             )
 
 
@@ -135,6 +169,6 @@ def _setup(url: str, more: Mapping[str, Any], env: Mapping[str, str]) -> Setup:
     return Setup(
         backends={"gpu-a": {"urls": [url]}},
         models=models,
-        more={"endpoints": ["/v1/rerank"], "aliases": {"gpt-4o-mini": MODEL}, **more},
+        more={"endpoints": ["/v1/rerank"], "aliases": {"gpt-4o-mini": MODEL}, **_HOOKS, **more},
         env=env,
     )

@@ -1,4 +1,4 @@
-"""Every command and snippet in README.md and docs/ is run, or says why it is not."""
+"""Every command and snippet in the READMEs and docs/ is run, or says why it is not."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from tests.e2e.wire import Told
 from tests.fakes.stack import Setup
 
 ADMIN = "an-admin-key-for-tests"
+ENDPOINTS = "/v1/webhook_endpoints"
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_every_example_body_is_answered_as_documented(door: Door, document: dict
     sent = 0
     for path, methods in document["paths"].items():
         body = methods.get("post", {}).get("requestBody")
-        if body is None:
+        if body is None or path.startswith(ENDPOINTS):
             continue
         example = body["content"]["application/json"]["example"]
         told = door.ask("POST", path, example)
@@ -77,7 +78,7 @@ def test_every_read_is_answered_as_documented(door: Door, document: dict[str, An
     door.ended(done)
     responded = door.ask("POST", "/v1/responses", {"model": MODEL, "input": "Hi"}).json["id"]
     for path, methods in document["paths"].items():
-        if "get" not in methods or path.startswith("/admin/v1/dead-letters/{"):
+        if "get" not in methods or path.startswith(("/admin/v1/dead-letters/{", ENDPOINTS)):
             continue
         one = responded if path.startswith("/v1/responses") else done
         concrete = path.replace("{id}", one).replace("{name}", MODEL)
@@ -119,6 +120,31 @@ def test_a_dead_letter_goes_its_documented_ways(door: Door, document: dict[str, 
     assert door.ended(dead)["status"] == "failed"
     foreign = door.ask("DELETE", f"{base}/foreign")
     check(document, f"{base}/foreign", "delete", foreign)
+
+
+def test_a_webhook_endpoint_goes_its_documented_ways(door: Door, document: dict[str, Any]) -> None:
+    def bodies(path: str) -> Any:
+        return document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+
+    made = door.ask("POST", ENDPOINTS, bodies(ENDPOINTS)["example"])
+    check(document, ENDPOINTS, "post", made)
+    listed = door.ask("GET", ENDPOINTS)
+    check(document, ENDPOINTS, "get", listed)
+    assert [each["id"] for each in listed.json["data"]] == [made.json["id"]]
+    base, one = f"{ENDPOINTS}/{{id}}", f"{ENDPOINTS}/{made.json['id']}"
+    for verb in ("", "/rotate_secret"):
+        told = door.ask("POST", one + verb, bodies(base + verb)["example"])
+        assert told.status == 200, told
+        check(document, base + verb, "post", told)
+    # Nobody is sent anything: it is disabled, and so not even tested.
+    door.ask("POST", one, {"disabled": True})
+    told = door.ask("POST", f"{one}/test", bodies(f"{base}/test")["example"])
+    told.assert_refused("webhook_unreachable")
+    check(document, f"{base}/test", "post", told)
+    for verb in ("", "/deliveries"):
+        check(document, base + verb, "get", door.ask("GET", one + verb))
+    check(document, base, "delete", door.ask("DELETE", one))
+    door.ask("GET", one).assert_refused("webhook_endpoint_not_found")
 
 
 def test_every_switch_answers_as_documented(door: Door, document: dict[str, Any]) -> None:

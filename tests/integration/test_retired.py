@@ -28,6 +28,7 @@ from tests.integration.test_worker_reload import (
     working,
 )
 from workers import retired
+from workers.answering import Answering
 from workers.retired import Retired
 from workers.settlement import Settlement
 from workers.slots import Slots
@@ -51,7 +52,8 @@ async def looking(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     made: list[Retired] = []
 
     def make(known: Config) -> Retired:
-        settlement = Settlement(engine, Slots(engine.limits, engine.owner))
+        slots = Slots(engine.limits, engine.owner)
+        settlement = Settlement(engine, slots, Answering(engine, 60.0))
         made.append(Retired(engine, settlement, known))
         return made[-1]
 

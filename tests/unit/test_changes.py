@@ -56,8 +56,15 @@ BEFORE = config(backends=BACKENDS, models=MODELS)
                 "aliases": {"x": "m"},
                 "endpoints": ["/v1/rerank"],
                 "tenants": {"t": {"models": ["*"]}},
+                "webhooks": {"allow": ["hooks.internal"], "timeout_s": 5},
             },
-            ["alias added: x", "tenant added: t", "endpoints changed"],
+            [
+                "alias added: x",
+                "tenant added: t",
+                "endpoints changed",
+                "webhooks.allow changed",
+                "webhooks.timeout_s changed",
+            ],
         ),
     ],
 )

@@ -21,6 +21,7 @@ from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.result import Result, Usage
 from tests.fakes.envelopes import make_envelope
+from workers.answering import Answering
 from workers.backends.port import Answer, Call, CallFailed, Sink
 from workers.executor import Executor
 from workers.inflight import InFlight, InFlightMap
@@ -57,7 +58,7 @@ class Stage:
         self.ends: list[tuple[str, Usage | None, float]] = []
         self.made: list[Attempt | None] = []
         slots = Slots(engine.limits, ME)
-        settlement = Settlement(engine, slots)
+        settlement = Settlement(engine, slots, Answering(engine, 60.0))
         logs = Logs(self.events)
         self.executor = Executor(engine, settlement, slots, self.inflight, self.upstreams, logs)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FOLDERS = ("api", "broker", "cli", "schemas", "workers", "tests", "demo", "benchmarks")
+FOLDERS = ("api", "broker", "cli", "clients", "schemas", "workers", "tests", "demo", "benchmarks")
+SDK = Path("clients/python/src")
 FILES = sorted(
     path.relative_to(REPOSITORY)
     for folder in FOLDERS
@@ -87,6 +88,7 @@ def _imports_at_load() -> Iterator[tuple[str, set[str]]]:
 
 
 def _module(path: Path) -> str:
+    path = path.relative_to(SDK) if path.is_relative_to(SDK) else path
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 

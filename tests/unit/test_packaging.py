@@ -14,6 +14,7 @@ from packaging.markers import Marker
 from packaging.version import Version
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SDK = REPOSITORY / "clients" / "python"
 LOCKS = ("app", "build", "demo", "dev", "models")
 OURS = {"api", "broker", "cli", "schemas", "workers"}
 MAX_CORE_PACKAGES = 48
@@ -52,6 +53,18 @@ def test_the_wheel_has_every_script_and_migration(wheel_names: list[str]) -> Non
     kept = [path for kind in ("lua", "sql") for path in REPOSITORY.glob(f"broker/**/*.{kind}")]
     assert kept
     assert {str(path.relative_to(REPOSITORY)) for path in kept} <= set(wheel_names)
+
+
+def test_the_sdk_s_wheel_is_the_sdk_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(command, cwd=SDK, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("penstock-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"penstock"}
+    assert "penstock/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert (SDK / "LICENSE").read_bytes() == (REPOSITORY / "LICENSE").read_bytes()
 
 
 def test_no_other_distribution_claims_our_import_names() -> None:

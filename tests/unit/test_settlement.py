@@ -16,6 +16,7 @@ from schemas.envelope import Envelope
 from schemas.errors import QueueUnavailable, StoreUnavailable
 from schemas.lifecycle import Status
 from tests.fakes.envelopes import make_envelope
+from workers.answering import Answering
 from workers.inflight import InFlight, Outcome
 from workers.settlement import Settlement, ended
 from workers.slots import Slots
@@ -80,7 +81,7 @@ class NotedDelivery:
 
 def settlement_of(diary: Diary) -> Settlement:
     engine = diary.engine()
-    return Settlement(engine, Slots(engine.limits, "me:1"))
+    return Settlement(engine, Slots(engine.limits, "me:1"), Answering(engine, 60.0))
 
 
 def a_run(diary: Diary, deliveries: int = 1) -> InFlight:

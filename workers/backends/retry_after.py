@@ -14,15 +14,18 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
-def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds from `now` (Unix) that a 429 or 503 asks for, 0 to 600; None if none.
+def retry_after_s(
+    headers: Mapping[str, str], now: float, longest_s: float = LONGEST_S
+) -> float | None:
+    """Return the seconds from `now` (Unix) that a 429 or 503 asks for; None if none.
 
-    The first that can be read of `retry-after-ms`, `Retry-After` (seconds or an HTTP date) and the
-    latest `x-ratelimit-reset-requests|tokens` (such as `1m30s`) of what is used up.
+    It is 0 to `longest_s`: the first that can be read of `retry-after-ms`, `Retry-After` (seconds
+    or an HTTP date) and the latest `x-ratelimit-reset-requests|tokens` (such as `1m30s`) of what
+    is used up.
     """
     for told in (_milliseconds(headers), _retry_after(headers, now), _reset(headers)):
         if told is not None:
-            return min(LONGEST_S, max(0.0, told))
+            return min(longest_s, max(0.0, told))
     return None
 
 

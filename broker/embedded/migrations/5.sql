@@ -34,3 +34,41 @@ CREATE TABLE outbox_cursors (
     cursor    INTEGER NOT NULL,
     PRIMARY KEY (partition, reader)
 ) STRICT, WITHOUT ROWID;
+
+-- Receivers of webhooks, the secrets for a tenant's own URLs, and what is on its way to them.
+CREATE TABLE hook_endpoints (
+    id         TEXT PRIMARY KEY,
+    updated_at REAL NOT NULL,
+    data       BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE hook_secrets (
+    tenant TEXT PRIMARY KEY,
+    secret TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE hook_posts (
+    seq        INTEGER PRIMARY KEY,
+    id         TEXT    NOT NULL UNIQUE,
+    tenant     TEXT    NOT NULL,
+    request_id TEXT    NOT NULL,
+    endpoint   TEXT,
+    url        TEXT    NOT NULL,
+    event_type TEXT    NOT NULL,
+    created_at REAL    NOT NULL,
+    due_at     REAL    NOT NULL,
+    secret     TEXT,
+    state      TEXT    NOT NULL,
+    tried      INTEGER NOT NULL,
+    tries      BLOB    NOT NULL,
+    receiver   TEXT    NOT NULL,
+    free_at    REAL, -- when it may be leased: due_at, or the end of its lease; null: settled
+    settled_at REAL,
+    event      BLOB    NOT NULL
+) STRICT;
+CREATE INDEX hook_posts_free ON hook_posts (receiver, free_at) WHERE free_at IS NOT NULL;
+CREATE INDEX hook_posts_listed ON hook_posts (tenant, created_at, id);
+CREATE INDEX hook_posts_settled ON hook_posts (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX hook_posts_kept ON hook_posts (tenant, settled_at) WHERE settled_at IS NOT NULL;
+CREATE TABLE hook_counts (
+    tenant  TEXT PRIMARY KEY,
+    settled INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

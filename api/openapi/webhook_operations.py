@@ -1,0 +1,167 @@
+"""The table of the operations of webhooks."""
+
+from __future__ import annotations
+
+from api.openapi import webhook_examples as examples
+from api.openapi.operation import Answer, Operation
+from api.openapi.operations import BODY_ERRORS
+
+_TAG = "Webhooks"
+_BASE = "/v1/webhook_endpoints"
+_AWAY = ("store_unavailable",)
+_FINDING = ("webhook_endpoint_not_found", *_AWAY)
+_PAGE = ("limit", "after_webhook")
+_FILTERS = ("delivery_status", "of_request", "created_after", "created_before")
+
+WEBHOOKS = (
+    Operation(
+        "listWebhookEventTypes",
+        "get",
+        "/v1/webhook_event_types",
+        _TAG,
+        "The types of events",
+        {200: Answer("WebhookEventTypeList", examples.TYPES)},
+    ),
+    Operation(
+        "createWebhookEndpoint",
+        "post",
+        _BASE,
+        _TAG,
+        "Register a receiver",
+        {200: Answer("WebhookEndpointWithSecret", examples.CREATED, "Its secret is told once.")},
+        (*BODY_ERRORS, "invalid_webhook_url", "too_many_webhook_endpoints", *_AWAY),
+        (),
+        "CreateEndpoint",
+        examples.CREATE,
+        "It is told every event of its types, of all your requests, signed as Standard Webhooks.",
+    ),
+    Operation(
+        "listWebhookEndpoints",
+        "get",
+        _BASE,
+        _TAG,
+        "List your receivers, newest first",
+        {200: Answer("WebhookEndpointList", examples.ENDPOINTS)},
+        ("invalid_body", *_AWAY),
+        _PAGE,
+    ),
+    Operation(
+        "readWebhookEndpoint",
+        "get",
+        f"{_BASE}/{{id}}",
+        _TAG,
+        "Read a receiver",
+        {200: Answer("WebhookEndpoint", examples.ENDPOINT)},
+        _FINDING,
+        ("webhook_endpoint",),
+    ),
+    Operation(
+        "updateWebhookEndpoint",
+        "post",
+        f"{_BASE}/{{id}}",
+        _TAG,
+        "Change a receiver, or enable one that was disabled",
+        {200: Answer("WebhookEndpoint", examples.ENDPOINT)},
+        (*BODY_ERRORS, "invalid_webhook_url", *_FINDING),
+        ("webhook_endpoint",),
+        "UpdateEndpoint",
+        examples.UPDATE,
+    ),
+    Operation(
+        "deleteWebhookEndpoint",
+        "delete",
+        f"{_BASE}/{{id}}",
+        _TAG,
+        "Forget a receiver; what is due to it is dropped",
+        {200: Answer("WebhookEndpointDeleted", examples.DELETED)},
+        _FINDING,
+        ("webhook_endpoint",),
+    ),
+    Operation(
+        "rotateWebhookEndpointSecret",
+        "post",
+        f"{_BASE}/{{id}}/rotate_secret",
+        _TAG,
+        "Make a new signing secret",
+        {200: Answer("WebhookEndpointWithSecret", examples.CREATED, "Its secret is told once.")},
+        (*BODY_ERRORS, *_FINDING),
+        ("webhook_endpoint",),
+        "RotateSecret",
+        examples.ROTATE,
+    ),
+    Operation(
+        "testWebhookEndpoint",
+        "post",
+        f"{_BASE}/{{id}}/test",
+        _TAG,
+        "Send a sample event, once, and tell what the receiver answered",
+        {200: Answer("WebhookEndpointTested", examples.TESTED, "It answered, with any status.")},
+        (*BODY_ERRORS, "webhook_unreachable", *_FINDING),
+        ("webhook_endpoint",),
+        "TestEndpoint",
+        examples.TEST,
+    ),
+    Operation(
+        "listWebhookEndpointDeliveries",
+        "get",
+        f"{_BASE}/{{id}}/deliveries",
+        _TAG,
+        "What was sent to a receiver, newest first",
+        {200: Answer("WebhookDeliveryList", examples.DELIVERIES)},
+        ("invalid_body", *_FINDING),
+        ("webhook_endpoint", *_PAGE, *_FILTERS),
+    ),
+    Operation(
+        "listWebhookDeliveries",
+        "get",
+        "/v1/webhook_deliveries",
+        _TAG,
+        "What was sent to all receivers, newest first",
+        {200: Answer("WebhookDeliveryList", examples.DELIVERIES)},
+        ("invalid_body", *_AWAY),
+        ("of_endpoint", *_PAGE, *_FILTERS),
+        description="Kept for 7 days after they ended, and the newest 10,000 of a tenant.",
+    ),
+    Operation(
+        "redeliverWebhook",
+        "post",
+        "/v1/webhook_deliveries/{id}/redeliver",
+        _TAG,
+        "Send an event again, under the same id",
+        {200: Answer("WebhookDelivery", examples.DELIVERY)},
+        ("webhook_delivery_not_found", *_AWAY),
+        ("webhook_delivery",),
+    ),
+    Operation(
+        "redeliverWebhooks",
+        "post",
+        "/v1/webhook_deliveries/redeliver",
+        _TAG,
+        "Send a range of events again",
+        {200: Answer("WebhookDeliveriesRedelivered", examples.REDELIVERED)},
+        (*BODY_ERRORS, *_AWAY),
+        (),
+        "RedeliverRange",
+        examples.REDELIVER,
+        "One call sends at most about 1,000 again. While `has_more` is true, call again with "
+        "`after` set to `last_id`.",
+    ),
+    Operation(
+        "readWebhookSecret",
+        "get",
+        "/v1/webhook_secret",
+        _TAG,
+        "The secret that signs for the URLs of single requests",
+        {200: Answer("WebhookSecret", examples.SECRET)},
+        _AWAY,
+    ),
+    Operation(
+        "rotateWebhookSecret",
+        "post",
+        "/v1/webhook_secret/rotate",
+        _TAG,
+        "Replace it at once",
+        {200: Answer("WebhookSecret", examples.SECRET)},
+        _AWAY,
+    ),
+)

@@ -1,0 +1,122 @@
+"""Every form in which a webhook's URL has led others to where it must not (WU1 to WU8)."""
+
+from __future__ import annotations
+
+SCHEMES = [
+    "http://hooks.example.com/",
+    "ftp://hooks.example.com/",
+    "file:///etc/passwd",
+    "gopher://hooks.example.com/",
+    "javascript:alert(1)",
+    "data:text/plain,x",
+    "unix:///run/docker.sock",
+    "//hooks.example.com/",
+    "hooks.example.com",
+    "https:hooks.example.com",
+    "https:/hooks.example.com/",
+    "https:///hooks.example.com/",
+    "HTTPS//hooks.example.com",
+    "",
+    " https://hooks.example.com/",
+]
+LOOPBACK = [
+    "127.0.0.1",
+    "127.1",
+    "0",
+    "0.0.0.0",
+    "2130706433",
+    "0x7f000001",
+    "0177.0.0.1",
+    "0x7f.1",
+    "127.0.0.1.",
+    "①②⑦.⓪.⓪.①",
+    "127。0。0。1",
+    "localhost",
+    "localhost.",
+    "a.localhost",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::127.0.0.1]",
+    "[64:ff9b::a9fe:a9fe]",
+    "[2002:7f00:1::]",
+    "[fe80::1%25lo]",
+    "[fe80::1%lo]",
+    "[fec0::1]",
+    "[fd00:ec2::254]",
+]
+METADATA = [
+    "169.254.169.254",
+    "metadata.google.internal",
+    "instance-data",
+    "168.63.129.16",
+    "100.100.100.200",
+    "192.0.0.192",
+    "169.254.170.2",
+]
+PRIVATE = [
+    "10.0.0.1",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.168.1.1",
+    "100.64.0.1",
+    "198.18.0.1",
+    "198.19.255.255",
+    "224.0.0.1",
+    "239.255.255.255",
+    "255.255.255.255",
+    "240.0.0.1",
+    "192.0.2.1",
+    "198.51.100.1",
+    "203.0.113.1",
+    "192.88.99.1",
+    "[ff02::1]",
+    "[2001:db8::1]",
+    "[2001::1]",
+    "[3fff::1]",
+    "[5f00::1]",
+    "[100::1]",
+    "[64:ff9b:1::1]",
+    "[fc00::1]",
+]
+CONFUSING = [
+    "http://127.0.0.1:6666\\@1.1.1.1",
+    "https://127.0.0.1:443\\@1.1.1.1/",
+    "http://1.1.1.1&@2.2.2.2#@3.3.3.3/",
+    "https://1.1.1.1&@2.2.2.2#@3.3.3.3/",
+    "https://a@127.0.0.1",
+    "https://user:password@hooks.example.com/",
+    "https://a:80@h",
+    "https://h%00.a",
+    "https://hooks.example.com%2f@127.0.0.1/",
+    "http:/\t/127.0.0.1/",
+    "https:/\t/127.0.0.1/",
+    "https://hooks.exa\nmple.com/",
+    "https://hooks.example.com\r\nHost: internal/",
+    "https://hooks.example.com/\r\nX-Injected: 1",
+    "https://ⓔxample.com/",
+    "https://ex\u0430mple.com/",
+    "https://[example.com]/",
+    "https://hooks.example.com/#fragment",
+    "https://hooks example.com/",
+    "https://hooks..example.com/",
+    "https://-hooks.example.com/",
+    "https://" + "a" * 64 + ".example.com/",
+    "https://hooks.example.com/" + "a" * 2_000,
+    "https://[::1/",
+    "https://[fe80::1]%lo/",
+]
+PORTS = [
+    f"https://hooks.example.com:{port}/"
+    for port in ("0", "22", "25", "80", "5672", "6379", "65536", "99999", "022", "", "443a", "-1")
+]
+
+EVERY = [
+    *SCHEMES,
+    *(f"https://{host}/" for host in (*LOOPBACK, *METADATA, *PRIVATE)),
+    *CONFUSING,
+    *PORTS,
+]
+# Refused even where plain http is allowed, so that a check of the scheme does not hide another.
+HOSTS = [*LOOPBACK, *METADATA, *PRIVATE]

@@ -1,0 +1,1 @@
+"""Webhooks: what the end of a request makes, and how it reaches its receivers."""
