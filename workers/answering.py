@@ -13,17 +13,20 @@ from dataclasses import replace
 import structlog
 
 from broker import replying
-from broker.lifecycle import Tasks
+from broker.lifecycle import Cancel, Tasks
 from broker.persistence import persistently
-from broker.ports import Engine, Reply
+from broker.ports import Engine, OutboxEntry, Reply
 from broker.replying import Asker, asker_of
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
 from schemas.lifecycle import Status
 from schemas.record import Record, born
 from schemas.result import Result
+from workers.outbox import OutboxRounds
 
 _log = structlog.get_logger("penstock.answering")
+# Whoever ends a request hurries us; a word that was lost, or a lease that was taken, shows here.
+_ROUND_S = 2.0
 
 
 class Answering:
@@ -33,8 +36,15 @@ class Answering:
         self._engine = engine
         self._retention_s = retention_s
         self._tasks = Tasks("answering")
+        self._rounds = OutboxRounds(engine, "replies", self._from_outbox, _ROUND_S)
+        self._end_rounds: Cancel | None = None
         self._replied: list[str] = []
         self._noting = False
+
+    def start(self) -> None:
+        """Begin to tell ends that no delivery was in hand for, where anybody can have asked."""
+        if self._engine.submissions is not None:
+            self._end_rounds = self._tasks.supervise("outbox", self._rounds.run)
 
     async def committed(
         self, envelope: Envelope, result: Result, attempt: int, started_at: float | None
@@ -64,12 +74,6 @@ class Answering:
             if record is not None and record.status is not Status.CANCELLED:
                 await self._tell_unless_told(record)
 
-    async def from_outbox(self, request_id: str) -> None:
-        """Tell the end of a request that no delivery was in hand for, unless somebody has."""
-        record = await self._record(request_id)
-        if record is not None:
-            await self._tell_unless_told(record)
-
     def chunks(self, envelope: Envelope) -> ChunkReplies | None:
         """Return what tells the events of a streamed request; None if nobody waits for them."""
         asker = asker_of(envelope) if envelope.stream else None
@@ -77,7 +81,16 @@ class Answering:
 
     async def stop(self) -> None:
         """Note what was replied, and end."""
+        if self._end_rounds is not None:
+            self._end_rounds()
         await self._tasks.join()
+
+    async def _from_outbox(self, entries: Sequence[OutboxEntry]) -> None:
+        """Tell the ends that no delivery was in hand for, unless somebody has."""
+        wanted = [entry.request_id for entry in entries if entry.wants_reply]
+        for record in await asyncio.gather(*map(self._record, wanted)):
+            if record is not None:
+                await self._tell_unless_told(record)
 
     async def _record(self, request_id: str) -> Record | None:
         store = self._engine.store

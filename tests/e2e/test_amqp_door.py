@@ -11,6 +11,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from aio_pika.abc import AbstractIncomingMessage
 
 from schemas.keys import hash_of, new_key
 from tests.e2e.amqp_client import Client, client_of, submission, told
@@ -19,7 +20,7 @@ from tests.fakes.stack import Setup
 
 pytestmark = pytest.mark.realservers
 KEY, OTHER = new_key(), new_key()
-MODELS = ["echo", "slow-3000", "status-400", "hang", "Vendor/Echo.1"]
+MODELS = ["echo", "slow-3000", "status-400", "hang", "Vendor/Echo.1", "words-20-5"]
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +157,67 @@ async def test_a_cancel_is_answered_with_the_request(
         cancelled = await client.ask("echo.low", body, type="request.cancel")
         assert (cancelled.type, told(cancelled)["id"]) == ("request.cancelled", request_id)
     assert (await of(door, request_id))["status"] == "cancelled"
+    await _told_once(client, asked, "request.cancelled")
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+async def test_who_asked_by_amqp_is_told_of_a_cancel_over_http(
+    door: Door, client: Client, status: str
+) -> None:
+    later = {"not_before": time.time() + 60} if status == "queued" else {}
+    headers = {"x-penstock-progress": True}
+    asked = await client.publish("hang.high", submission("hang", **later), headers=headers)
+    request_id = told(await client.reply(asked))["id"]
+    if status == "in_progress":
+        assert (await client.reply(asked)).type == "request.progress"
+    await asyncio.to_thread(door.ask, "POST", f"/v1/requests/{request_id}/cancel")
+    assert told(await _told_once(client, asked, "request.cancelled"))["id"] == request_id
+
+
+async def test_who_asked_is_told_that_it_expired(client: Client) -> None:
+    asked = await client.publish("hang.high", submission("hang", timeout_s=1.5))
+    await _told_once(client, asked, "request.expired")
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/msgpack"])
+async def test_a_stream_is_told_chunk_by_chunk_and_then_whole(
+    client: Client, content_type: str
+) -> None:
+    body = submission("words-20-5")
+    if content_type == "application/msgpack":
+        body = msgpack.packb(json.loads(body))
+    headers = {"x-penstock-stream": True}
+    asked = await client.publish(
+        "words-20-5.high", body, headers=headers, content_type=content_type
+    )
+    chunks: list[Any] = []
+    while (reply := await client.reply(asked)).type == "request.chunk":
+        assert reply.headers["x-penstock-seq"] == len(chunks)
+        chunks.append(told(reply) if len(chunks) < 21 else reply.body)
+    assert reply.type == "request.completed"
+    assert told(reply)["usage"]["output_tokens"] == 20
+    text = "".join(
+        choice["delta"].get("content") or ""
+        for chunk in chunks
+        if isinstance(chunk, dict)
+        for choice in chunk["choices"]
+    )
+    assert text.split() == [f"w{number}" for number in range(20)], chunks
+
+
+async def test_who_does_not_ask_for_chunks_gets_none(client: Client) -> None:
+    reply = await client.ask("words-20-5.high", submission("words-20-5"))
+    assert reply.type == "request.completed"
+
+
+async def _told_once(client: Client, asked: str, kind: str) -> AbstractIncomingMessage:
+    """Return the one reply that ends a request; nothing comes after it."""
+    while (reply := await client.reply(asked)).type == "request.progress":
+        pass
+    assert reply.type == kind
+    with pytest.raises(TimeoutError):
+        await client.reply(asked, within_s=3.0)
+    return reply
 
 
 async def test_a_foreign_request_cannot_be_cancelled(door: Door, client: Client) -> None:
