@@ -30,6 +30,10 @@ class Asker:
 
     def ask(self, key: str, body: object, wanted: Callable[[str], bool], **more: Any) -> Told:
         """Publish a message and return its first reply of a wanted type."""
+        return self.told(self.publish(key, body, **more), wanted)
+
+    def publish(self, key: str, body: object, **more: Any) -> str:
+        """Publish a message and return its correlation id."""
         sent = str(uuid.uuid4())
         properties = pika.BasicProperties(
             content_type="application/json",
@@ -41,6 +45,10 @@ class Asker:
         )
         content = json.dumps(body).encode()
         self._channel.basic_publish(self._exchange, key, content, properties, mandatory=True)
+        return sent
+
+    def told(self, sent: str, wanted: Callable[[str], bool]) -> Told:
+        """Return the first reply of a wanted type to what was sent."""
         until = time.monotonic() + _LIMIT_S
         while time.monotonic() < until:
             self._connection.process_data_events(time_limit=1)
@@ -70,11 +78,13 @@ def asks(url: str, exchange: str, user: str) -> dict[str, Told]:
         accepted = asker.ask("slow-60000.low", HELLO, _is_accepted, headers=progress)
         named = {"id": accepted["body"]["id"]}
         cancelled = asker.ask("slow-60000.low", named, _is_last, type="request.cancel")
+        ended = asker.told(accepted["sent"], _is_last)
     return {
         "completed": completed,
         "refused": refused,
         "accepted": accepted,
         "cancelled": cancelled,
+        "ended": ended,
     }
 
 

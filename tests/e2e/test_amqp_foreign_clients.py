@@ -120,7 +120,8 @@ def test_a_request_is_answered_to_whom_it_belongs(told: dict[str, Told], place: 
 
 
 def test_every_reply_has_the_correlation_id_of_its_message(told: dict[str, Told]) -> None:
-    assert len({reply["sent"] for reply in told.values()}) == len(told)
+    asked = [reply for step, reply in told.items() if step != "ended"]
+    assert len({reply["sent"] for reply in asked}) == len(asked)
     assert all(reply["correlationId"] == reply["sent"] for reply in told.values())
 
 
@@ -133,9 +134,11 @@ def test_a_model_that_is_not_there_is_refused(told: dict[str, Told]) -> None:
     assert (body["error"]["code"], body["error"]["param"]) == ("model_not_found", "model")
 
 
-def test_a_request_is_cancelled_by_its_id(told: dict[str, Told], place: Place) -> None:
+def test_a_cancel_is_told_to_both_who_wait(told: dict[str, Told], place: Place) -> None:
     accepted, cancelled = told["accepted"], told["cancelled"]
     assert accepted["headers"]["x-penstock-status-code"] == 202
-    assert cancelled["type"] == "request.cancelled"
-    assert cancelled["body"]["id"] == accepted["body"]["id"]
+    assert told["ended"]["sent"] == accepted["sent"]
+    for reply in (cancelled, told["ended"]):
+        assert reply["type"] == "request.cancelled"
+        assert reply["body"]["id"] == accepted["body"]["id"]
     assert place.door.ended(accepted["body"]["id"])["status"] == "cancelled"

@@ -11,22 +11,28 @@ const connection = await amqp.connect(url, { timeout: 10_000 });
 const channel = await connection.createConfirmChannel();
 // A queue that RabbitMQ names; it goes with the connection.
 const { queue } = await channel.assertQueue("", { exclusive: true });
-const waiting = new Map();
+const replies = [];
+let came = () => {};
 await channel.consume(
   queue,
   ({ content, properties }) => {
     const { correlationId, type, headers } = properties;
-    const told = { correlationId, type, headers, body: JSON.parse(content) };
-    waiting.get(correlationId)?.(told);
+    replies.push({ correlationId, type, headers, body: JSON.parse(content) });
+    came();
   },
   { noAck: true },
 );
 
-async function publish(key, body, wanted, more = {}) {
+async function told(sent, wanted) {
+  for (;;) {
+    const reply = replies.find((each) => each.correlationId === sent && wanted(each.type));
+    if (reply) return { sent, ...reply };
+    await new Promise((resolve) => (came = resolve));
+  }
+}
+
+async function ask(key, body, wanted, more = {}) {
   const correlationId = randomUUID();
-  const reply = new Promise((resolve) => {
-    waiting.set(correlationId, (told) => wanted(told.type) && resolve({ sent: correlationId, ...told }));
-  });
   channel.publish(exchange, key, Buffer.from(JSON.stringify(body)), {
     contentType: "application/json",
     correlationId,
@@ -37,17 +43,18 @@ async function publish(key, body, wanted, more = {}) {
     ...more,
   });
   await channel.waitForConfirms();
-  return reply;
+  return told(correlationId, wanted);
 }
 
 const last = (type) => !["request.accepted", "request.progress"].includes(type);
-const completed = await publish("echo.high", hello, last);
-const refused = await publish("no-such-model.normal", hello, last);
-const accepted = await publish("slow-60000.low", hello, (type) => type === "request.accepted", {
+const completed = await ask("echo.high", hello, last);
+const refused = await ask("no-such-model.normal", hello, last);
+const accepted = await ask("slow-60000.low", hello, (type) => type === "request.accepted", {
   headers: { "x-penstock-progress": true },
 });
-const cancelled = await publish("slow-60000.low", { id: accepted.body.id }, last, {
+const cancelled = await ask("slow-60000.low", { id: accepted.body.id }, last, {
   type: "request.cancel",
 });
+const ended = await told(accepted.sent, last);
 await connection.close();
-console.log(JSON.stringify({ completed, refused, accepted, cancelled }));
+console.log(JSON.stringify({ completed, refused, accepted, cancelled, ended }));
