@@ -27,6 +27,7 @@ from workers.outbox import OutboxRounds
 _log = structlog.get_logger("penstock.answering")
 # Whoever ends a request hurries us; a word that was lost, or a lease that was taken, shows here.
 _ROUND_S = 2.0
+_PATIENCE_S = 30.0
 
 
 class Answering:
@@ -49,7 +50,7 @@ class Answering:
     async def committed(
         self, envelope: Envelope, result: Result, attempt: int, started_at: float | None
     ) -> None:
-        """Tell the end that this process has committed; lasts as long as RabbitMQ is away."""
+        """Tell the end that this process has committed; given up after `_PATIENCE_S`."""
         asker = asker_of(envelope)
         if asker is None:
             return
@@ -103,7 +104,14 @@ class Answering:
 
     async def _tell(self, asker: Asker, record: Record) -> None:
         reply = replying.ended(asker, record)
-        await persistently(lambda: self._engine.replies.send(reply), "reply")
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await persistently(lambda: self._engine.replies.send(reply), "reply")
+        except TimeoutError:
+            # Where RabbitMQ is away the message comes back, and is replied to then. Where it only
+            # refuses us, a pool must not fill up with requests that have ended.
+            _log.error("gives up a reply; the result is in the store", request=record.id)
+            return
         # Not awaited, and many at once: a lost note only means that it may be sent once more.
         self._replied.append(record.id)
         if not self._noting:
