@@ -37,7 +37,6 @@ class Answering:
         self._engine = engine
         self._retention_s = retention_s
         self._tasks = Tasks("answering")
-        self._rounds = OutboxRounds(engine, "replies", self._from_outbox, _ROUND_S)
         self._end_rounds: Cancel | None = None
         self._replied: list[str] = []
         self._noting = False
@@ -45,7 +44,8 @@ class Answering:
     def start(self) -> None:
         """Begin to tell ends that no delivery was in hand for, where anybody can have asked."""
         if self._engine.submissions is not None:
-            self._end_rounds = self._tasks.supervise("outbox", self._rounds.run)
+            rounds = OutboxRounds(self._engine, "replies", self._from_outbox, _ROUND_S)
+            self._end_rounds = self._tasks.supervise("outbox", rounds.run)
 
     async def committed(
         self, envelope: Envelope, result: Result, attempt: int, started_at: float | None
