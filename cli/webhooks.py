@@ -1,4 +1,4 @@
-"""`penstock webhooks`: list, create, test, deliveries, redeliver."""
+"""`penstock webhooks`: list, create, test, delete, deliveries, redeliver."""
 
 from __future__ import annotations
 
@@ -92,6 +92,24 @@ def send_test(access: Access, endpoint_id: str, event: str, *, as_json: bool) ->
             print_json(told)
         else:
             print(f"{cell(told['webhook_endpoint_id'])} answered {told['status_code']}")
+
+    return exit_code_of(work())
+
+
+def delete(access: Access, ids: Sequence[str], *, as_json: bool) -> int:
+    """Delete these endpoints; return the exit code."""
+
+    def show_one(answer: Answer) -> None:
+        if as_json:
+            print_json(answer, indented=False)
+        else:
+            print(f"{cell(answer['id'])} is deleted")
+
+    async def work() -> int:
+        async with connect(access) as client:
+            return await for_each(
+                ids, lambda one: client.ask("DELETE", f"{_ENDPOINTS}/{segment(one)}"), show_one
+            )
 
     return exit_code_of(work())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -120,12 +120,11 @@ class Telling:
         if self._tells_states and self._told is None and not self.record.terminal:
             return await self._look()
         if self._ending.done():
-            return await self._end(self._ending)
+            return await self._outcome(self._ending)
         if self._following.done():
             return await self._show(self._following.result())
         if self._releasing.done():
-            self.over = True
-            return [Leaving()]
+            return await self._leave()
         if time.monotonic() >= self._look_at:
             return await self._look()
         return []
@@ -149,13 +148,26 @@ class Telling:
             self._look_at = time.monotonic() + QUIET_S
         return steps
 
-    async def _end(self, ending: asyncio.Future[Record]) -> list[Step]:
-        """Return what is left in the log, about 1 MiB at a time, then what only the result has."""
+    async def _outcome(self, ending: asyncio.Future[Record]) -> list[Step]:
         try:
             record = ending.result()
         except RequestError as error:
             self.over = True
             return [Broken(error.code, error.message)]
+        return await self._end(record)
+
+    async def _leave(self) -> list[Step]:
+        """Return the end if it has come: what ran was finished, perhaps not yet heard of."""
+        record = None
+        with suppress(EngineError):
+            record = await self._engine.store.get(self.record.id)
+        if record is not None and record.terminal:
+            return await self._end(record)
+        self.over = True
+        return [Leaving()]
+
+    async def _end(self, record: Record) -> list[Step]:
+        """Return what is left in the log, about 1 MiB at a time, then what only the result has."""
         while chunks := await self._left():
             if steps := self._take(chunks):
                 return steps

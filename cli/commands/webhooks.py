@@ -76,6 +76,20 @@ def send_test(
 
 
 @app.command()
+def delete(
+    endpoint_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The endpoints.")],
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+) -> None:
+    """Delete endpoints; what was not sent to them yet is dropped."""
+    from cli import webhooks
+    from cli.client import Access
+
+    sys.exit(webhooks.delete(Access(url, api_key), endpoint_ids, as_json=as_json))
+
+
+@app.command()
 def deliveries(  # noqa: PLR0913, PLR0917  because each is an option of the command
     endpoint: OfEndpoint = None,
     request: OfRequest = None,

@@ -75,6 +75,16 @@ async def test_an_endpoint_is_registered_listed_and_tested(
     assert json.loads(receiver.got[0].body)["type"] == "request.completed"
 
 
+async def test_endpoints_are_deleted_once(stack: Stack, receiver: Receiver) -> None:
+    endpoint = await told(stack, "create", f"{receiver.url}/in", "--name", "short-lived")
+    done = await run(stack, "webhooks", "delete", endpoint["id"], "we_none")
+    assert (done.returncode, done.stdout) == (1, f"{endpoint['id']} is deleted\n")
+    assert done.stderr == "penstock: we_none: No webhook endpoint has this id.\n"
+    assert endpoint["id"] not in [one["id"] for one in await told(stack, "list")]
+    again = await run(stack, "webhooks", "delete", endpoint["id"])
+    assert (again.returncode, again.stdout) == (1, "")
+
+
 async def test_what_was_sent_is_listed_and_sent_again(stack: Stack, receiver: Receiver) -> None:
     endpoint = await told(
         stack,

@@ -205,6 +205,20 @@ async def test_a_held_stream_ends_in_an_error_when_the_process_ends(
     assert found.status is Status(ends)
 
 
+async def test_a_held_stream_whose_end_came_just_before_the_process_ends_is_told_it(
+    tmp_path: Path,
+) -> None:
+    async with _scene(tmp_path, held_by="me") as scene:
+        await scene.begin()
+        await scene.append(0, b"data: a")
+        record = replace(scene.record, held_by=scene.engine.owner)
+        reply = await scene.streams.held(_exchange(), record, ChatFraming())
+        scene.api.holding.release()
+        await scene.complete(b"data: a\n\ndata: [DONE]\n\n")
+        text = await _text(reply)
+    assert text == "id: 0\ndata: a\n\nid: 1\ndata: [DONE]\n\n"
+
+
 async def test_a_held_stream_that_has_shown_nothing_is_refused_when_the_process_ends(
     tmp_path: Path,
 ) -> None:

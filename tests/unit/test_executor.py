@@ -50,7 +50,8 @@ class Stage:
         self.last_beats: dict[str, float | None] = {ME: 0.0}
         self.inflight = InFlightMap()
         self.events = EmbeddedEvents(time.time)
-        parts = {"store": self, "limits": self, "queue": self, "members": self}
+        parts: dict[str, object] = {"store": self, "limits": self, "queue": self, "members": self}
+        parts["upkeep"] = SimpleNamespace(on_outbox=lambda _tell: None)
         engine = cast(Engine, SimpleNamespace(owner=ME, events=self.events, **parts))
         replicas = Replicas("b")
         replicas.configure(["u1", "u2"], 8)

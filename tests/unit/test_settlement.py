@@ -47,7 +47,9 @@ class Diary:
             give_up=self._step("give up", lambda: None),
         )
         queue = SimpleNamespace(publish_later=self._publish_later)
-        return cast(Engine, SimpleNamespace(store=store, limits=limits, queue=queue))
+        upkeep = SimpleNamespace(on_outbox=lambda _tell: None)
+        parts = {"store": store, "limits": limits, "queue": queue, "upkeep": upkeep}
+        return cast(Engine, SimpleNamespace(**parts))
 
     def _step(self, name: str, answer: Callable[[], Any]) -> Callable[..., Any]:
         async def step(*_arguments: object, **_options: object) -> Any:
