@@ -23,6 +23,9 @@ from schemas.lifecycle import Status
 from schemas.record import Record, born
 from schemas.result import Result
 
+# What the keeper ends is told from the outbox, nearly always within that time.
+_BY_THE_KEEPER = ("expired", "copy_lost")
+_OUTBOX_S = 1.5
 _log = structlog.get_logger("penstock.answering")
 
 
@@ -57,18 +60,31 @@ class Answering:
     async def found_ended(self, envelope: Envelope) -> None:
         """Tell the end of a request that a delivery has found ended, unless somebody has.
 
-        A cancelled one is told from the outbox, which is about to.
+        A cancelled one is told from the outbox, and one that the keeper may have ended as well:
+        there it is given the time for that.
         """
-        if envelope.reply_to is not None:
+        if envelope.reply_to is None:
+            return
+        record = await self._record(envelope.id)
+        if record is not None and _perhaps_by_the_keeper(record):
+            await asyncio.sleep(_OUTBOX_S)
             record = await self._record(envelope.id)
-            if record is not None and record.status is not Status.CANCELLED:
-                await self._tell_unless_told(record)
+        if record is None or record.status is Status.CANCELLED:
+            return
+        asker = _waiting(record)
+        if asker is not None:
+            await self._tell(asker, record)
 
     async def from_outbox(self, request_id: str) -> None:
-        """Tell the end of a request that no delivery was in hand for, unless somebody has."""
-        record = await self._record(request_id)
-        if record is not None:
-            await self._tell_unless_told(record)
+        """Tell the end of a request that no delivery was in hand for, unless somebody has.
+
+        Raises EngineError: the outbox keeps it then.
+        """
+        record = await self._engine.store.get(request_id)
+        asker = None if record is None else _waiting(record)
+        if record is not None and asker is not None:
+            await self._engine.replies.send(replying.ended(asker, record))
+            self._note_soon(request_id)
 
     def chunks(self, envelope: Envelope) -> ChunkReplies | None:
         """Return what tells the events of a streamed request; None if nobody waits for them."""
@@ -83,16 +99,14 @@ class Answering:
         store = self._engine.store
         return await persistently(lambda: store.get(request_id), "look at the record")
 
-    async def _tell_unless_told(self, record: Record) -> None:
-        asker = asker_of(record)
-        if asker is not None and record.terminal and not record.replied:
-            await self._tell(asker, record)
-
     async def _tell(self, asker: Asker, record: Record) -> None:
         reply = replying.ended(asker, record)
         await persistently(lambda: self._engine.replies.send(reply), "reply")
-        # Not awaited, and many at once: a lost note only means that it may be sent once more.
-        self._replied.append(record.id)
+        self._note_soon(record.id)
+
+    def _note_soon(self, request_id: str) -> None:
+        """Not awaited, and many at once: a lost note only means that it may be sent once more."""
+        self._replied.append(request_id)
         if not self._noting:
             self._noting = True
             self._tasks.spawn("note replies", self._note())
@@ -107,6 +121,16 @@ class Answering:
             _log.info("replies are not noted", error=str(error))
         finally:
             self._noting = False
+
+
+def _waiting(record: Record) -> Asker | None:
+    """Return who waits for the end that the record holds and has not been told of it."""
+    return asker_of(record) if record.terminal and not record.replied else None
+
+
+def _perhaps_by_the_keeper(record: Record) -> bool:
+    code = record.result.code if record.result is not None else None
+    return code in _BY_THE_KEEPER and _waiting(record) is not None
 
 
 class ChunkReplies:
