@@ -103,7 +103,7 @@ class Load:
         run = InFlight(_envelope(), Reservation(self._upstream.name, "benchmark"), [])
         began = time.monotonic()
         try:
-            await call(run, self._upstream, url, "m")
+            await call(run, self._upstream, url, "m", writer=None)
         except CallFailed:
             self.log.refused.append(time.monotonic() - self._began)
         else:

@@ -15,6 +15,8 @@ from schemas.priority import PRIORITIES, Lane, Priority
 
 # Every nack counts as a delivery on 3.10 to 4.2: this is a fuse, never our poison counter.
 DELIVERY_LIMIT = 10_000
+# Among what clients publish; of strays there are few.
+_OF_STRAYS = Priority.LOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,16 @@ class Topology:
         """Return the queue where what clients publish with this priority waits for a door."""
         arguments = _kept_at_least_once(self.dead.name)
         arguments["x-delivery-limit"] = DELIVERY_LIMIT
-        strays = self.strays.name if priority is Priority.LOW else None
+        strays = self.strays.name if priority is _OF_STRAYS else None
         name = f"{self.namespace}.in.{priority.value}"
         return QueueSpec(
             name, self.intake.name, f"*.{priority.value}", MappingProxyType(arguments), strays
         )
+
+    @property
+    def stray_queue(self) -> QueueSpec:
+        """The intake queue that also takes what fits none."""
+        return self.intake_queue(_OF_STRAYS)
 
     def retry_exchange(self, tier: Tier) -> ExchangeSpec:
         """Return the exchange that leads into `tier`."""

@@ -13,20 +13,24 @@ from dataclasses import replace
 import structlog
 
 from broker import replying
-from broker.lifecycle import Tasks
+from broker.lifecycle import Cancel, Tasks
 from broker.persistence import persistently
-from broker.ports import Engine, Reply
+from broker.ports import Engine, OutboxEntry, Reply
 from broker.replying import Asker, asker_of
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
 from schemas.lifecycle import Status
 from schemas.record import Record, born
 from schemas.result import Result
+from workers.outbox import OutboxRounds
 
 # What the keeper ends is told from the outbox, nearly always within that time.
 _BY_THE_KEEPER = ("expired", "copy_lost")
 _OUTBOX_S = 1.5
 _log = structlog.get_logger("penstock.answering")
+# Whoever ends a request hurries us; a word that was lost, or a lease that was taken, shows here.
+_ROUND_S = 2.0
+_PATIENCE_S = 30.0
 
 
 class Answering:
@@ -36,13 +40,20 @@ class Answering:
         self._engine = engine
         self._retention_s = retention_s
         self._tasks = Tasks("answering")
+        self._rounds = OutboxRounds(engine, "replies", self._from_outbox, _ROUND_S)
+        self._end_rounds: Cancel | None = None
         self._replied: list[str] = []
         self._noting = False
+
+    def start(self) -> None:
+        """Begin to tell ends that no delivery was in hand for, where anybody can have asked."""
+        if self._engine.submissions is not None:
+            self._end_rounds = self._tasks.supervise("outbox", self._rounds.run)
 
     async def committed(
         self, envelope: Envelope, result: Result, attempt: int, started_at: float | None
     ) -> None:
-        """Tell the end that this process has committed; lasts as long as RabbitMQ is away."""
+        """Tell the end that this process has committed; given up after `_PATIENCE_S`."""
         asker = asker_of(envelope)
         if asker is None:
             return
@@ -75,17 +86,6 @@ class Answering:
         if asker is not None:
             await self._tell(asker, record)
 
-    async def from_outbox(self, request_id: str) -> None:
-        """Tell the end of a request that no delivery was in hand for, unless somebody has.
-
-        Raises EngineError: the outbox keeps it then.
-        """
-        record = await self._engine.store.get(request_id)
-        asker = None if record is None else _waiting(record)
-        if record is not None and asker is not None:
-            await self._engine.replies.send(replying.ended(asker, record))
-            self._note_soon(request_id)
-
     def chunks(self, envelope: Envelope) -> ChunkReplies | None:
         """Return what tells the events of a streamed request; None if nobody waits for them."""
         asker = asker_of(envelope) if envelope.stream else None
@@ -93,7 +93,16 @@ class Answering:
 
     async def stop(self) -> None:
         """Note what was replied, and end."""
+        if self._end_rounds is not None:
+            self._end_rounds()
         await self._tasks.join()
+
+    async def _from_outbox(self, entries: Sequence[OutboxEntry]) -> None:
+        """Tell the ends that no delivery was in hand for, unless somebody has."""
+        wanted = [entry.request_id for entry in entries if entry.wants_reply]
+        for record in await asyncio.gather(*map(self._record, wanted)):
+            if record is not None:
+                await self._tell_unless_told(record)
 
     async def _record(self, request_id: str) -> Record | None:
         store = self._engine.store
@@ -101,12 +110,16 @@ class Answering:
 
     async def _tell(self, asker: Asker, record: Record) -> None:
         reply = replying.ended(asker, record)
-        await persistently(lambda: self._engine.replies.send(reply), "reply")
-        self._note_soon(record.id)
-
-    def _note_soon(self, request_id: str) -> None:
-        """Not awaited, and many at once: a lost note only means that it may be sent once more."""
-        self._replied.append(request_id)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await persistently(lambda: self._engine.replies.send(reply), "reply")
+        except TimeoutError:
+            # Where RabbitMQ is away the message comes back, and is replied to then. Where it only
+            # refuses us, a pool must not fill up with requests that have ended.
+            _log.error("gives up a reply; the result is in the store", request=record.id)
+            return
+        # Not awaited, and many at once: a lost note only means that it may be sent once more.
+        self._replied.append(record.id)
         if not self._noting:
             self._noting = True
             self._tasks.spawn("note replies", self._note())

@@ -1,4 +1,4 @@
-"""Reading the outbox: in rounds, and at once where an end should not wait."""
+"""Walking the outbox for one of its readers: no end goes unseen, whoever made it (PROTOCOL 7)."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from broker.ports import Engine, OutboxEntry
-from broker.ports.upkeep import OutboxReader
+from broker.ports import Engine, OutboxEntry, OutboxReader
 from schemas.errors import EngineError
 from schemas.ids import PARTITIONS
 
 _log = structlog.get_logger("penstock.outbox")
-_ROUND_S = 0.7
 _BATCH = 200
 
-SeeTo = Callable[[Sequence[OutboxEntry]], Awaitable[None]]
+Act = Callable[[Sequence[OutboxEntry]], Awaitable[None]]
 
 
-class Outbox:
-    """Walks the partitions this process holds as one reader, and hands what is new to `see_to`.
+class OutboxRounds:
+    """Walks the partitions that this process holds, every `round_s`; in a hurry, at once.
 
-    Entries are passed once `see_to` has returned; if it raises EngineError they come again.
+    An entry is passed only when `act` has returned for it; what that does may be repeated.
     """
 
-    def __init__(self, engine: Engine, reader: OutboxReader, see_to: SeeTo) -> None:
+    def __init__(self, engine: Engine, reader: OutboxReader, act: Act, round_s: float) -> None:
         self._engine = engine
         self._reader = reader
-        self._see_to = see_to
+        self._act = act
+        self._round_s = round_s
         self._hurried: set[int] = set()
         self._wake = asyncio.Event()
         engine.upkeep.on_outbox(self._hurry)
@@ -41,9 +40,19 @@ class Outbox:
                 await self._read(partition)
             await self._rest()
 
+    async def round(self, partition: int) -> None:
+        """Act on what has ended in a partition, if its lease is ours."""
+        upkeep = self._engine.upkeep
+        while await upkeep.hold(partition):
+            entries = await upkeep.outbox(partition, _BATCH, self._reader)
+            if not entries:
+                return
+            await self._act([entry for _, entry in entries])
+            await upkeep.outbox_done(partition, entries[-1][0], self._reader)
+
     async def _rest(self) -> None:
         """Wait for the next round, and meanwhile read the partitions that are in a hurry."""
-        ends_at = time.monotonic() + _ROUND_S
+        ends_at = time.monotonic() + self._round_s
         while (left_s := ends_at - time.monotonic()) > 0:
             try:
                 async with asyncio.timeout(left_s):
@@ -65,13 +74,3 @@ class Outbox:
             _log.warning(
                 "partition is away", reader=self._reader, partition=partition, error=str(error)
             )
-
-    async def round(self, partition: int) -> None:
-        """See to what has ended in a partition, if its lease is ours."""
-        upkeep = self._engine.upkeep
-        while await upkeep.hold(partition):
-            entries = await upkeep.outbox(partition, _BATCH, self._reader)
-            if not entries:
-                return
-            await self._see_to([entry for _, entry in entries])
-            await upkeep.outbox_done(partition, entries[-1][0], self._reader)

@@ -57,7 +57,7 @@ class WorkerService:
             self._slots,
             self._inflight,
             self._upstreams,
-            Logs(engine.events),
+            Logs(engine.events, self._answering.chunks),
         )
         self._keeper = Keeper(engine)
         engine.store.on_ended(self._inflight.abort)
@@ -84,6 +84,7 @@ class WorkerService:
         self._keeper.start()
         self._late_replies.start()
         self._dispatcher.start()
+        self._answering.start()
         self._tasks.supervise("retired", self._retired.run)
 
     async def apply(self, config: Config) -> None:

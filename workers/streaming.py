@@ -22,15 +22,17 @@ from workers.inflight import Aborted, InFlight
 _MOST_HELD_BYTES = 1024 * 1024
 
 # Hears of the events that have just come into a log, and of the number of the first of them.
-Tap = Callable[[Envelope, int, Sequence[bytes]], Awaitable[None]]
+Tap = Callable[[int, Sequence[bytes]], Awaitable[None]]
+# Says who hears of the events of a request, if anybody does.
+Taps = Callable[[Envelope], Tap | None]
 
 
 class Logs:
     """The logs of the requests that this process runs."""
 
-    def __init__(self, events: Events, tap: Tap | None = None) -> None:
+    def __init__(self, events: Events, taps: Taps = lambda _envelope: None) -> None:
         self._events = events
-        self._tap = tap
+        self._taps = taps
 
     async def begin(self, run: InFlight) -> bool:
         """Let this attempt write, if the request streams; False if it may not call.
@@ -52,7 +54,9 @@ class Logs:
 
     def writer(self, run: InFlight, backend: str) -> LogWriter | None:
         """Return what takes the events of the next call; None if the request does not stream."""
-        return LogWriter(self._events, self._tap, run, backend) if run.envelope.stream else None
+        if not run.envelope.stream:
+            return None
+        return LogWriter(self._events, self._taps(run.envelope), run, backend)
 
 
 class LogWriter:
@@ -118,7 +122,7 @@ class LogWriter:
         if self._held:
             self._news.set()
         if self._tap is not None:
-            await self._tap(self._run.envelope, first, batch)
+            await self._tap(first, batch)
 
 
 class _Timing:

@@ -319,8 +319,7 @@ DOCUMENTS = (
         "Documents",
         "The AMQP door, as an AsyncAPI 3 document",
         {200: Answer({"type": "object"}, None)},
-        errors=("route_not_found",),
-        description="404 on the embedded engine, which has no AMQP door.",
+        description="The embedded engine has no RabbitMQ, so nobody listens at that door there.",
         access=Access.OPEN,
     ),
 )

@@ -47,10 +47,11 @@ class Declarer:
         await self.shared(session)
 
     async def shared(self, session: Session, missed_at: float = 0.0) -> None:
-        """Declare what exists once: all exchanges, the dead-letter queue, the retry tiers.
+        """Declare what exists once: the exchanges, the dead-letter queue, the retry tiers.
 
         A dead-letter target that is missing when it is needed holds messages up for minutes, so
-        all exchanges come first and targets before what points at them.
+        exchanges come first and targets before what points at them. The intake comes with its
+        queues.
         """
         async with self._locks[_SHARED]:
             if self._fresh(_SHARED, missed_at):
@@ -59,7 +60,8 @@ class Declarer:
             new = not await _all_exist(session, queues)
             async with _own_channel(session) as channel:
                 for exchange in self._topology.exchanges():
-                    await _declare_exchange(channel, exchange)
+                    if exchange != self._topology.intake:
+                        await _declare_exchange(channel, exchange)
                 for queue in queues:
                     await _declare_queue(channel, queue)
                     await _bind(channel, queue)
@@ -87,8 +89,24 @@ class Declarer:
                 await _declare_queue(channel, queue)
                 if new:
                     await asyncio.sleep(self._new_queue_s)
+                if queue.exchange == self._topology.intake.name:
+                    await self._intake(session, channel, queue, missed_at)
                 await _bind(channel, queue)
             self._declared_at[queue.name] = time.monotonic()
+
+    async def _intake(
+        self, session: Session, channel: AbstractChannel, queue: QueueSpec, missed_at: float
+    ) -> None:
+        """Declare the exchange that clients publish to once the queue of strays takes all it gets.
+
+        RabbitMQ confirms a message that finds no queue, and drops it.
+        """
+        if queue.strays is None:
+            await self.ensure(session, self._topology.stray_queue, missed_at)
+        else:
+            with translated(f"binding {queue.name}"):
+                await channel.queue_bind(queue.name, queue.strays, "", timeout=RPC_LIMIT_S)
+            await _declare_exchange(channel, self._topology.intake)
 
     def _fresh(self, name: str, missed_at: float) -> bool:
         return self._declared_at.get(name, -1.0) >= missed_at
@@ -136,8 +154,6 @@ async def _declare_queue(channel: AbstractChannel, queue: QueueSpec) -> None:
 async def _bind(channel: AbstractChannel, queue: QueueSpec) -> None:
     with translated(f"binding {queue.name}"):
         await channel.queue_bind(queue.name, queue.exchange, queue.routing_key, timeout=RPC_LIMIT_S)
-        if queue.strays is not None:
-            await channel.queue_bind(queue.name, queue.strays, "", timeout=RPC_LIMIT_S)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,6 +17,8 @@ from broker.topology import Topology
 from schemas.errors import QueueUnavailable
 
 _BODY = b"penstock doctor"
+# What RabbitMQ calls the exchange without a name when it looks at permissions.
+_DEFAULT = "amq.default"
 
 Step = Callable[[AbstractChannel], Awaitable[object]]
 
@@ -42,6 +45,12 @@ class _Probe:
         if self._own_exchange:
             steps.insert(0, (f"configure {exchange}", self._declare_exchange))
         return steps
+
+    async def answer(self, channel: AbstractChannel) -> None:
+        """Publish as a reply goes: by the name of its queue."""
+        await channel.basic_publish(
+            _BODY, routing_key=self._queue, mandatory=True, timeout=QUESTION_S
+        )
 
     async def remove(self, prober: Prober) -> None:
         """Delete what would outlive the connection."""
@@ -91,6 +100,7 @@ async def try_rights(examined: Examined, prober: Prober, topology: Topology, use
             except (DeliveryError, PublishError) as error:
                 examined.fail("messages", f"it rejects one: {error}", "look at RabbitMQ's log")
                 return True
+        await _try_replies(examined, prober, probe, topology, user)
     except QueueUnavailable as error:
         examined.fail("messages", *await _silent(prober, error))
         return False
@@ -99,6 +109,23 @@ async def try_rights(examined: Examined, prober: Prober, topology: Topology, use
     examined.ok("permissions", f"user {user} may configure, write and read {topology.namespace}.*")
     examined.ok("messages", "one was confirmed and came back; no memory or disk alarm")
     return True
+
+
+async def _try_replies(
+    examined: Examined, prober: Prober, probe: _Probe, topology: Topology, user: str
+) -> None:
+    """Say whether those who ask by AMQP can be answered; nobody else needs that right."""
+    try:
+        await prober.ask(probe.answer)
+    except REFUSALS as error:
+        examined.warn(
+            "replies",
+            f"user {user} may not write to {_DEFAULT}, which replies to AMQP clients go by: "
+            f"{error}",
+            _way_out(topology, user),
+        )
+    else:
+        examined.ok("replies", "AMQP clients can be answered")
 
 
 async def _exists(prober: Prober, exchange: str) -> bool:
@@ -112,11 +139,13 @@ async def _exists(prober: Prober, exchange: str) -> bool:
 
 
 def _refused(user: str, right: str, topology: Topology, error: Exception) -> tuple[str, str]:
-    ours = f"'^{topology.namespace}\\.'"
-    return (
-        f"user {user} may not {right}: {error}",
-        f"rabbitmqctl set_permissions -p VHOST {user} {ours} {ours} {ours}",
-    )
+    return f"user {user} may not {right}: {error}", _way_out(topology, user)
+
+
+def _way_out(topology: Topology, user: str) -> str:
+    ours = f"^{topology.namespace}\\."
+    write = f"{ours}|^{re.escape(_DEFAULT)}$"
+    return f"rabbitmqctl set_permissions -p VHOST {user} '{ours}' '{write}' '{ours}'"
 
 
 async def _silent(prober: Prober, error: QueueUnavailable) -> tuple[str, str]:

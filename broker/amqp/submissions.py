@@ -46,6 +46,9 @@ class AmqpSubmissions:
             QueueConsumer(self._link, self._declarer, queue, PREFETCH, reader, self._counters)
             for queue in self._topology.intake_queues()
         ]
+        for consumer in self._consumers:
+            # Until then clients have nothing to publish to.
+            consumer.trouble = f"{consumer.name} is not consumed yet"
         return _All(self._consumers)
 
     async def close(self) -> None:

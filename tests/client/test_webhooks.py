@@ -59,7 +59,8 @@ def test_what_is_about_no_request_has_none() -> None:
     [
         (PAYLOAD + " ", signed(PAYLOAD)),
         (PAYLOAD, signed(PAYLOAD, age_s=900)),
-        (PAYLOAD, signed(PAYLOAD, age_s=-900)),
+        # Signed when the tests are collected, which may be long before this one runs.
+        (PAYLOAD, signed(PAYLOAD, age_s=-100_000)),
         (PAYLOAD, signed(PAYLOAD, secret="whsec_" + base64.b64encode(KEY[::-1]).decode())),
         (PAYLOAD, {}),
         (PAYLOAD, {**signed(PAYLOAD), "Webhook-Timestamp": "soon"}),

@@ -9,10 +9,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from api.openapi.examples import REQUEST_ID
 from api.openapi.webhook_examples import DELIVERY_ID, ENDPOINT_ID
@@ -37,6 +39,7 @@ _HOOKS = {"webhooks": {"allow": ["127.0.0.1"]}}
 _ANY_ID = re.compile(rf"req_…|{REQUEST_ID}")
 _ENDPOINT = re.compile(rf"we_…|{ENDPOINT_ID}")
 _DELIVERY = re.compile(rf"wh_…|{DELIVERY_ID}")
+_ASKER, _NAMESPACE = "amqp://acme:password@rabbitmq:5672/", "documents"
 _AMQP, _REDIS = "amqp://user:password@rabbitmq:5672/", "redis://redis:6379/0"
 
 
@@ -101,6 +104,7 @@ class Stage:
     with_keys: Server
     real_urls: Callable[[], tuple[str, str]]
     receiver_url: str
+    amqp_door: Callable[[], str]
 
     def server(self, block: Block) -> Server:
         """Return the server that a block means."""
@@ -115,6 +119,10 @@ class Stage:
         if _AMQP in text or _REDIS in text:
             amqp_url, redis_url = self.real_urls()
             text = text.replace(_AMQP, amqp_url).replace(_REDIS, redis_url)
+        if _ASKER in text:
+            # In a namespace of its own, since pages start servers on the same RabbitMQ.
+            text = text.replace(_ASKER, self.amqp_door())
+            text = text.replace("penstock.intake", f"{_NAMESPACE}.intake")
         if server.api_key is not None:
             text = text.replace("psk_…", server.api_key)
         if block.language in ("sh", "console", "python") and _ANY_ID.search(text):
@@ -142,24 +150,53 @@ class Stage:
 
 @contextmanager
 def open_stage(directory: Path, real_urls: Callable[[], tuple[str, str]]) -> Iterator[Stage]:
-    """Start the model server, a receiver of webhooks and both Penstocks."""
-    models = ",".join(MODELS)
-    with taking() as receiver_url, backend_process(directory, models=models) as (url, _):
+    """Start the model server, a receiver of webhooks and both Penstocks.
+
+    One on RabbitMQ starts once a page asks by AMQP.
+    """
+    with ExitStack() as stack:
+        receiver_url = stack.enter_context(taking())
+        url, _ = stack.enter_context(backend_process(directory, models=",".join(MODELS)))
         admin_key, api_key = new_key(), new_key()
-        plain = _setup(f"{url}/v1", {}, {})
-        keys = [{"name": "first", "hash": hash_of(api_key)}]
-        tenants = {"default": {"models": ["*"], "keys": keys}}
-        keyed = _setup(f"{url}/v1", {"tenants": tenants}, {"PENSTOCK_ADMIN_KEY": admin_key})
-        for name in ("plain", "keyed"):
-            (directory / name).mkdir()
-        with Stack(directory / "plain", plain) as open_, Stack(directory / "keyed", keyed) as shut:
-            yield Stage(
-                f"{url}/v1",
-                Server(open_.url),
-                Server(shut.url, admin_key, api_key),
-                real_urls,
-                receiver_url,
-            )
+
+        def opened(name: str, setup: Setup) -> Stack:
+            folder = directory / name
+            folder.mkdir()
+            return stack.enter_context(Stack(folder, setup))
+
+        @cache
+        def amqp_door() -> str:
+            opened("amqp", _on_rabbitmq(f"{url}/v1", api_key, *real_urls()))
+            return real_urls()[0]
+
+        plain = opened("plain", _setup(f"{url}/v1", {}, {}))
+        more, env = _tenant("default", api_key), {"PENSTOCK_ADMIN_KEY": admin_key}
+        keyed = opened("keyed", _setup(f"{url}/v1", more, env))
+        yield Stage(
+            f"{url}/v1",
+            Server(plain.url),
+            Server(keyed.url, admin_key, api_key),
+            real_urls,
+            receiver_url,
+            amqp_door,
+        )
+
+
+def _on_rabbitmq(url: str, api_key: str, amqp_url: str, redis_url: str) -> Setup:
+    """Return a setup of which RabbitMQ's user is a tenant."""
+    return replace(
+        _setup(url, _tenant(urlsplit(amqp_url).username or "guest", api_key), {}),
+        engine="real",
+        workers=1,
+        amqp_url=amqp_url,
+        redis_url=redis_url,
+        server={"namespace": _NAMESPACE},
+    )
+
+
+def _tenant(name: str, api_key: str) -> dict[str, Any]:
+    keys = [{"name": "first", "hash": hash_of(api_key)}]
+    return {"tenants": {name: {"models": ["*"], "keys": keys}}}
 
 
 def _setup(url: str, more: Mapping[str, Any], env: Mapping[str, str]) -> Setup:

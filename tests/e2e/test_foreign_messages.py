@@ -8,6 +8,7 @@ import secrets
 import struct
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import aiormq
@@ -127,7 +128,9 @@ def test_a_flood_of_foreign_messages_passes(door: Door) -> None:
 def test_an_envelope_of_the_version_before_is_served(door: Door, name: str) -> None:
     """It may have waited in RabbitMQ since before the upgrade."""
     filed, envelope = _filed(door), decode(golden_envelope(name))
-    asyncio.run(_publish(door, [golden_envelope(name)]))
+    # Of streams no version before this one could accept any.
+    message = encode(replace(envelope, stream=False)) if envelope.stream else golden_envelope(name)
+    asyncio.run(_publish(door, [message]))
     until = time.monotonic() + 20
     while door.ask("GET", f"/v1/requests/{envelope.id}").status == 404:
         assert time.monotonic() < until, door.stack.logs()

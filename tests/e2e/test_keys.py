@@ -138,7 +138,8 @@ def test_another_tenants_request_is_not_there_on_any_route(door: Door) -> None:
     before = door.as_key(ACME).ended(theirs)
     asked = 0
     for method, path, operation in _operations(door):
-        if "{id}" not in path or path.startswith("/admin"):
+        # Those of webhooks have ids of their own, and a test of their own.
+        if "{id}" not in path or path.startswith(("/admin", "/v1/webhook_")):
             continue
         asked += 1
         for query in ("", "?wait=2"):
@@ -151,6 +152,37 @@ def test_another_tenants_request_is_not_there_on_any_route(door: Door) -> None:
     assert door.as_key(ACME).ended(theirs) == before
     listed = door.as_key(GLOBEX).ask("GET", "/v1/requests?limit=100").json["data"]
     assert theirs not in [item["id"] for item in listed]
+
+
+def test_another_tenants_webhook_endpoint_is_not_there_on_any_route(door: Door) -> None:
+    made = door.as_key(ACME).ask(
+        "POST",
+        "/v1/webhook_endpoints",
+        {"name": "a", "url": "https://hooks.example/", "event_types": ["request.completed"]},
+    )
+    theirs, unknown_id = made.json["id"], f"we_{'0' * 32}"
+    before = door.as_key(ACME).ask("GET", f"/v1/webhook_endpoints/{theirs}").json
+    asked = 0
+    for method, path, operation in _operations(door):
+        if not path.startswith("/v1/webhook_endpoints/{id}"):
+            continue
+        asked += 1
+        asked_for = operation.get(
+            "requestBody", {"content": {"application/json": {"example": None}}}
+        )
+        body = asked_for["content"]["application/json"]["example"]
+        foreign, unknown = (
+            door.as_key(GLOBEX).ask(method.upper(), path.replace("{id}", each), body)
+            for each in (theirs, unknown_id)
+        )
+        foreign.assert_refused("webhook_endpoint_not_found")
+        assert unknown.body == foreign.body, operation["operationId"]
+    assert asked >= 5
+    assert door.as_key(ACME).ask("GET", f"/v1/webhook_endpoints/{theirs}").json == before
+    assert door.as_key(GLOBEX).ask("GET", "/v1/webhook_endpoints").json["data"] == []
+    secrets = [door.as_key(key).ask("GET", "/v1/webhook_secret").json for key in (ACME, GLOBEX)]
+    assert secrets[0] != secrets[1]
+    assert door.as_key(ACME).ask("DELETE", f"/v1/webhook_endpoints/{theirs}").status == 200
 
 
 def test_another_tenants_idempotency_key_is_another_key(door: Door) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
@@ -116,6 +117,39 @@ async def test_an_exchange_of_another_kind_is_drift(node: RabbitMQNode, namespac
     assert f"Exchange {namespace}.dead exists with another `type`" in told.text
 
 
+async def test_an_intake_that_loses_strays_is_drift(node: RabbitMQNode, namespace: str) -> None:
+    intake = Topology(namespace).intake.name
+    async with outside(node.url) as channel:
+        await channel.exchange_declare(intake, exchange_type="topic", durable=True)
+    told = one(await seen(node.url, namespace), "drift")
+    assert told.verdict is Verdict.FAILED
+    assert f"Exchange {intake} exists with another `alternate-exchange`" in told.text
+
+
+async def test_an_intake_queue_with_other_arguments_is_named(
+    node: RabbitMQNode, namespace: str
+) -> None:
+    name = Topology(namespace).intake_queue(Priority.NORMAL).name
+    async with outside(node.url) as channel:
+        await channel.queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"})
+    told = one(await seen(node.url, namespace), "drift")
+    assert told.verdict is Verdict.FAILED
+    assert f"Queue {name} exists with another" in told.text
+
+
+async def test_what_clients_published_and_no_door_takes_is_a_warning(
+    node: RabbitMQNode, namespace: str
+) -> None:
+    name = Topology(namespace).intake_queue(Priority.HIGH).name
+    async with outside(node.url) as channel:
+        await declare(channel, namespace)
+        await channel.basic_publish(b"", routing_key=name)
+    told = one(await seen(node.url, namespace), "consumers")
+    assert told.verdict is Verdict.WARNING
+    assert f"1 in {name}" in told.text
+    assert "an api" in told.advice
+
+
 async def test_messages_that_nobody_takes_are_a_warning(node: RabbitMQNode, namespace: str) -> None:
     name = Topology(namespace).work_queue("m", Priority.BATCH).name
     async with outside(node.url) as channel:
@@ -159,11 +193,17 @@ async def test_each_missing_right_is_named(
     assert namespace not in node.place.control("list_exchanges", "name")
 
 
-async def test_rights_on_our_names_alone_are_enough(node: RabbitMQNode, namespace: str) -> None:
+async def test_rights_on_our_names_and_to_reply_are_enough(
+    node: RabbitMQNode, namespace: str
+) -> None:
     ours = f"^{namespace}\\."
     async with outside(node.url) as channel:
         await declare(channel, namespace)
-    assert bad(await seen(a_user(node, ours, ours, ours), namespace)) == {}
+    told = one(await seen(a_user(node, ours, ours, ours), namespace), "replies")
+    assert told.verdict is Verdict.WARNING
+    assert "may not write to amq.default" in told.text
+    *_, configure, write, read = shlex.split(told.advice)
+    assert bad(await seen(a_user(node, configure, write, read), namespace)) == {}
 
 
 async def test_a_wrong_password_is_said_without_it(node: RabbitMQNode, namespace: str) -> None:

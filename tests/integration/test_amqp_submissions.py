@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiormq.abc import AbstractChannel
+from aiormq.exceptions import ChannelNotFoundEntity
 from pamqp.commands import Basic
 
 from broker.amqp.adapter import AmqpQueue
 from broker.ports import Submission
 from broker.topology import Topology
-from tests.integration.amqp import eventually, outside, running
+from tests.integration.amqp import eventually, healthy, outside, running
 
 pytestmark = pytest.mark.realservers
 
@@ -42,22 +43,13 @@ class Door:
         found = await self._client.queue_declare(name, passive=True)
         return found.message_count or 0
 
-    async def _bound(self) -> None:
-        """Wait until the last queue is bound: a message then comes by its own way."""
-
-        async def well() -> bool:
-            return await self.queue.health() is None
-
-        await eventually(well)
-        await asyncio.sleep(0.5)
-
 
 @pytest.fixture
 async def door(amqp_url: str) -> AsyncIterator[Door]:
     async with running(amqp_url) as queue, outside(amqp_url) as client:
         opened = Door(queue, client)
         await queue.submissions.consume(opened.came.put_nowait)
-        await opened._bound()
+        await healthy(queue)
         yield opened
 
 
@@ -120,6 +112,34 @@ async def test_other_properties_or_another_key_are_another_digest(door: Door) ->
     for each in got:
         each.receipt.ack()
     assert len({each.digest for each in got}) == 3
+
+
+@pytest.mark.parametrize("key", ["echo.normal", "echo.low", "nonsense"])
+async def test_the_first_message_that_can_be_published_is_not_lost(amqp_url: str, key: str) -> None:
+    came: asyncio.Queue[Submission] = asyncio.Queue()
+    async with running(amqp_url, new_queue_s=0.5) as queue:
+        assert not await _published(amqp_url, queue, key), "there is nobody yet to take it"
+        await queue.submissions.consume(came.put_nowait)
+        assert await queue.health() is not None
+
+        async def taken_over() -> bool:
+            return await _published(amqp_url, queue, key)
+
+        await eventually(taken_over, every_s=0.01)
+        async with asyncio.timeout(20):
+            (await came.get()).receipt.ack()
+
+
+async def _published(url: str, queue: AmqpQueue, key: str) -> bool:
+    """Tell whether RabbitMQ confirms a message, wherever it goes."""
+    async with outside(url) as client:
+        try:
+            await client.basic_publish(
+                b"{}", exchange=Topology(queue.namespace).intake.name, routing_key=key
+            )
+        except ChannelNotFoundEntity:
+            return False
+    return True
 
 
 async def _holds_one(door: Door) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ from pamqp.commands import Basic
 from schemas.ids import slug
 from tests.e2e.penstock import penstock
 from tests.integration.amqp import outside
-from tests.servers.provision import rabbitmq_program
 from tests.servers.rabbitmq_place import RabbitMQPlace
 from tests.servers.session import SharedServers
 
@@ -48,7 +46,7 @@ def place(servers: SharedServers) -> RabbitMQPlace:
 def ran(place: RabbitMQPlace, amqp_url: str, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Runs `penstock amqp grant --apply` for a tenant of its own, which is removed afterwards."""
     user, namespace = f"acme-{uuid4().hex[:8]}", f"g{uuid4().hex[:8]}"
-    program = _rabbitmqctl(place, tmp_path)
+    program = place.program(tmp_path)
     config = tmp_path / "penstock.yaml"
     config.write_text(
         json.dumps(
@@ -147,13 +145,3 @@ async def _refused(granted: Granted, step: Callable[[AbstractChannel], Awaitable
             await step(channel)
     finally:
         await connection.close()
-
-
-def _rabbitmqctl(place: RabbitMQPlace, directory: Path) -> Path:
-    """Write a program that runs rabbitmqctl against this node, as the one on a PATH would."""
-    program = directory / "rabbitmqctl"
-    real = rabbitmq_program().folder / "rabbitmqctl"
-    named = [f"export {name}={shlex.quote(text)}" for name, text in place.environment().items()]
-    program.write_text("\n".join(["#!/bin/sh", *named, f'exec {shlex.quote(str(real))} "$@"', ""]))
-    program.chmod(0o755)
-    return program

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,16 @@ class RabbitMQPlace:
         if done.returncode:
             raise RuntimeError(f"rabbitmqctl {arguments[0]}:\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    def program(self, directory: Path) -> Path:
+        """Write a program that runs rabbitmqctl against the node, as the one on a PATH would."""
+        program = directory / "rabbitmqctl"
+        real = rabbitmq_program().folder / "rabbitmqctl"
+        named = [f"export {name}={shlex.quote(text)}" for name, text in self.environment().items()]
+        lines = ["#!/bin/sh", *named, f'exec {shlex.quote(str(real))} "$@"', ""]
+        program.write_text("\n".join(lines))
+        program.chmod(0o755)
+        return program
 
     def add_vhost(self, name: str) -> str:
         """Make the vhost, open to the tests' user, and return its URL."""

@@ -15,7 +15,6 @@ from broker.lifecycle import drop
 from broker.ports import Reservation
 from broker.scheduling.retry import Failure
 from broker.telemetry import REGISTRY
-from schemas.envelope import Envelope
 from schemas.errors import StoreUnavailable
 from tests.fakes.envelopes import make_envelope
 from tests.unit.test_executor import some_turns
@@ -86,7 +85,7 @@ class Stage:
     def __init__(self, **changes: Any) -> None:
         self.events = GatedEvents()
         self.told: list[tuple[int, list[bytes]]] = []
-        self.logs = Logs(self.events, self._tap)
+        self.logs = Logs(self.events, lambda _envelope: self._tap)
         self.run = InFlight(
             make_envelope(stream=True, **changes), Reservation("b", "me:1:7"), [], 1
         )
@@ -109,8 +108,8 @@ class Stage:
         assert [chunk.number for chunk in chunks] == list(range(len(chunks)))
         return [chunk.data for chunk in chunks]
 
-    async def _tap(self, _envelope: Envelope, first: int, data: Sequence[bytes]) -> None:
-        self.told.append((first, list(data)))
+    async def _tap(self, number: int, data: Sequence[bytes]) -> None:
+        self.told.append((number, list(data)))
 
     @asynccontextmanager
     async def running(

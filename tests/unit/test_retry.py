@@ -40,6 +40,7 @@ failures = st.builds(
     metered=st.booleans(),
     remaining_s=st.floats(-10, 7 * 86_400),
     retry_after_s=st.none() | st.floats(0, 600),
+    bound=st.booleans(),
 )
 draws = st.floats(0, 1, exclude_max=True)
 
@@ -90,6 +91,13 @@ def test_the_last_attempt_is_a_dead_letter(failure: Failure) -> None:
 @pytest.mark.parametrize("failure", PASSING)
 def test_a_call_that_its_deadline_cut_off_is_expired(failure: Failure) -> None:
     assert step_of(replace(_ONCE, failure=failure, remaining_s=0.0)) == Expire()
+
+
+@pytest.mark.parametrize("failure", Failure)
+def test_what_was_shown_allows_no_other_attempt(failure: Failure) -> None:
+    bound = replace(_ONCE, failure=failure, untried=2, bound=True)
+    assert step_of(bound) == GiveUp("stream_interrupted", dead_letter=True)
+    assert not isinstance(step_of(replace(bound, remaining_s=0.0)), AnotherReplica | Later)
 
 
 def test_one_second_try_goes_elsewhere_at_once() -> None:
