@@ -24,9 +24,6 @@ from schemas.record import Record, born
 from schemas.result import Result
 from workers.outbox import OutboxRounds
 
-# What the keeper ends is told from the outbox, nearly always within that time.
-_BY_THE_KEEPER = ("expired", "copy_lost")
-_OUTBOX_S = 1.5
 _log = structlog.get_logger("penstock.answering")
 # Whoever ends a request hurries us; a word that was lost, or a lease that was taken, shows here.
 _ROUND_S = 2.0
@@ -71,20 +68,12 @@ class Answering:
     async def found_ended(self, envelope: Envelope) -> None:
         """Tell the end of a request that a delivery has found ended, unless somebody has.
 
-        A cancelled one is told from the outbox, and one that the keeper may have ended as well:
-        there it is given the time for that.
+        A cancelled one is told from the outbox, which is about to.
         """
-        if envelope.reply_to is None:
-            return
-        record = await self._record(envelope.id)
-        if record is not None and _perhaps_by_the_keeper(record):
-            await asyncio.sleep(_OUTBOX_S)
+        if envelope.reply_to is not None:
             record = await self._record(envelope.id)
-        if record is None or record.status is Status.CANCELLED:
-            return
-        asker = _waiting(record)
-        if asker is not None:
-            await self._tell(asker, record)
+            if record is not None and record.status is not Status.CANCELLED:
+                await self._tell_unless_told(record)
 
     def chunks(self, envelope: Envelope) -> ChunkReplies | None:
         """Return what tells the events of a streamed request; None if nobody waits for them."""
@@ -107,6 +96,11 @@ class Answering:
     async def _record(self, request_id: str) -> Record | None:
         store = self._engine.store
         return await persistently(lambda: store.get(request_id), "look at the record")
+
+    async def _tell_unless_told(self, record: Record) -> None:
+        asker = asker_of(record)
+        if asker is not None and record.terminal and not record.replied:
+            await self._tell(asker, record)
 
     async def _tell(self, asker: Asker, record: Record) -> None:
         reply = replying.ended(asker, record)
@@ -134,16 +128,6 @@ class Answering:
             _log.info("replies are not noted", error=str(error))
         finally:
             self._noting = False
-
-
-def _waiting(record: Record) -> Asker | None:
-    """Return who waits for the end that the record holds and has not been told of it."""
-    return asker_of(record) if record.terminal and not record.replied else None
-
-
-def _perhaps_by_the_keeper(record: Record) -> bool:
-    code = record.result.code if record.result is not None else None
-    return code in _BY_THE_KEEPER and _waiting(record) is not None
 
 
 class ChunkReplies:
