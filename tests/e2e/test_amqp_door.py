@@ -9,13 +9,16 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import aio_pika
 import msgpack
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
+from schemas.codec import encode
 from schemas.keys import hash_of, new_key
 from tests.e2e.amqp_client import Client, client_of, submission, told
 from tests.e2e.door import Door, open_door
+from tests.fakes.envelopes import make_envelope
 from tests.fakes.stack import Setup
 
 pytestmark = pytest.mark.realservers
@@ -177,6 +180,25 @@ async def test_who_asked_by_amqp_is_told_of_a_cancel_over_http(
 async def test_who_asked_is_told_that_it_expired(client: Client) -> None:
     asked = await client.publish("hang.high", submission("hang", timeout_s=1.5))
     await _told_once(client, asked, "request.expired")
+
+
+async def test_of_many_that_expire_each_is_told_once(client: Client) -> None:
+    """Some while they run, by their worker; those that wait also by the keeper."""
+    body = submission("hang", timeout_s=2.5)
+    asked = [await client.publish("hang.high", body) for _ in range(24)]
+    told_once = (_told_once(client, each, "request.expired") for each in asked)
+    replies = await asyncio.gather(*told_once)
+    assert len({told(reply)["id"] for reply in replies}) == len(asked)
+
+
+async def test_what_rabbitmq_sets_aside_is_told_once(client: Client) -> None:
+    asked = make_envelope(reply_to=client.replies, correlation_id=secrets.token_hex(8))
+    for _ in range(2):
+        message = aio_pika.Message(encode(asked))
+        dead = f"{client.namespace}.dead"
+        await client.channel.default_exchange.publish(message, dead, timeout=20)
+    reply = await _told_once(client, str(asked.correlation_id), "request.failed")
+    assert told(reply)["error"]["code"] == "dead_lettered"
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/msgpack"])
