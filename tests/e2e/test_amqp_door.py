@@ -13,6 +13,7 @@ import aio_pika
 import msgpack
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
+from pamqp.common import FieldValue
 
 from schemas.codec import encode
 from schemas.keys import hash_of, new_key
@@ -126,14 +127,7 @@ async def test_another_request_under_the_same_message_id_is_refused(client: Clie
 async def test_without_reply_to_it_runs_all_the_same(door: Door, client: Client) -> None:
     tag = secrets.token_hex(4)
     await client.publish("echo.high", submission("echo", metadata={"tag": tag}), reply_to=None)
-    until = time.monotonic() + 20
-    while True:
-        listed = await asyncio.to_thread(door.ask, "GET", "/v1/requests?limit=100")
-        found = [each for each in listed.json["data"] if each["metadata"].get("tag") == tag]
-        if found and found[0]["status"] == "completed":
-            return
-        assert time.monotonic() < until
-        await asyncio.sleep(0.1)
+    await _tagged(door, tag)
 
 
 async def test_progress_is_told_to_who_asks(client: Client) -> None:
@@ -227,9 +221,39 @@ async def test_a_stream_is_told_chunk_by_chunk_and_then_whole(
     assert text.split() == [f"w{number}" for number in range(20)], chunks
 
 
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_stream_ends_well_though_nobody_takes_its_chunks(
+    door: Door, client: Client, gone: bool
+) -> None:
+    """The requester has gone, or its queue is full; chunks that did come are the first ones."""
+    full: dict[str, FieldValue] = {"x-max-length": 3, "x-overflow": "reject-publish"}
+    queue = await client.channel.declare_queue(exclusive=True, arguments=full)
+    if gone:
+        await queue.delete()
+    tag = secrets.token_hex(4)
+    body = submission("words-20-5", stream=True, metadata={"tag": tag})
+    await client.publish("words-20-5.high", body, reply_to=queue.name)
+    assert (await _tagged(door, tag))["usage"]["output_tokens"] == 20
+    if not gone:
+        came = [await queue.get(no_ack=True, timeout=10) for _ in range(3)]
+        assert [each.headers["x-penstock-seq"] for each in came] == [0, 1, 2]
+
+
 async def test_who_does_not_ask_for_chunks_gets_none(client: Client) -> None:
     reply = await client.ask("words-20-5.high", submission("words-20-5"))
     assert reply.type == "request.completed"
+
+
+async def _tagged(door: Door, tag: str) -> dict[str, Any]:
+    """Return the request with this tag once it is completed."""
+    async with asyncio.timeout(20):
+        while True:
+            listed = await asyncio.to_thread(door.ask, "GET", "/v1/requests?limit=100")
+            for each in listed.json["data"]:
+                if each["metadata"].get("tag") == tag and each["status"] == "completed":
+                    found: dict[str, Any] = each
+                    return found
+            await asyncio.sleep(0.1)
 
 
 async def _told_once(client: Client, asked: str, kind: str) -> AbstractIncomingMessage:
