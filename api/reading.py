@@ -16,6 +16,7 @@ from schemas.body import JsonObject, read_object, with_member
 from schemas.config import MAX_DEADLINE_S, ServerConfig
 from schemas.destinations import AllowList, BadDestination, check_destination
 from schemas.errors import RequestError
+from schemas.misfits import misfit
 from schemas.priority import Priority
 from schemas.request import STREAMED_ENDPOINTS, SubmitRequest
 from schemas.tokens import most_output
@@ -109,9 +110,7 @@ def _validated(outer: JsonObject) -> SubmitRequest:
     try:
         return SubmitRequest.model_validate(outer.members)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        param = ".".join(str(part) for part in first["loc"])[:200] or None
-        raise RequestError("invalid_body", f"`{param}`: {first['msg']}.", param=param) from None
+        raise misfit(error) from None
 
 
 def _with_stream(body: JsonObject, outer: bool | None, endpoint: str) -> tuple[bool, JsonObject]:

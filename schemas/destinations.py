@@ -29,6 +29,7 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 # Names that no public resolver knows, or that lead to this machine or its cloud's metadata.
 _INNER = ("localhost", "local", "internal", "intranet", "lan", "corp", "private", "home.arpa")
+_NOT_PUBLIC = "not one of the public internet, and `webhooks.allow` does not list it"
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
@@ -93,14 +94,14 @@ def check_destination(url: str, allowed: AllowList) -> Destination:
     if allowed.holds(destination):
         return destination
     if destination.scheme != "https":
-        raise BadDestination("it must be an https:// URL")
+        raise BadDestination("it must be an https:// URL, unless `webhooks.allow` lists its host")
     if destination.port not in PORTS:
         raise BadDestination(f"its port must be one of {', '.join(map(str, PORTS))}")
     address = destination.address
     if address is not None and not is_public(address):
-        raise BadDestination("its address is not one of the public internet")
+        raise BadDestination(f"its address is {_NOT_PUBLIC}")
     if address is None and _is_inner(destination.host):
-        raise BadDestination("its host is not a name of the public internet")
+        raise BadDestination(f"its host is {_NOT_PUBLIC}")
     return destination
 
 

@@ -16,6 +16,7 @@ from schemas.cancellation import CancelAnyRequests, CancelRequests
 from schemas.errors import RequestError
 from schemas.ids import is_request_id
 from schemas.lifecycle import Status
+from schemas.misfits import misfit
 from schemas.priority import Priority
 
 _BATCH = 200
@@ -48,9 +49,7 @@ class CancelRoutes:
         try:
             asked = kind.model_validate(read_object(raw).members)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            param = ".".join(map(str, first["loc"]))[:200] or None
-            raise RequestError("invalid_body", f"`{param}`: {first['msg']}.", param) from None
+            raise misfit(error) from None
         if not asked.filters:
             known = ", ".join(name for name in kind.model_fields if name != "after")
             raise RequestError("invalid_body", f"Name at least one filter of {known}.")

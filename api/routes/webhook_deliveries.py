@@ -16,6 +16,7 @@ from api.settings import Settings
 from broker.ports import Engine, Post, PostSelection, PostState
 from schemas.body import read_object
 from schemas.errors import RequestError
+from schemas.misfits import misfit
 from schemas.webhooks import RedeliverRange
 
 _DELIVERY_ID = re.compile(r"wh_[0-9a-f]{32}")
@@ -109,9 +110,7 @@ class WebhookDeliveryRoutes:
         try:
             asked = RedeliverRange.model_validate(read_object(raw).members)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            param = ".".join(map(str, first["loc"]))[:200] or None
-            raise RequestError("invalid_body", f"`{param}`: {first['msg']}.", param) from None
+            raise misfit(error) from None
         if asked.after is not None and not _is_delivery_id(asked.after):
             raise RequestError("invalid_body", "`after` must be an id of the list.", "after")
         filters = asked.model_dump(exclude_none=True, exclude={"after"})

@@ -19,6 +19,7 @@ from api.settings import Settings
 from broker.ports import Endpoint, Engine, Post, PostState, SigningSecret
 from schemas.body import read_object
 from schemas.errors import RequestError
+from schemas.misfits import misfit
 from schemas.webhook_events import TEST, sample
 from schemas.webhooks import (
     EVENT_TYPES,
@@ -150,9 +151,7 @@ class WebhookEndpointRoutes:
         try:
             return kind.model_validate(read_object(raw).members)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            param = ".".join(map(str, first["loc"]))[:200] or None
-            raise RequestError("invalid_body", f"`{param}`: {first['msg']}.", param) from None
+            raise misfit(error) from None
 
     async def _own(self, exchange: Exchange) -> list[Endpoint]:
         """Return the caller's endpoints, oldest first."""

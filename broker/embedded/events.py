@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from broker.ports.events import KEPT_S, LOST_GAP, Chunk, Follower
 
 _MOST_BYTES = 1024 * 1024
+# What logs of ended requests take together; beyond it the oldest go, and the results tell the same.
+_MOST_SEALED_BYTES = 64 * 1024 * 1024
+# Of a chunk beside its data: the object, its number and its place in the list.
+_CHUNK_BYTES = 150
 
 
 @dataclass(slots=True)
@@ -18,6 +22,7 @@ class _Log:
     first: int
     dropped_at: float
     chunks: list[Chunk] = field(default_factory=list)
+    size: int = 0
 
     @property
     def next(self) -> int:
@@ -29,19 +34,22 @@ class EmbeddedEvents:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._logs: dict[str, _Log] = {}
+        # Of requests that have not ended, and of those that have, in the order of their end.
+        self._open: dict[str, _Log] = {}
+        self._sealed: dict[str, _Log] = {}
+        self._sealed_bytes = 0
         self._news: dict[str, list[asyncio.Event]] = {}
 
     async def begin(
         self, request_id: str, attempt: int, *, restart: bool, deadline: float
     ) -> int | None:
         """Let `attempt` write; see the port."""
-        self._drop_old()
-        log, dropped_at = self._logs.get(request_id), deadline + KEPT_S
+        self._drop_abandoned()
+        log, dropped_at = self._find(request_id), deadline + KEPT_S
         if log is None:
             lost = attempt > 1
             log = _Log(attempt, (attempt - 1) * LOST_GAP, dropped_at)
-            self._logs[request_id] = log
+            self._open[request_id] = log
             if lost and restart:
                 self._add(request_id, log, [b""])
             return log.next
@@ -59,7 +67,7 @@ class EmbeddedEvents:
         self, request_id: str, attempt: int, number: int, data: Sequence[bytes]
     ) -> bool:
         """Add events; see the port."""
-        log = self._logs.get(request_id)
+        log = self._find(request_id)
         if log is None or log.attempt != attempt:
             return False
         self._add(request_id, log, data[max(0, log.next - number) :])
@@ -67,14 +75,17 @@ class EmbeddedEvents:
 
     async def seal(self, request_id: str) -> None:
         """Keep the log a while longer."""
-        if (log := self._logs.get(request_id)) is not None:
+        if (log := self._open.pop(request_id, None)) is not None:
             log.dropped_at = min(log.dropped_at, self._clock() + KEPT_S)
+            self._sealed[request_id] = log
+            self._sealed_bytes += log.size
+            self._drop_sealed()
 
     async def read(self, request_id: str, after: int) -> Sequence[Chunk]:
         """Return what follows `after`."""
-        self._drop_old()
-        log = self._logs.get(request_id)
-        if log is None:
+        self._drop_sealed()
+        log = self._find(request_id)
+        if log is None or log.dropped_at <= self._clock():
             return []
         size, found = 0, []
         for chunk in log.chunks[max(0, after + 1 - log.first) :]:
@@ -97,18 +108,35 @@ class EmbeddedEvents:
             if not followers:
                 del self._news[request_id]
 
+    def _find(self, request_id: str) -> _Log | None:
+        return self._open.get(request_id) or self._sealed.get(request_id)
+
     def _add(self, request_id: str, log: _Log, data: Sequence[bytes]) -> None:
         log.chunks += (
             Chunk(number, log.attempt, each) for number, each in enumerate(data, start=log.next)
         )
+        size = sum(_CHUNK_BYTES + len(each) for each in data)
+        log.size += size
+        if request_id in self._sealed:
+            self._sealed_bytes += size
         for news in self._news.get(request_id, ()):
             news.set()
 
-    def _drop_old(self) -> None:
-        """Drop what is over; logs are few, for only what runs writes one."""
+    def _drop_abandoned(self) -> None:
+        """Drop what nobody sealed in time; open logs are few, for only what runs writes one."""
         now = self._clock()
-        for request_id in [each for each, log in self._logs.items() if log.dropped_at <= now]:
-            del self._logs[request_id]
+        for request_id in [each for each, log in self._open.items() if log.dropped_at <= now]:
+            del self._open[request_id]
+
+    def _drop_sealed(self) -> None:
+        """Drop what is over, and the oldest of what takes too much memory."""
+        now = self._clock()
+        while self._sealed:
+            request_id, log = next(iter(self._sealed.items()))
+            if log.dropped_at > now and self._sealed_bytes <= _MOST_SEALED_BYTES:
+                break
+            del self._sealed[request_id]
+            self._sealed_bytes -= log.size
 
 
 class _Follower:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic_core import ErrorDetails
 
 from schemas.errors import RequestError
+from schemas.misfits import sentence
 from schemas.responses.input import Item
 from schemas.responses.tools import Reasoning, TextConfig, Tool, ToolChoice
 
@@ -119,7 +120,7 @@ def _refusal(members: Mapping[str, Any], first: ErrorDetails) -> RequestError:
         return _unsupported(f"`{param}`: {str(kind)[:100]!r} is not served here.", param)
     if first["type"] == "unsupported":
         return _unsupported(f"`{param}`: {first['msg']}.", param)
-    return RequestError("invalid_body", f"`{param}`: {first['msg']}.", param=param)
+    return RequestError("invalid_body", sentence(param, first), param=param)
 
 
 def _path(members: Mapping[str, Any], first: ErrorDetails) -> str:

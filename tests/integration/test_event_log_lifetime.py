@@ -45,6 +45,20 @@ async def test_embedded_a_log_that_nobody_seals_goes_after_the_deadline() -> Non
     assert not await events.read(request_id, -1)
 
 
+async def test_embedded_logs_of_what_has_ended_take_bounded_memory() -> None:
+    clock = _Clock()
+    events = EmbeddedEvents(clock)
+    ids = [new_request_id() for _ in range(40)]
+    for request_id in ids:
+        await events.begin(request_id, 1, restart=False, deadline=clock.now + 10_000)
+        await events.append(request_id, 1, 0, [b"x" * 1024 * 1024] * 4)
+    for request_id in ids[1:]:
+        await events.seal(request_id)
+    left = [request_id for request_id in ids if await events.read(request_id, -1)]
+    # 64 MiB of those that have ended, the newest, and what still runs however old it is.
+    assert left == [ids[0], *ids[-15:]]
+
+
 @pytest.mark.realservers
 async def test_redis_every_key_of_a_log_has_its_time_to_live(redis_url: str) -> None:
     namespace, request_id = new_namespace(), new_request_id()

@@ -71,7 +71,8 @@ class _Scene:
         """Forget what was written, as a process does that ends."""
         events = self.engine.events
         assert isinstance(events, EmbeddedEvents)
-        events._logs.clear()
+        events._open.clear()
+        events._sealed.clear()
 
     async def reader(self, after: int = NOTHING) -> StreamReply:
         """Return the stream for one more reader."""

@@ -297,7 +297,7 @@ async def test_a_log_that_is_lost_in_the_middle_is_begun_again_with_a_gap(engine
 async def _forget_log(engine: Engine, request_id: str) -> None:
     events: Any = engine.events
     if engine.name == "embedded":
-        del events._logs[request_id]
+        del events._open[request_id]
         return
     tag, keys = events._keys.tag(request_id), events._keys.of_log(request_id)
     await events._batcher.submit(tag, "DEL", *keys[:2])

@@ -53,7 +53,7 @@ async def test_a_stream_is_logged_committed_and_then_its_log_sealed() -> None:
     assert stage.steps == ["finish completed", "free", "ack"]
     assert await stage.log(envelope) == [(0, b"a"), (1, b"b")]
     await some_turns()
-    assert stage.events._logs[envelope.id].dropped_at < before + 600
+    assert stage.events._sealed[envelope.id].dropped_at < before + 600
 
 
 async def test_a_failure_before_anything_was_shown_goes_to_the_other_replica() -> None:
