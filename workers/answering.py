@@ -13,21 +13,21 @@ from dataclasses import replace
 import structlog
 
 from broker import replying
-from broker.lifecycle import Cancel, Tasks
+from broker.lifecycle import Tasks
 from broker.persistence import persistently
-from broker.ports import Engine, OutboxEntry, Reply
+from broker.ports import Engine, Reply
 from broker.replying import Asker, asker_of
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
 from schemas.lifecycle import Status
 from schemas.record import Record, born
 from schemas.result import Result
-from workers.outbox import OutboxRounds
 
 _log = structlog.get_logger("penstock.answering")
-# Whoever ends a request hurries us; a word that was lost, or a lease that was taken, shows here.
-_ROUND_S = 2.0
 _PATIENCE_S = 30.0
+# What the keeper ends is nearly always told within that time.
+_OUTBOX_S = 1.5
+_BY_THE_KEEPER = ("expired", "copy_lost")
 
 
 class Answering:
@@ -37,15 +37,8 @@ class Answering:
         self._engine = engine
         self._retention_s = retention_s
         self._tasks = Tasks("answering")
-        self._end_rounds: Cancel | None = None
         self._replied: list[str] = []
         self._noting = False
-
-    def start(self) -> None:
-        """Begin to tell ends that no delivery was in hand for, where anybody can have asked."""
-        if self._engine.submissions is not None:
-            rounds = OutboxRounds(self._engine, "replies", self._from_outbox, _ROUND_S)
-            self._end_rounds = self._tasks.supervise("outbox", rounds.run)
 
     async def committed(
         self, envelope: Envelope, result: Result, attempt: int, started_at: float | None
@@ -68,12 +61,30 @@ class Answering:
     async def found_ended(self, envelope: Envelope) -> None:
         """Tell the end of a request that a delivery has found ended, unless somebody has.
 
-        A cancelled one is told from the outbox, which is about to.
+        A cancelled one is told from the outbox. So is what the keeper has ended, which looks like
+        an end that a worker has made: the outbox is given the time for it.
         """
-        if envelope.reply_to is not None:
+        if envelope.reply_to is None:
+            return
+        record = await self._record(envelope.id)
+        if record is not None and _perhaps_in_the_outbox(record):
+            await asyncio.sleep(_OUTBOX_S)
             record = await self._record(envelope.id)
-            if record is not None and record.status is not Status.CANCELLED:
-                await self._tell_unless_told(record)
+        if record is not None and record.status is not Status.CANCELLED:
+            asker = _waiting(record)
+            if asker is not None:
+                await self._tell(asker, record)
+
+    async def from_outbox(self, request_id: str) -> None:
+        """Tell the end of a request that no delivery was in hand for, unless somebody has.
+
+        Raises EngineError at once: no message comes back for it, so the outbox has to keep it.
+        """
+        record = await self._engine.store.get(request_id)
+        asker = None if record is None else _waiting(record)
+        if record is not None and asker is not None:
+            await self._engine.replies.send(replying.ended(asker, record))
+            self._note_soon(request_id)
 
     def chunks(self, envelope: Envelope) -> ChunkReplies | None:
         """Return what tells the events of a streamed request; None if nobody waits for them."""
@@ -82,25 +93,11 @@ class Answering:
 
     async def stop(self) -> None:
         """Note what was replied, and end."""
-        if self._end_rounds is not None:
-            self._end_rounds()
         await self._tasks.join()
-
-    async def _from_outbox(self, entries: Sequence[OutboxEntry]) -> None:
-        """Tell the ends that no delivery was in hand for, unless somebody has."""
-        wanted = [entry.request_id for entry in entries if entry.wants_reply]
-        for record in await asyncio.gather(*map(self._record, wanted)):
-            if record is not None:
-                await self._tell_unless_told(record)
 
     async def _record(self, request_id: str) -> Record | None:
         store = self._engine.store
         return await persistently(lambda: store.get(request_id), "look at the record")
-
-    async def _tell_unless_told(self, record: Record) -> None:
-        asker = asker_of(record)
-        if asker is not None and record.terminal and not record.replied:
-            await self._tell(asker, record)
 
     async def _tell(self, asker: Asker, record: Record) -> None:
         reply = replying.ended(asker, record)
@@ -112,8 +109,11 @@ class Answering:
             # refuses us, a pool must not fill up with requests that have ended.
             _log.error("gives up a reply; the result is in the store", request=record.id)
             return
-        # Not awaited, and many at once: a lost note only means that it may be sent once more.
-        self._replied.append(record.id)
+        self._note_soon(record.id)
+
+    def _note_soon(self, request_id: str) -> None:
+        """Not awaited, and many at once: a lost note only means that it may be sent once more."""
+        self._replied.append(request_id)
         if not self._noting:
             self._noting = True
             self._tasks.spawn("note replies", self._note())
@@ -128,6 +128,16 @@ class Answering:
             _log.info("replies are not noted", error=str(error))
         finally:
             self._noting = False
+
+
+def _waiting(record: Record) -> Asker | None:
+    """Return who has not been told yet of the end that the record holds."""
+    return asker_of(record) if record.terminal and not record.replied else None
+
+
+def _perhaps_in_the_outbox(record: Record) -> bool:
+    code = record.result.code if record.result is not None else None
+    return code in _BY_THE_KEEPER and _waiting(record) is not None
 
 
 class ChunkReplies:

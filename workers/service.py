@@ -19,6 +19,7 @@ from workers.discovery import FIRST_REFRESH_S, REFRESH_S, Discovery
 from workers.executor import Executor
 from workers.inflight import InFlightMap
 from workers.keeper import Keeper
+from workers.late_replies import LateReplies
 from workers.plan import PoolPlan, configured, still_possible
 from workers.pool import Pool
 from workers.pools import Pools
@@ -46,6 +47,7 @@ class WorkerService:
         self._inflight = InFlightMap()
         self._slots = Slots(engine.limits, engine.owner)
         self._answering = Answering(engine, config.server.retention_s)
+        self._late_replies = LateReplies(engine, self._answering)
         self._dispatcher = Dispatcher(engine, config.webhooks)
         self._settlement = Settlement(engine, self._slots, self._answering, self._dispatcher.ended)
         self._upstreams = Upstreams()
@@ -81,7 +83,7 @@ class WorkerService:
         self._dead = await self._engine.queue.consume_dead(self._receive_dead)
         self._keeper.start()
         self._dispatcher.start()
-        self._answering.start()
+        self._late_replies.start()
         self._tasks.supervise("retired", self._retired.run)
 
     async def apply(self, config: Config) -> None:
@@ -122,6 +124,7 @@ class WorkerService:
         await self._tasks.stop()
         await self._retired.stop()
         await self._keeper.stop()
+        await self._late_replies.stop()
         await self._dispatcher.stop()
         await self._pools.stop()
         if self._dead is not None:
@@ -188,7 +191,10 @@ class WorkerService:
 
     async def _end_dead_lettered(self, envelope: Envelope, reason: str) -> None:
         record = await self._engine.store.get(envelope.id)
-        if record is not None and (record.terminal or record.generation > envelope.generation):
+        if record is not None and record.terminal:
+            await self._answering.found_ended(envelope)
+            return
+        if record is not None and record.generation > envelope.generation:
             return
         message = f"RabbitMQ set the message aside: {reason}."
         result = ended(Status.FAILED, "dead_lettered", message)

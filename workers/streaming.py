@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
 
 from broker.lifecycle import drop
 from broker.persistence import persistently
@@ -14,17 +13,12 @@ from broker.telemetry import (
     FIRST_TOKEN_SECONDS,
     INTER_TOKEN_SECONDS,
 )
-from schemas.envelope import Envelope
 from workers.backends.port import Answer, Backend, Call
 from workers.inflight import Aborted, InFlight
+from workers.tapping import Tap, Tapping, Taps
 
 # A backend that is faster than the log waits once so much is not in it.
 _MOST_HELD_BYTES = 1024 * 1024
-
-# Hears of the events that have just come into a log, and of the number of the first of them.
-Tap = Callable[[int, Sequence[bytes]], Awaitable[None]]
-# Says who hears of the events of a request, if anybody does.
-Taps = Callable[[Envelope], Tap | None]
 
 
 class Logs:
@@ -66,8 +60,8 @@ class LogWriter:
     """
 
     def __init__(self, events: Events, tap: Tap | None, run: InFlight, backend: str) -> None:
+        self.tapping = Tapping(tap)
         self._events = events
-        self._tap = tap
         self._run = run
         self._next = run.first_event
         self._timing = _Timing(run, backend)
@@ -121,8 +115,7 @@ class LogWriter:
         self._room.set()
         if self._held:
             self._news.set()
-        if self._tap is not None:
-            await self._tap(first, batch)
+        self.tapping.hear(first, batch)
 
 
 class _Timing:
@@ -155,18 +148,23 @@ class _Timing:
 async def stream(backend: Backend, url: str, made: Call, writer: LogWriter) -> Answer:
     """Make one call whose events go to `writer`; return once all of them are in the log.
 
+    Whoever listens has been told of them then, unless that takes too long.
+
     Raises CallFailed, and Aborted once a newer attempt writes.
     """
+    telling = asyncio.ensure_future(writer.tapping.run())
     writing = asyncio.ensure_future(writer.run())
     calling = asyncio.ensure_future(_called(backend, url, made, writer))
     try:
         await asyncio.wait({writing, calling}, return_when=asyncio.FIRST_COMPLETED)
         # A writer that ends before the call does has failed, and that is raised here.
         await writing
+        await writer.tapping.close(telling)
         return calling.result()
     finally:
         await drop(calling)
         await drop(writing)
+        await drop(telling)
 
 
 async def _called(backend: Backend, url: str, made: Call, writer: LogWriter) -> Answer:

@@ -9,13 +9,17 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import aio_pika
 import msgpack
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
+from pamqp.common import FieldValue
 
+from schemas.codec import encode
 from schemas.keys import hash_of, new_key
 from tests.e2e.amqp_client import Client, client_of, submission, told
 from tests.e2e.door import Door, open_door
+from tests.fakes.envelopes import make_envelope
 from tests.fakes.stack import Setup
 
 pytestmark = pytest.mark.realservers
@@ -123,14 +127,7 @@ async def test_another_request_under_the_same_message_id_is_refused(client: Clie
 async def test_without_reply_to_it_runs_all_the_same(door: Door, client: Client) -> None:
     tag = secrets.token_hex(4)
     await client.publish("echo.high", submission("echo", metadata={"tag": tag}), reply_to=None)
-    until = time.monotonic() + 20
-    while True:
-        listed = await asyncio.to_thread(door.ask, "GET", "/v1/requests?limit=100")
-        found = [each for each in listed.json["data"] if each["metadata"].get("tag") == tag]
-        if found and found[0]["status"] == "completed":
-            return
-        assert time.monotonic() < until
-        await asyncio.sleep(0.1)
+    await _tagged(door, tag)
 
 
 async def test_progress_is_told_to_who_asks(client: Client) -> None:
@@ -179,6 +176,25 @@ async def test_who_asked_is_told_that_it_expired(client: Client) -> None:
     await _told_once(client, asked, "request.expired")
 
 
+async def test_of_many_that_expire_each_is_told_once(client: Client) -> None:
+    """Some while they run, by their worker; those that wait also by the keeper."""
+    body = submission("hang", timeout_s=2.5)
+    asked = [await client.publish("hang.high", body) for _ in range(24)]
+    told_once = (_told_once(client, each, "request.expired") for each in asked)
+    replies = await asyncio.gather(*told_once)
+    assert len({told(reply)["id"] for reply in replies}) == len(asked)
+
+
+async def test_what_rabbitmq_sets_aside_is_told_once(client: Client) -> None:
+    asked = make_envelope(reply_to=client.replies, correlation_id=secrets.token_hex(8))
+    for _ in range(2):
+        message = aio_pika.Message(encode(asked))
+        dead = f"{client.namespace}.dead"
+        await client.channel.default_exchange.publish(message, dead, timeout=20)
+    reply = await _told_once(client, str(asked.correlation_id), "request.failed")
+    assert told(reply)["error"]["code"] == "dead_lettered"
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "application/msgpack"])
 async def test_a_stream_is_told_chunk_by_chunk_and_then_whole(
     client: Client, content_type: str
@@ -205,9 +221,39 @@ async def test_a_stream_is_told_chunk_by_chunk_and_then_whole(
     assert text.split() == [f"w{number}" for number in range(20)], chunks
 
 
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_stream_ends_well_though_nobody_takes_its_chunks(
+    door: Door, client: Client, gone: bool
+) -> None:
+    """The requester has gone, or its queue is full; chunks that did come are the first ones."""
+    full: dict[str, FieldValue] = {"x-max-length": 3, "x-overflow": "reject-publish"}
+    queue = await client.channel.declare_queue(exclusive=True, arguments=full)
+    if gone:
+        await queue.delete()
+    tag = secrets.token_hex(4)
+    body = submission("words-20-5", stream=True, metadata={"tag": tag})
+    await client.publish("words-20-5.high", body, reply_to=queue.name)
+    assert (await _tagged(door, tag))["usage"]["output_tokens"] == 20
+    if not gone:
+        came = [await queue.get(no_ack=True, timeout=10) for _ in range(3)]
+        assert [each.headers["x-penstock-seq"] for each in came] == [0, 1, 2]
+
+
 async def test_who_does_not_ask_for_chunks_gets_none(client: Client) -> None:
     reply = await client.ask("words-20-5.high", submission("words-20-5"))
     assert reply.type == "request.completed"
+
+
+async def _tagged(door: Door, tag: str) -> dict[str, Any]:
+    """Return the request with this tag once it is completed."""
+    async with asyncio.timeout(20):
+        while True:
+            listed = await asyncio.to_thread(door.ask, "GET", "/v1/requests?limit=100")
+            for each in listed.json["data"]:
+                if each["metadata"].get("tag") == tag and each["status"] == "completed":
+                    found: dict[str, Any] = each
+                    return found
+            await asyncio.sleep(0.1)
 
 
 async def _told_once(client: Client, asked: str, kind: str) -> AbstractIncomingMessage:

@@ -18,6 +18,7 @@ from broker.telemetry import REGISTRY
 from schemas.errors import StoreUnavailable
 from tests.fakes.envelopes import make_envelope
 from tests.unit.test_executor import some_turns
+from workers import tapping
 from workers.backends.port import Answer, Call, CallFailed, Sink
 from workers.inflight import Aborted, InFlight
 from workers.streaming import Logs, LogWriter, stream
@@ -85,6 +86,8 @@ class Stage:
     def __init__(self, **changes: Any) -> None:
         self.events = GatedEvents()
         self.told: list[tuple[int, list[bytes]]] = []
+        self.listens = asyncio.Event()
+        self.listens.set()
         self.logs = Logs(self.events, lambda _envelope: self._tap)
         self.run = InFlight(
             make_envelope(stream=True, **changes), Reservation("b", "me:1:7"), [], 1
@@ -100,6 +103,11 @@ class Stage:
         return writer
 
     @property
+    def heard(self) -> list[tuple[int, bytes]]:
+        """Every event that the tap was told of, with its number."""
+        return [told for first, data in self.told for told in enumerate(data, first)]
+
+    @property
     def call(self) -> Call:
         return Call(self.run.envelope.id, 1, "/v1/chat/completions", b"", "application/json", 5)
 
@@ -109,6 +117,7 @@ class Stage:
         return [chunk.data for chunk in chunks]
 
     async def _tap(self, number: int, data: Sequence[bytes]) -> None:
+        await self.listens.wait()
         self.told.append((number, list(data)))
 
     @asynccontextmanager
@@ -149,9 +158,56 @@ async def test_what_comes_while_an_append_is_under_way_goes_with_the_next_one() 
         stage.events.gate.set()
         assert await streaming == ANSWER
     assert stage.events.batches == [(0, [b"a"]), (1, [b"b", b"c", b"d"])]
-    assert stage.told == stage.events.batches
+    assert stage.heard == list(enumerate([b"a", b"b", b"c", b"d"]))
     assert stage.events.most_appending == 1
     assert await stage.shown() == [b"a", b"b", b"c", b"d"]
+
+
+async def test_who_listens_slowly_hears_all_in_order_and_holds_up_nothing() -> None:
+    stage = Stage()
+    stage.listens.clear()
+    more = asyncio.Event()
+
+    async def script(sink: Sink) -> None:
+        for event in (b"a", b"b", b"c"):
+            await sink(event)
+            await some_turns()
+        await more.wait()
+
+    async with stage.running(script) as streaming:
+        async with asyncio.timeout(10):
+            while len(await stage.shown()) < 3:  # noqa: ASYNC110  because nobody signals it
+                await asyncio.sleep(0)
+        assert not streaming.done()
+        stage.listens.set()
+        more.set()
+        await streaming
+    assert stage.heard == [(0, b"a"), (1, b"b"), (2, b"c")]
+
+
+async def test_who_never_hears_does_not_keep_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tapping, "_LAST_S", 0.05)
+    stage = Stage()
+    stage.listens.clear()
+    async with asyncio.timeout(5):
+        assert await stage.stream(giving(b"a", b"b")) == ANSWER
+    assert await stage.shown() == [b"a", b"b"]
+    assert not stage.told
+
+
+async def test_who_is_too_slow_hears_a_beginning_without_a_gap() -> None:
+    stage = Stage()
+    stage.listens.clear()
+
+    async def script(sink: Sink) -> None:
+        for _ in range(5):
+            await sink(b"x" * (MIB // 2))
+            await some_turns()
+        stage.listens.set()
+
+    await stage.stream(script)
+    assert len(await _all(stage)) == 5
+    assert [first for first, _ in stage.told] == [0]
 
 
 async def test_every_event_is_in_the_log_before_the_answer_is_told() -> None:
