@@ -125,7 +125,7 @@ async def test_what_the_keeper_ends_is_told_once(
     monkeypatch: pytest.MonkeyPatch, code: str, from_outbox: bool
 ) -> None:
     """By the outbox; where that tells nothing it was a worker's end, and the delivery tells it."""
-    monkeypatch.setattr(answering, "_OUTBOX_S", 0.05)
+    monkeypatch.setattr(answering, "_OUTBOX_S", 0.5)
     status = Status.EXPIRED if code == "expired" else Status.FAILED
     stage = Stage(record=_ended(status=status, result=ended(status, code)))
     found = asyncio.create_task(stage.answering.found_ended(ASKED))
