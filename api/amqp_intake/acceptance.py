@@ -51,12 +51,20 @@ class Acceptance:
             return Admitted(await self._repeat(found), replayed=True)
         return await self._accept(intake, caller, new_request_id(mark), mark)
 
-    async def forget(self, submission: Submission) -> None:
-        """Drop the note of a message that is about to be acked."""
-        if submission.message_id is None:
-            await persistently(
-                lambda: self._engine.store.forget_mark(submission.digest), "forget the mark"
-            )
+    async def forget(
+        self, submission: Submission, intake: Intake, caller: Caller, admitted: Admitted
+    ) -> None:
+        """Drop the note of a message that is about to be acked. Raises RequestError.
+
+        Without one, an equal message that was delivered again has been taken for this one: then
+        this one is accepted once more, so that there are as many requests as messages.
+        """
+        if submission.message_id is not None or admitted.replayed:
+            return
+        mark = submission.digest
+        # One that is no longer ours to ack is accepted by whoever gets it.
+        while not await self._forgotten(mark, admitted.record) and submission.receipt.live:
+            admitted = await self._accept(intake, caller, new_request_id(mark), mark)
 
     async def stop(self) -> None:
         """Wait for what has begun."""
@@ -78,6 +86,9 @@ class Acceptance:
             found = await self._found(request_id)
             if found is None:
                 raise RequestError("idempotency_conflict", "This message_id is used up.")
+            if mark is not None:
+                # Its id is new, so this create is its own, of which the answer was lost.
+                return Admitted(await self._repeat(found))
             if not _was_refused(found):
                 return await self._same(intake, found)
             envelope = replace(envelope, generation=found.generation + 1)
@@ -97,6 +108,10 @@ class Acceptance:
         store = self._engine.store
         request_id = await persistently(lambda: store.taken_in(mark), "look for the mark")
         return None if request_id is None else await self._found(request_id)
+
+    async def _forgotten(self, mark: bytes, record: Record) -> bool:
+        store = self._engine.store
+        return await persistently(lambda: store.forget_mark(mark, record.id), "forget the mark")
 
     async def _found(self, request_id: str) -> Record | None:
         store = self._engine.store

@@ -115,7 +115,7 @@ class AmqpDoor:
         if asker is not None:
             await self._told(asker, admitted, progress=told)
         SUBMITTED.labels("repeated" if admitted.replayed else "accepted").inc()
-        await self._acceptance.forget(submission)
+        await self._acceptance.forget(submission, intake, caller, admitted)
         submission.receipt.ack()
 
     async def _told(self, asker: Asker, admitted: Admitted, *, progress: bool) -> None:

@@ -31,8 +31,8 @@ def create(file: apsw.Connection, envelope: Envelope, now: float, mark: bytes | 
         return False
     if there is None:
         insert(file, envelope, now)
-    if mark is not None:
-        marks.put(file, mark, envelope.id, now)
+        if mark is not None:
+            marks.put(file, mark, envelope.id, now)
     return True
 
 

@@ -55,13 +55,13 @@ class EmbeddedStore:
         return await self._database.write(lambda file: births.create(file, envelope, now, mark))
 
     async def taken_in(self, mark: bytes) -> str | None:
-        """Return the id of the request that was created with `mark`, and forget the mark."""
+        """Return the id of a request that was created with `mark`, and forget that."""
         now = self._life.clock()
         return await self._database.write(lambda file: marks.take(file, mark, now))
 
-    async def forget_mark(self, mark: bytes) -> None:
-        """Forget a mark, if there is one."""
-        await self._database.write(lambda file: marks.forget(file, mark))
+    async def forget_mark(self, mark: bytes, request_id: str) -> bool:
+        """Forget the mark of a request; False if it has none."""
+        return await self._database.write(lambda file: marks.forget(file, mark, request_id))
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         """Nothing to note: the row is the message."""

@@ -9,10 +9,14 @@ import apsw
 from broker.embedded.rows import erase
 
 _BATCH = 1_000
+_OLD_MARKS = """
+DELETE FROM marks WHERE (mark, request_id) IN
+    (SELECT mark, request_id FROM marks WHERE expires_at <= ? LIMIT ?)
+"""
 _EXPIRED = (
     "DELETE FROM results WHERE seq IN (SELECT seq FROM results WHERE expires_at <= ? LIMIT ?)",
     "DELETE FROM asked WHERE seq IN (SELECT seq FROM asked WHERE expires_at <= ? LIMIT ?)",
-    "DELETE FROM marks WHERE mark IN (SELECT mark FROM marks WHERE expires_at <= ? LIMIT ?)",
+    _OLD_MARKS,
 )
 _GONE = "SELECT seq FROM requests WHERE gone_at <= ? LIMIT ?"
 

@@ -40,17 +40,17 @@ class Store(Protocol):
         Only one that was taken back makes room, for a create of a higher generation. A held
         request can be joined while it is open, if its id was made with its body hash as the seed.
         With a `mark` it can be found by that for `MARK_KEPT_S`, if its id was made with the mark as
-        the seed; the newest of equal marks is found.
+        the seed; requests with equal marks are found one after the other.
         """
 
     async def taken_in(self, mark: bytes) -> str | None:
-        """Return the id of the request that was created with `mark`, and forget the mark.
+        """Return the id of a request that was created with `mark`, and forget that it was.
 
-        Asked again it is None: whoever loses the answer creates the request once more.
+        Each is found once: whoever loses the answer creates the request once more.
         """
 
-    async def forget_mark(self, mark: bytes) -> None:
-        """Forget a mark, if there is one."""
+    async def forget_mark(self, mark: bytes, request_id: str) -> bool:
+        """Forget that a request was created with `mark`. False if somebody has taken it."""
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         """Note that a copy is confirmed: the record drops its envelope."""

@@ -55,7 +55,7 @@ class Keys:
         return (*self.of_request(request_id), self.list_of(tag, tenant))
 
     def mark(self, mark: bytes) -> str:
-        """Return the key that finds the request which was created with `mark`."""
+        """Return the key of the requests that were created with `mark`."""
         return "{" + self.partitions[partition_of_seed(mark)] + "}:mark:" + mark.hex()
 
     def record(self, request_id: str) -> str:

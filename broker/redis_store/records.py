@@ -56,11 +56,11 @@ class RedisStore:
         return bool(await self._batcher.submit(self._keys.tag(envelope.id), *command))
 
     async def taken_in(self, mark: bytes) -> str | None:
-        found = await self._on_mark("GETDEL", mark)
+        found = await self._on_mark("SPOP", mark)
         return None if found is None else str(found.decode())
 
-    async def forget_mark(self, mark: bytes) -> None:
-        await self._on_mark("DEL", mark)
+    async def forget_mark(self, mark: bytes, request_id: str) -> bool:
+        return bool(await self._on_mark("SREM", mark, request_id))
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         await self.run("mark_published", request_id, generation)
@@ -236,9 +236,9 @@ class RedisStore:
         command = script(name, keys, envelope.id, *args, *at_birth(envelope))
         return await self._batcher.submit(self._keys.tag(envelope.id), *command)
 
-    async def _on_mark(self, command: str, mark: bytes) -> Any:
+    async def _on_mark(self, command: str, mark: bytes, *args: str) -> Any:
         tag = self._keys.partitions[partition_of_seed(mark)]
-        return await self._batcher.submit(tag, command, self._keys.mark(mark))
+        return await self._batcher.submit(tag, command, self._keys.mark(mark), *args)
 
     def _send(self, name: str, request_id: str, *args: Any) -> asyncio.Future[Any]:
         command = script(name, self._keys.of_request(request_id), request_id, *args)

@@ -23,10 +23,20 @@ async def test_a_request_is_found_by_its_mark_once(engine: Process) -> None:
 
 async def test_a_mark_is_forgotten(engine: Process) -> None:
     mark = secrets.token_bytes(32)
-    await engine.store.create(make_envelope(id=new_request_id(mark)), mark)
-    for _ in range(2):
-        await engine.store.forget_mark(mark)
+    envelope = make_envelope(id=new_request_id(mark))
+    await engine.store.create(envelope, mark)
+    assert await engine.store.forget_mark(mark, envelope.id)
+    assert not await engine.store.forget_mark(mark, envelope.id)
     assert await engine.store.taken_in(mark) is None
+
+
+async def test_who_forgets_a_mark_learns_that_it_was_taken(engine: Process) -> None:
+    mark = secrets.token_bytes(32)
+    envelope = make_envelope(id=new_request_id(mark))
+    await engine.store.create(envelope, mark)
+    assert await engine.store.taken_in(mark) == envelope.id
+    assert await engine.store.create(envelope, mark), "a repeat, which marks nothing again"
+    assert not await engine.store.forget_mark(mark, envelope.id)
 
 
 async def test_marks_do_not_stand_in_for_each_other(engine: Process) -> None:
@@ -39,13 +49,16 @@ async def test_marks_do_not_stand_in_for_each_other(engine: Process) -> None:
         assert await engine.store.taken_in(mark) == envelope.id
 
 
-async def test_of_equal_marks_the_newest_is_found(engine: Process) -> None:
+async def test_of_equal_marks_each_is_found_once(engine: Process) -> None:
     mark = secrets.token_bytes(32)
-    first, second = (make_envelope(id=new_request_id(mark)) for _ in range(2))
-    for envelope in (first, second):
+    made = [make_envelope(id=new_request_id(mark)) for _ in range(3)]
+    for envelope in made:
         assert await engine.store.create(envelope, mark)
         await record_of(engine, envelope)
-    assert await engine.store.taken_in(mark) == second.id
+    assert await engine.store.forget_mark(mark, made[1].id)
+    found = {await engine.store.taken_in(mark) for _ in range(2)}
+    assert found == {made[0].id, made[2].id}
+    assert await engine.store.taken_in(mark) is None
 
 
 async def test_a_create_whose_answer_was_lost_keeps_its_mark(engine: Process) -> None:

@@ -17,9 +17,10 @@ CREATE INDEX asked_expiry ON asked (expires_at) WHERE expires_at IS NOT NULL;
 
 -- Which request was made of a message that has no id of its own.
 CREATE TABLE marks (
-    mark       BLOB PRIMARY KEY,
+    mark       BLOB NOT NULL,
     request_id TEXT NOT NULL,
-    expires_at REAL NOT NULL
+    expires_at REAL NOT NULL,
+    PRIMARY KEY (mark, request_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX marks_expiry ON marks (expires_at);
 
