@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import structlog
 
-from broker.amqp import frames
+from broker.amqp import properties
 from broker.amqp.counters import Counters
 from broker.amqp.subscription import Incoming
 from broker.lifecycle import Tasks, backoff
@@ -66,7 +65,7 @@ def read(body: bytes, headers: dict[str, Any]) -> DeadLetter:
 
 def _headers(header: bytes) -> dict[str, Any]:
     try:
-        return dict(frames.read_properties(header).headers or {})
-    except (ValueError, IndexError, struct.error):
-        # A letter whose headers are beyond pamqp is kept all the same.
+        return properties.read(header).headers or {}
+    except properties.BadProperties:
+        # A letter whose headers cannot be read is kept all the same.
         return {}

@@ -56,6 +56,8 @@ def read(header: bytes) -> Properties:
     """Return the properties in a content header. Raises BadProperties."""
     try:
         return _read(header)
+    except RecursionError as error:
+        raise BadProperties("unreadable properties: nested too deeply") from error
     except (IndexError, struct.error, ValueError, OverflowError, TypeError) as error:
         raise BadProperties(f"unreadable properties: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
+from typing import cast
 
 import pamqp.frame
 import pytest
@@ -13,7 +14,12 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 from broker.amqp import frames
+from broker.amqp.counters import Counters
+from broker.amqp.dead_letters import DeadLetterReader
 from broker.amqp.properties import BadProperties, Properties, read
+from broker.amqp.subscription import Incoming, Receipt
+from broker.lifecycle import Tasks
+from broker.ports import DeadLetter
 
 TEXT = st.none() | st.text(st.characters(codec="utf-8"), max_size=40).filter(bool)
 NAMES = st.text("abcdefgh.-_:", max_size=40)
@@ -72,6 +78,41 @@ def test_a_header_that_is_cut_short_is_refused(cut: int) -> None:
     whole = header_of(Basic.Properties(content_type="application/json", headers={"a": "b" * 20}))
     with pytest.raises(BadProperties):
         read(whole[:-cut])
+
+
+def endless(kind: bytes) -> bytes:
+    """Return a content header whose table holds tables, or arrays, one in the other."""
+    inner = b""
+    for _ in range(10_000):
+        value = kind + len(inner).to_bytes(4, "big") + inner
+        inner = b"\x01a" + value if kind == b"F" else value
+    table = inner if kind == b"F" else b"\x01a" + inner
+    return bytes(12) + (1 << 13).to_bytes(2, "big") + len(table).to_bytes(4, "big") + table
+
+
+@pytest.mark.parametrize("kind", [b"F", b"A"])
+def test_headers_that_are_nested_without_end_are_refused(kind: bytes) -> None:
+    with pytest.raises(BadProperties, match="too deeply"):
+        read(endless(kind))
+
+
+async def test_a_letter_whose_headers_cannot_be_read_is_filed() -> None:
+    tasks, filed = Tasks("letters"), list[bytes]()
+
+    class _Receipt:
+        live, acked = True, False
+
+        def ack(self) -> None:
+            self.acked = True
+
+    async def receive(letter: DeadLetter) -> None:
+        filed.append(letter.body)
+
+    receipt = _Receipt()
+    reader = DeadLetterReader(receive, tasks, Counters())
+    reader(Incoming(b"body", endless(b"F"), cast("Receipt", receipt)))
+    await tasks.join()
+    assert (filed, receipt.acked) == ([b"body"], True)
 
 
 def test_a_text_that_is_not_utf_8_is_refused() -> None:
