@@ -6,7 +6,7 @@ Every route says what it asks for and is refused without it; nothing is decided 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -76,6 +76,11 @@ class Authenticator:
         if access is Access.ADMIN and not caller.admin:
             raise RequestError("not_admin")
         return caller
+
+    @property
+    def tenants(self) -> Collection[str]:
+        """The names of the tenants that are configured."""
+        return self._tenants.keys()
 
     def user(self, user_id: str | None) -> Caller:
         """Return who has published as a RabbitMQ user. Raises RequestError `unknown_user`.

@@ -8,7 +8,7 @@ hence the anchors.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from schemas.ids import slug
@@ -43,13 +43,19 @@ class Grant:
 
 
 def granted(
-    tenant: str, models: Sequence[str], priorities: Sequence[Priority], vhost: str, namespace: str
+    tenant: str,
+    models: Sequence[str],
+    priorities: Sequence[Priority],
+    vhost: str,
+    namespace: str,
+    tenants: Iterable[str] = (),
 ) -> Grant:
     """Return what `tenant` is granted for `models` (patterns) and `priorities`.
 
-    It may make and read queues of its own: `reply.<tenant>.…`, and those that RabbitMQ names.
+    It may make and read queues of its own: `reply.<tenant>.…`, but for those of another one of
+    `tenants` whose name begins like that, and those that RabbitMQ names.
     """
-    own = rf"^(reply\.{re.escape(tenant)}\..*|amq\.gen-.*)$"
+    own = rf"^(reply\.{re.escape(tenant)}\.{_but_for(tenant, tenants)}.*|amq\.gen-.*)$"
     slugs = "|".join(dict.fromkeys(map(_slugs, models))) or "^$"
     return Grant(
         user=tenant,
@@ -60,6 +66,16 @@ def granted(
         read=own,
         topics=rf"^({slugs})\.({'|'.join(priorities)})$",
     )
+
+
+def _but_for(tenant: str, tenants: Iterable[str]) -> str:
+    """Return an expression that does not match where the rest of a tenant's name begins."""
+    rests = sorted(
+        re.escape(name.removeprefix(f"{tenant}."))
+        for name in tenants
+        if name.startswith(f"{tenant}.")
+    )
+    return rf"(?!({'|'.join(rests)})\.)" if rests else ""
 
 
 def _slugs(pattern: str) -> str:

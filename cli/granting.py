@@ -60,7 +60,8 @@ def _grant(asked: Asked, config: Config) -> Grant:
         )
     vhost = unquote(urlsplit(config.server.amqp_url or "").path.removeprefix("/")) or "/"
     models = _EVERY_MODEL if tenant is None else tenant.models
-    return granted(asked.tenant, models, asked.priorities, vhost, config.server.namespace)
+    namespace, others = config.server.namespace, config.tenants
+    return granted(asked.tenant, models, asked.priorities, vhost, namespace, others)
 
 
 def _print_commands(grant: Grant, password: str) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 # The pseudo-queue of a live channel, and the names that RabbitMQ itself gives.
 _OF_RABBITMQ = ("amq.rabbitmq.reply-to.", "amq.gen-")
 
 
-def may_reply_to(address: str, tenant: str | None) -> bool:
-    """Tell whether a client of `tenant`, None for an unknown one, may be answered there."""
+def may_reply_to(address: str, tenant: str | None, tenants: Iterable[str]) -> bool:
+    """Tell whether a client of `tenant`, None for an unknown one, may be answered there.
+
+    Of the `tenants` a, and a.b, the queue reply.a.b.c is the latter's.
+    """
     if address.startswith(_OF_RABBITMQ):
         return True
-    return tenant is not None and address.startswith(f"reply.{tenant}.")
+    if tenant is None or not address.startswith(f"reply.{tenant}."):
+        return False
+    closer = (name for name in tenants if name.startswith(f"{tenant}."))
+    return not any(address.startswith(f"reply.{name}.") for name in closer)

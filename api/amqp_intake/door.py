@@ -76,7 +76,7 @@ class AmqpDoor:
         try:
             caller, asker = self._who(submission)
         except RequestError as error:
-            await self._refuse(submission, _asker(submission, None), error)
+            await self._refuse(submission, self._asker(submission, None), error)
             return
         try:
             await self._serve(submission, caller, asker)
@@ -89,7 +89,7 @@ class AmqpDoor:
     def _who(self, submission: Submission) -> tuple[Caller, Asker | None]:
         """Return who asks, and where it wants to be answered. Raises RequestError."""
         caller = self._authenticator.user(submission.user_id)
-        return caller, _asker(submission, caller.tenant)
+        return caller, self._asker(submission, caller.tenant)
 
     async def _serve(self, submission: Submission, caller: Caller, asker: Asker | None) -> None:
         if asker is None and submission.reply_to:
@@ -142,10 +142,9 @@ class AmqpDoor:
         replies = self._engine.replies
         await persistently(lambda: replies.send(reply), "reply")
 
-
-def _asker(submission: Submission, tenant: str | None) -> Asker | None:
-    """Return who may be answered; None too where the client asks for no answer."""
-    address = submission.reply_to
-    if not address or not may_reply_to(address, tenant):
-        return None
-    return Asker(address, submission.correlation_id, content_type_of(submission) or JSON)
+    def _asker(self, submission: Submission, tenant: str | None) -> Asker | None:
+        """Return who may be answered; None too where the client asks for no answer."""
+        address = submission.reply_to
+        if not address or not may_reply_to(address, tenant, self._authenticator.tenants):
+            return None
+        return Asker(address, submission.correlation_id, content_type_of(submission) or JSON)

@@ -66,6 +66,18 @@ def test_queues_of_others_are_out_of_reach() -> None:
         assert not re.search(grant.write, exchange), exchange
 
 
+def test_queues_of_a_tenant_whose_name_begins_alike_are_out_of_reach() -> None:
+    tenants = ("a", "a.b", "a.c+d", "ab")
+    grant = granted("a", ["*"], tuple(Priority), "/", "penstock", tenants)
+    for expression in (grant.configure, grant.read):
+        for own in ("reply.a.1", "reply.a.bc.1", "reply.a.b", "amq.gen-x"):
+            assert re.search(expression, own), own
+        for foreign in ("reply.a.b.1", "reply.a.c+d.1", "reply.ab.1"):
+            assert not re.search(expression, foreign), foreign
+    of_longer = granted("a.b", ["*"], tuple(Priority), "/", "penstock", tenants)
+    assert re.search(of_longer.read, "reply.a.b.1")
+
+
 def test_the_commands_name_what_they_set() -> None:
     grant = granted("acme", ["m"], (Priority.HIGH,), "prod", "ns")
     assert grant.commands() == [
