@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from schemas.webhooks import secret_of
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.posts import make_endpoint, make_post
 from tests.fakes.receiver import Receiver
+from tests.fakes.results import make_result
 from workers.webhooks.breaker import OPENS_AFTER
 from workers.webhooks.dispatcher import Dispatcher
+from workers.webhooks.registry import Registry
 
 SECRET = secret_of(b"k" * 32)
 
@@ -174,3 +176,36 @@ async def test_an_attempt_is_made_again_where_its_process_has_died(stage: Stage)
     # Leased by somebody who never says anything again.
     await stage.engine.webhooks.add([lost], 1.0)
     assert (await stage.settled(lost)).state is PostState.DELIVERED
+
+
+async def test_an_end_with_many_receivers_is_noted_in_small_steps(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, add = list[int](), stage.engine.webhooks.add
+
+    async def counted(posts: Sequence[Post], lease_s: float) -> Sequence[Post]:
+        sizes.append(len(posts))
+        return await add(posts, lease_s)
+
+    monkeypatch.setattr(stage.engine.webhooks, "add", counted)
+    for number in range(100):
+        made = make_endpoint(
+            id=f"we_{number:032x}", url=f"{stage.receiver.url}/{number}", secrets=make_secrets()
+        )
+        await stage.engine.webhooks.save(made, None)
+    registry = stage.dispatcher._registry
+    await until(lambda: _knows(registry, 100))
+    for _ in range(3):
+        envelope = make_envelope(tenant="acme")
+        await stage.engine.store.create(envelope)
+        await stage.engine.store.finish(envelope, make_result(), 1)
+    await until(lambda: _got(stage, 300))
+    assert max(sizes) <= 32
+
+
+async def _knows(registry: Registry, count: int) -> bool:
+    return len(registry.of("acme")) == count
+
+
+async def _got(stage: Stage, count: int) -> bool:
+    return len({each.id for each in stage.receiver.got}) >= count

@@ -12,7 +12,15 @@ from broker.ports import PostState
 from schemas.webhook_config import WebhooksConfig
 from schemas.webhook_events import TEST
 from tests.fakes.posts import make_post
-from workers.webhooks.bounds import IN_ALL, PER_RECEIVER, PER_TENANT, WAITING, Bounds, Receiver
+from workers.webhooks.bounds import (
+    IN_ALL,
+    PER_RECEIVER,
+    PER_TENANT,
+    WAITING,
+    WAITING_OF_TENANT,
+    Bounds,
+    Receiver,
+)
 from workers.webhooks.breaker import FIRST_S, LONGEST_S, OPENS_AFTER, PROBE_S, Breaker
 from workers.webhooks.judging import JITTER, is_old, judge
 from workers.webhooks.sender import Answer
@@ -145,6 +153,20 @@ def test_a_receiver_that_never_answers_holds_its_own_places_only() -> None:
     bounds.done(A)
     assert bounds.take() == (A, PER_RECEIVER)
     assert bounds.drop(A) == list(range(PER_RECEIVER + 1, WAITING))
+
+
+def test_a_tenant_with_many_receivers_keeps_so_much_here_and_no_more() -> None:
+    bounds: Bounds[int] = Bounds()
+    many = [Receiver("acme", f"r{number}") for number in range(2 * WAITING_OF_TENANT)]
+    assert sum(bounds.offer(each, 0) for each in many) == WAITING_OF_TENANT
+    assert bounds.offer(Receiver("other", "r"), 0)
+    assert bounds.take()
+    assert bounds.offer(many[-1], 0)
+    assert not bounds.offer(many[-1], 0)
+    assert bounds.drop(many[-1]) == [0]
+    assert bounds.offer(many[-1], 0)
+    assert len(bounds.drop_all()) == WAITING_OF_TENANT + 1
+    assert bounds.offer(many[0], 0)
 
 
 @given(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import structlog
 
@@ -30,6 +31,7 @@ from workers.webhooks.sender import Sender, tls_context
 _log = structlog.get_logger("penstock.webhooks")
 _LOOK_EVERY_S = 0.5
 _BATCH = 200
+_NOTED_AT_ONCE = 32
 # Of one receiver; what never answers leaves room for the others.
 _OF_ONE = 4 * PER_RECEIVER
 # A lease lasts for an attempt, and for so long before it.
@@ -102,17 +104,20 @@ class Dispatcher:
 
     async def _tell(self, request_ids: Iterable[str]) -> None:
         """Note what the ends of these requests give rise to, and send what nobody sends yet."""
-        store, posts = self._engine.store, list[Post]()
         for request_id in request_ids:
-            record = await store.get(request_id)
+            record = await self._engine.store.get(request_id)
             if record is not None and record.terminal:
                 endpoints = self._registry.of(record.tenant)
-                posts += posts_of(record, endpoints, self._config.retry_s)
-        if posts:
-            leased_until = time.time() + self._lease_s
-            new = await self._engine.webhooks.add(posts, self._lease_s)
-            now = time.time()
-            await self._offer([post for post in new if post.due_at <= now], leased_until)
+                posts = posts_of(record, endpoints, self._config.retry_s)
+                # Of one request there may be hundreds, each with the whole event.
+                while batch := list(islice(posts, _NOTED_AT_ONCE)):
+                    await self._note(batch)
+
+    async def _note(self, posts: Sequence[Post]) -> None:
+        leased_until = time.time() + self._lease_s
+        new = await self._engine.webhooks.add(posts, self._lease_s)
+        now = time.time()
+        await self._offer([post for post in new if post.due_at <= now], leased_until)
 
     async def _look(self) -> None:
         """Send what is due, until cancelled."""
