@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -197,3 +198,15 @@ def test_whatever_a_backend_sends_the_sdk_can_follow() -> None:
             continue
         told = accumulated(events)
         assert [item["id"] for item in told["output"]] == [x["id"] for x in response["output"]]
+
+
+def test_very_many_calls_do_not_hold_up_the_worker() -> None:
+    count = 30_000
+    calls = [{"id": f"c{n}", "function": {"name": "f", "arguments": "{}"}} for n in range(count)]
+    building, began_at = Building(ORIGIN, ASKED), time.monotonic()
+    building.chunk({"choices": [{"message": {"tool_calls": calls}}]})
+    events, response = building.end(0.0)
+    assert time.monotonic() - began_at < 10
+    assert len(response["output"]) == count
+    places = [orjson.loads(each.partition(b"data: ")[2]).get("output_index") for each in events]
+    assert list(dict.fromkeys(each for each in places if each is not None)) == list(range(count))

@@ -104,7 +104,7 @@ class Building:
         function = function if isinstance(function, dict) else {}
         arguments = arguments_of(function)
         if index in self._calls:
-            if self._calls[index] not in self._open:
+            if self._calls[index].item["status"] != "in_progress":
                 raise ValueError("a tool call goes on after its end")
             if arguments:
                 yield from self._calls[index].arguments(arguments)
@@ -118,7 +118,8 @@ class Building:
 
     def _named(self, index: int, call_id: str, name: str, arguments: str) -> Iterator[Told]:
         """Open a call beside the others that are open; backends may mix their arguments."""
-        if not all(isinstance(item, CallItem) for item in self._open):
+        # Only calls are open beside each other.
+        if self._open and not isinstance(self._open[0], CallItem):
             yield from self._close("completed")
         place = len(self._output)
         item = CallItem(self._id("fc"), place, call_id or self._id("call"), name)
@@ -148,8 +149,7 @@ class Building:
     def _close(self, ending: Ending) -> Iterator[Told]:
         for item in self._open:
             yield from item.close(ending)
-            place = self._output.index(item.item)
-            yield "response.output_item.done", {"output_index": place, "item": item.item}
+            yield "response.output_item.done", {"output_index": item.index, "item": item.item}
         self._open.clear()
 
     def _id(self, prefix: str) -> str:

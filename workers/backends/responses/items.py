@@ -18,6 +18,7 @@ class MessageItem:
     prefix = "msg"
 
     def __init__(self, item_id: str, index: int) -> None:
+        self.index = index
         self._at = {"item_id": item_id, "output_index": index}
         self._parts: list[dict[str, Any]] = []
         # Pieces of the part that is open: a text that grows would be copied with each of them.
@@ -81,6 +82,7 @@ class ReasoningItem:
     prefix = "rs"
 
     def __init__(self, item_id: str, index: int) -> None:
+        self.index = index
         self._at = {"item_id": item_id, "output_index": index, "content_index": 0}
         self._pieces: list[str] = []
         self.item: dict[str, Any] = {
@@ -113,6 +115,7 @@ class CallItem:
     """A function that the model wants called."""
 
     def __init__(self, item_id: str, index: int, call_id: str, name: str) -> None:
+        self.index = index
         self._at = {"item_id": item_id, "output_index": index}
         self._pieces: list[str] = []
         self.item: dict[str, Any] = {
