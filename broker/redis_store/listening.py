@@ -22,13 +22,13 @@ class Listening:
         self._news = asyncio.Event()
 
     def take(self, after: int) -> Sequence[Chunk]:
-        """Return what was heard of the events behind `after`, if the next one is among it."""
+        """Return what was heard of the events behind `after`, as far as nothing is left out."""
         chunks = [chunk for chunk in self._chunks if chunk.number > after]
         self._clear()
-        if chunks and chunks[0].number != after + 1:
-            self.missed = True
-            return []
-        return chunks
+        whole = [chunk for at, chunk in enumerate(chunks, after + 1) if chunk.number == at]
+        # The log knows whether what is left out here is lost there as well.
+        self.missed = self.missed or len(whole) < len(chunks)
+        return whole
 
     async def news(self, timeout_s: float) -> None:
         """Return when something was heard, or after `timeout_s`."""
