@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from penstock import calls
 from penstock.access import PATIENCE_S, POLL_S, RETRIES, Access
 from penstock.async_stream import AsyncStream
 from penstock.calls import Answer, Call
 from penstock.errors import PenstockError, Refused, TimedOut, Unreachable
+from penstock.lifetime import AsyncClosing
 from penstock.mapping import AT_ONCE, Outcome, Progress, Window, length_of, options_of
 from penstock.retrying import Patience
 from penstock.shapes import Options, Request, Result
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import httpx2
 
 
-class AsyncClient:
+class AsyncClient(AsyncClosing):
     """A Penstock over HTTP, for the tasks of one event loop.
 
     `base_url` is PENSTOCK_URL if it is not given, `api_key` PENSTOCK_API_KEY. A call that meets no
@@ -55,17 +55,6 @@ class AsyncClient:
         from penstock.transport import AsyncTransport
 
         self._transport = AsyncTransport(self._access, timeout_s, http)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close every connection.

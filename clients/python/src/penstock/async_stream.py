@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from types import TracebackType
 from typing import Self
 
 from penstock import calls
 from penstock.calls import Call
 from penstock.errors import Refused, Unreachable
+from penstock.lifetime import AsyncClosing
 from penstock.retrying import Patience
 from penstock.shapes import Request
 from penstock.streaming import BROKE_OFF, Chunk, Course, ServerEvent, joined
 
 
-class AsyncStream:
+class AsyncStream(AsyncClosing):
     """The chunks of one answer, each once and in order, also over a connection that breaks.
 
     A loop over it ends when the request has completed. It raises RequestFailed for any other end,
@@ -51,14 +51,6 @@ class AsyncStream:
     async def __aenter__(self) -> Self:
         await self._begun()
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     @property
     def request(self) -> Request:

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import Event
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from penstock import calls
 from penstock.access import PATIENCE_S, POLL_S, RETRIES, Access
 from penstock.calls import Answer, Call
 from penstock.errors import PenstockError, Refused, TimedOut, Unreachable
+from penstock.lifetime import Closing
 from penstock.mapping import AT_ONCE, Outcome, Progress, Window, length_of, options_of
 from penstock.retrying import Patience
 from penstock.shapes import Options, Request, Result
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MAP_POLL_S = 5.0
 
 
-class Client:
+class Client(Closing):
     """A Penstock over HTTP, for any number of threads.
 
     `base_url` is PENSTOCK_URL if it is not given, `api_key` PENSTOCK_API_KEY. A call that meets no
@@ -57,17 +57,6 @@ class Client:
         from penstock.transport import Transport
 
         self._transport = Transport(self._access, timeout_s, http)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close every connection.

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from types import TracebackType
-from typing import Self
 
 import redis
 import redis.asyncio
@@ -25,12 +23,13 @@ from redis.exceptions import RedisError
 from penstock.calls import completed, id_of
 from penstock.errors import TimedOut, Unreachable
 from penstock.layout import Stored, check_version, keys_of, known, pauses, version_key
+from penstock.lifetime import AsyncClosing, Closing
 from penstock.shapes import Request, Result
 
 _PATIENCE_S = 5.0
 
 
-class Poller:
+class Poller(Closing):
     """The requests in a Redis, for programs that wait. Raises UnknownLayout and Unreachable.
 
     >>> from penstock.polling import Poller
@@ -44,17 +43,6 @@ class Poller:
         self._redis = redis.Redis.from_url(url, socket_timeout=_PATIENCE_S)
         self._namespace = namespace
         self._checked = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close every connection.
@@ -132,7 +120,7 @@ class Poller:
         return Stored.of(id_of(request), fields, packed)
 
 
-class AsyncPoller:
+class AsyncPoller(AsyncClosing):
     """The requests in a Redis, for asyncio. Raises UnknownLayout and Unreachable.
 
     >>> import asyncio, penstock
@@ -151,17 +139,6 @@ class AsyncPoller:
         self._redis = redis.asyncio.Redis.from_url(url, socket_timeout=_PATIENCE_S)
         self._namespace = namespace
         self._checked = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close every connection.

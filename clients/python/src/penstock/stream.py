@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from types import TracebackType
-from typing import Self
 
 from penstock import calls
 from penstock.calls import Call
 from penstock.errors import Refused, Unreachable
+from penstock.lifetime import Closing
 from penstock.retrying import Patience
 from penstock.shapes import Request
 from penstock.streaming import BROKE_OFF, Chunk, Course, ServerEvent, joined
 
 
-class Stream:
+class Stream(Closing):
     """The chunks of one answer, each once and in order, also over a connection that breaks.
 
     A loop over it ends when the request has completed. It raises RequestFailed for any other end,
@@ -45,17 +44,6 @@ class Stream:
 
     def __iter__(self) -> Iterator[Chunk]:
         return self._chunks
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def request(self) -> Request:
