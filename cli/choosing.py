@@ -9,10 +9,10 @@ from typing import Any
 
 import typer
 
-from cli.client import Refused
+from cli.client import Access, Client, Refused, connect
 from cli.flow import in_order
-from cli.outcome import FAILED, OK
-from cli.showing import cell, say
+from cli.outcome import FAILED, OK, exit_code_of
+from cli.showing import cell, print_json, say
 from schemas.errors import ConfigError
 
 _AT_ONCE = 16
@@ -56,6 +56,32 @@ async def for_each(
                 show(answer)
             index += 1
     return FAILED if refused else OK
+
+
+def do_each(
+    access: Access,
+    ids: Sequence[str],
+    work: Callable[[Client, str], Awaitable[Answer]],
+    line: Callable[[Answer], str],
+    *,
+    as_json: bool,
+) -> int:
+    """Do `work` to each id over one connection, showing each answer as JSON or as a line.
+
+    Return the exit code.
+    """
+
+    def show(answer: Answer) -> None:
+        if as_json:
+            print_json(answer, indented=False)
+        else:
+            print(line(answer))
+
+    async def run() -> int:
+        async with connect(access) as client:
+            return await for_each(ids, lambda one: work(client, one), show)
+
+    return exit_code_of(run())
 
 
 async def _each(ids: Sequence[str]) -> AsyncIterator[str]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from cli.choosing import Answer, confirmed, for_each
+from cli.choosing import confirmed, do_each
 from cli.client import Access, Client, connect, segment
 from cli.outcome import FAILED, OK, exit_code_of
 from cli.showing import cell, instant, print_fields, print_json, print_table, say
@@ -98,20 +98,13 @@ def send_test(access: Access, endpoint_id: str, event: str, *, as_json: bool) ->
 
 def delete(access: Access, ids: Sequence[str], *, as_json: bool) -> int:
     """Delete these endpoints; return the exit code."""
-
-    def show_one(answer: Answer) -> None:
-        if as_json:
-            print_json(answer, indented=False)
-        else:
-            print(f"{cell(answer['id'])} is deleted")
-
-    async def work() -> int:
-        async with connect(access) as client:
-            return await for_each(
-                ids, lambda one: client.ask("DELETE", f"{_ENDPOINTS}/{segment(one)}"), show_one
-            )
-
-    return exit_code_of(work())
+    return do_each(
+        access,
+        ids,
+        lambda client, one: client.ask("DELETE", f"{_ENDPOINTS}/{segment(one)}"),
+        lambda answer: f"{cell(answer['id'])} is deleted",
+        as_json=as_json,
+    )
 
 
 def show_deliveries(access: Access, chosen: Deliveries, limit: int, *, as_json: bool) -> int:
@@ -131,22 +124,13 @@ def show_deliveries(access: Access, chosen: Deliveries, limit: int, *, as_json: 
 
 def redeliver(access: Access, ids: Sequence[str], *, as_json: bool) -> int:
     """Send these again; return the exit code."""
-
-    def show_one(answer: Answer) -> None:
-        if as_json:
-            print_json(answer, indented=False)
-        else:
-            print(f"{cell(answer['id'])} is sent again")
-
-    async def work() -> int:
-        async with connect(access) as client:
-            return await for_each(
-                ids,
-                lambda one: client.ask("POST", f"{_DELIVERIES}/{segment(one)}/redeliver", b"{}"),
-                show_one,
-            )
-
-    return exit_code_of(work())
+    return do_each(
+        access,
+        ids,
+        lambda client, one: client.ask("POST", f"{_DELIVERIES}/{segment(one)}/redeliver", b"{}"),
+        lambda answer: f"{cell(answer['id'])} is sent again",
+        as_json=as_json,
+    )
 
 
 def redeliver_range(access: Access, chosen: Deliveries, *, yes: bool, as_json: bool) -> int:
