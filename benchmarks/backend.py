@@ -8,15 +8,14 @@ what is measured.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import re
 from typing import cast
 
 import orjson
-import uvloop
 
 from benchmarks.raw_http import Messages, ok
+from benchmarks.serving import serve
 
 _WAIT = re.compile(rb'"model": ?"wait-(\d+)"')
 _ANSWER = ok(
@@ -64,17 +63,5 @@ class Backend(asyncio.Protocol):
             self._transport.write(_ANSWER)
 
 
-async def _serve(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Backend, "127.0.0.1", port)
-    await server.serve_forever()
-
-
-def main() -> None:
-    """Serve until killed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    uvloop.run(_serve(parser.parse_args().port))
-
-
 if __name__ == "__main__":
-    main()
+    serve(Backend, __doc__)

@@ -7,16 +7,15 @@ Model `tokens-50-20` streams 50 of them, 20 ms apart, the first at once.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import re
 import time
 from typing import cast
 
 import orjson
-import uvloop
 
 from benchmarks.raw_http import Messages, ok
+from benchmarks.serving import serve
 
 _MODEL = re.compile(rb'"model": ?"tokens-(\d+)-(\d+)"')
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -80,17 +79,5 @@ def _chunked(event: bytes) -> bytes:
     return b"%x\r\n%b\n\n\r\n" % (len(event) + 2, event)
 
 
-async def _serve(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(TokenBackend, "127.0.0.1", port)
-    await server.serve_forever()
-
-
-def main() -> None:
-    """Serve until killed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    uvloop.run(_serve(parser.parse_args().port))
-
-
 if __name__ == "__main__":
-    main()
+    serve(TokenBackend, __doc__)
