@@ -17,11 +17,14 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 import structlog
+from pydantic import BaseModel
 
 from api.auth import Access, Authenticator, Caller
 from broker.telemetry import REFUSED
+from schemas.body import read_object
 from schemas.errors import EngineError, QueueUnavailable, RequestError, StorageFull
 from schemas.ids import is_request_id, request_id_of
+from schemas.misfits import fitted
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -29,6 +32,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 _log = structlog.get_logger("penstock.api")
 
@@ -98,6 +102,10 @@ class Exchange:
         """
         self._check_media_type()
         return await self.body(max_bytes)
+
+    async def asked(self, kind: type[M], max_bytes: int) -> M:
+        """Return the body as a `kind`. Raises as `json_body`, and RequestError for a misfit."""
+        return fitted(kind, read_object(await self.json_body(max_bytes)).members)
 
     async def body(self, max_bytes: int) -> bytes:
         """Return the body's bytes.

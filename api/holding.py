@@ -178,10 +178,9 @@ def reply_of(record: Record) -> Reply:
     if result is None:
         raise RequestError("deadline_exceeded")
     headers = facts(record)
-    passed_on = result.status is Status.COMPLETED or result.code == "backend_failed"
-    if passed_on and result.status_code is not None:
+    if result.passed_on is not None:
         kind = result.content_type or "application/json"
-        return Reply(result.status_code, result.body or b"", headers, kind)
+        return Reply(result.passed_on, result.body or b"", headers, kind)
     code = CALL_ERRORS.get(result.code or "", "backend_failed")
     error = RequestError(code, f"{result.message} (request {record.id})")
     return error_reply(error, headers)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Collection
 from typing import cast
 
-from pydantic import ValidationError
-
 from api import preferences
 from api.exchange import Exchange, Headed
 from api.intake import Intake, Terms
@@ -16,7 +14,7 @@ from schemas.body import JsonObject, read_object, with_member
 from schemas.config import MAX_DEADLINE_S, ServerConfig
 from schemas.destinations import AllowList, BadDestination, check_destination
 from schemas.errors import RequestError
-from schemas.misfits import misfit
+from schemas.misfits import fitted
 from schemas.priority import Priority
 from schemas.request import STREAMED_ENDPOINTS, SubmitRequest
 from schemas.tokens import most_output
@@ -37,7 +35,7 @@ def submitted(
     `allowed` is where webhooks may go beside the public internet.
     """
     outer = read_object(raw)
-    submit = _validated(outer)
+    submit = fitted(SubmitRequest, outer.members)
     if submit.endpoint not in endpoints:
         raise RequestError(
             "unsupported_endpoint",
@@ -104,13 +102,6 @@ def called(raw: bytes, endpoint: str, exchange: Exchange, server: ServerConfig) 
         max_tokens=most_output(endpoint, body.members),
         stream=stream,
     )
-
-
-def _validated(outer: JsonObject) -> SubmitRequest:
-    try:
-        return SubmitRequest.model_validate(outer.members)
-    except ValidationError as error:
-        raise misfit(error) from None
 
 
 def _with_stream(body: JsonObject, outer: bool | None, endpoint: str) -> tuple[bool, JsonObject]:

@@ -11,7 +11,6 @@ import orjson
 from broker.ports import Reply
 from schemas.envelope import Envelope
 from schemas.errors import CALL_ERRORS, DOOR_ERRORS, RequestError
-from schemas.lifecycle import Status
 from schemas.packed import packed_of
 from schemas.record import Record
 from schemas.request import request_object
@@ -89,9 +88,8 @@ def refused(asker: Asker, error: RequestError) -> Reply:
 
 def status_code(result: Result) -> int:
     """Return the HTTP status that a held call would have been answered with."""
-    passed_on = result.status is Status.COMPLETED or result.code == "backend_failed"
-    if passed_on and result.status_code is not None:
-        return result.status_code
+    if result.passed_on is not None:
+        return result.passed_on
     return DOOR_ERRORS[CALL_ERRORS.get(result.code or "", "backend_failed")].status
 
 

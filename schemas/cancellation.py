@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from schemas.filters import Filters
 
 
-class CancelRequests(BaseModel):
+class CancelRequests(Filters):
     """The body of `POST /v1/requests/cancel`: open requests that fit every filter given.
 
     At least one filter is needed. `after` goes on where an earlier call has stopped.
@@ -25,11 +27,6 @@ class CancelRequests(BaseModel):
     created_after: float | None = Field(None, description="Unix seconds, exclusive.", ge=0)
     created_before: float | None = Field(None, description="Unix seconds, exclusive.", ge=0)
     after: str | None = Field(None, description="The `last_id` of the call before.")
-
-    @property
-    def filters(self) -> dict[str, object]:
-        """The filters that were given."""
-        return self.model_dump(exclude_none=True, exclude={"after"})
 
 
 class CancelAnyRequests(CancelRequests):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.errors import RequestError
@@ -13,12 +15,17 @@ _MAX_PARAM_CHARACTERS = 200
 # "Input should be ...", "String should have at most ..."
 _SHOULD = re.compile(r"^\w+ should\b")
 
+M = TypeVar("M", bound=BaseModel)
 
-def misfit(error: ValidationError) -> RequestError:
-    """Return the refusal that tells the first thing that is wrong."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    param = ".".join(map(str, first["loc"]))[:_MAX_PARAM_CHARACTERS] or None
-    return RequestError("invalid_body", sentence(param, first), param=param)
+
+def fitted(kind: type[M], members: Mapping[str, Any]) -> M:
+    """Return `members` as a `kind`. Raises RequestError, which tells the first thing wrong."""
+    try:
+        return kind.model_validate(members)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        param = ".".join(map(str, first["loc"]))[:_MAX_PARAM_CHARACTERS] or None
+        raise RequestError("invalid_body", sentence(param, first), param=param) from None
 
 
 def sentence(param: str | None, details: ErrorDetails) -> str:

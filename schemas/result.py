@@ -45,6 +45,12 @@ class Result:
     backend_model: str | None = None
     first_event: int = 0
 
+    @property
+    def passed_on(self) -> int | None:
+        """The status of the backend's answer where a call gets it; None: it gets words of ours."""
+        by_backend = self.status is Status.COMPLETED or self.code == "backend_failed"
+        return self.status_code if by_backend else None
+
 
 def encode_result(result: Result) -> bytes:
     """Return the bytes of `result`: msgpack, the body as it came and last (see `decode_head`)."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from schemas.filters import Filters
 from schemas.lifecycle import TERMINAL
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  because it is no secret
@@ -129,7 +130,7 @@ class TestEndpoint(_Asked):
     event_type: EventType
 
 
-class RedeliverRange(_Asked):
+class RedeliverRange(_Asked, Filters):
     """The body of `POST /v1/webhook_deliveries/redeliver`: which ones are sent again.
 
     Instants are Unix seconds, exclusive.

@@ -6,17 +6,13 @@ import asyncio
 import time
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from api.exchange import Exchange, Reply, json_reply
 from api.settings import Settings
 from broker.ports import Engine, Selection
-from schemas.body import read_object
 from schemas.cancellation import CancelAnyRequests, CancelRequests
 from schemas.errors import RequestError
 from schemas.ids import is_request_id
 from schemas.lifecycle import Status
-from schemas.misfits import misfit
 from schemas.priority import Priority
 
 _BATCH = 200
@@ -45,14 +41,8 @@ class CancelRoutes:
         return await self._cancel(asked, asked.tenant)
 
     async def _asked(self, exchange: Exchange, kind: type[C]) -> C:
-        raw = await exchange.json_body(self._settings.server.max_body_bytes)
-        try:
-            asked = kind.model_validate(read_object(raw).members)
-        except ValidationError as error:
-            raise misfit(error) from None
-        if not asked.filters:
-            known = ", ".join(name for name in kind.model_fields if name != "after")
-            raise RequestError("invalid_body", f"Name at least one filter of {known}.")
+        asked = await exchange.asked(kind, self._settings.server.max_body_bytes)
+        asked.check_any()
         return asked
 
     async def _cancel(self, asked: CancelRequests, tenant: str | None) -> Reply:

@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pydantic import ValidationError
-
 from api import query
 from api.exchange import Exchange, Reply, json_reply
+from api.routes.webhook_endpoints import own_endpoints
 from api.settings import Settings
 from broker.ports import Engine, Post, PostSelection, PostState
-from schemas.body import read_object
 from schemas.errors import RequestError
-from schemas.misfits import misfit
 from schemas.webhooks import RedeliverRange
 
 _DELIVERY_ID = re.compile(r"wh_[0-9a-f]{32}")
@@ -46,23 +43,17 @@ class WebhookDeliveryRoutes:
         """GET /v1/webhook_endpoints/{id}/deliveries: newest first."""
         page = query.page(exchange, _FILTERS, _is_delivery_id, _PAGING)
         endpoint_id = exchange.path_params["id"]
-        known = {
-            each.id
-            for each in await self._engine.webhooks.endpoints()
-            if each.tenant == exchange.caller.tenant
-        }
-        if endpoint_id not in known:
+        own = await own_endpoints(self._engine, exchange.caller.tenant)
+        if endpoint_id not in {each.id for each in own}:
             raise RequestError("webhook_endpoint_not_found")
         return await self._page(exchange, page, endpoint_id)
 
     async def redeliver(self, exchange: Exchange) -> Reply:
         """POST /v1/webhook_deliveries/{id}/redeliver: sent again soon, whatever became of it."""
         tenant, post_id = exchange.caller.tenant, exchange.path_params["id"]
-        if not _is_delivery_id(post_id) or not await self._engine.webhooks.redeliver(
-            tenant, [post_id]
-        ):
-            raise RequestError("webhook_delivery_not_found")
-        found = await self._engine.webhooks.post(tenant, post_id)
+        webhooks, found = self._engine.webhooks, None
+        if _is_delivery_id(post_id) and await webhooks.redeliver(tenant, [post_id]):
+            found = await webhooks.post(tenant, post_id)
         if found is None:
             raise RequestError("webhook_delivery_not_found")
         return json_reply(_shown(found))
@@ -106,17 +97,10 @@ class WebhookDeliveryRoutes:
         return page.reply(found, [_shown(each) for each in found or ()])
 
     async def _asked(self, exchange: Exchange) -> RedeliverRange:
-        raw = await exchange.json_body(self._settings.server.max_body_bytes)
-        try:
-            asked = RedeliverRange.model_validate(read_object(raw).members)
-        except ValidationError as error:
-            raise misfit(error) from None
+        asked = await exchange.asked(RedeliverRange, self._settings.server.max_body_bytes)
         if asked.after is not None and not _is_delivery_id(asked.after):
             raise RequestError("invalid_body", "`after` must be an id of the list.", "after")
-        filters = asked.model_dump(exclude_none=True, exclude={"after"})
-        if not filters:
-            known = ", ".join(name for name in RedeliverRange.model_fields if name != "after")
-            raise RequestError("invalid_body", f"Name at least one filter of {known}.")
+        asked.check_any()
         return asked
 
 

@@ -10,16 +10,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from api import query
 from api.exchange import Exchange, Reply, json_reply
 from api.reading import check_webhook_url
 from api.settings import Settings
 from broker.ports import Endpoint, Engine, Post, PostState, SigningSecret
-from schemas.body import read_object
 from schemas.errors import RequestError
-from schemas.misfits import misfit
 from schemas.webhook_events import TEST, sample
 from schemas.webhooks import (
     EVENT_TYPES,
@@ -147,16 +145,10 @@ class WebhookEndpointRoutes:
     async def _asked(self, exchange: Exchange, kind: type[A], *, may_be_empty: bool = False) -> A:
         if may_be_empty and exchange.header("content-length") in (None, "0"):
             return kind()
-        raw = await exchange.json_body(self._settings.server.max_body_bytes)
-        try:
-            return kind.model_validate(read_object(raw).members)
-        except ValidationError as error:
-            raise misfit(error) from None
+        return await exchange.asked(kind, self._settings.server.max_body_bytes)
 
     async def _own(self, exchange: Exchange) -> list[Endpoint]:
-        """Return the caller's endpoints, oldest first."""
-        tenant = exchange.caller.tenant
-        return [each for each in await self._engine.webhooks.endpoints() if each.tenant == tenant]
+        return await own_endpoints(self._engine, exchange.caller.tenant)
 
     async def _found(self, exchange: Exchange) -> Endpoint:
         endpoint_id = _id_in(exchange)
@@ -175,6 +167,11 @@ class WebhookEndpointRoutes:
             changed = replace(changed, updated_at=time.time())
             if await self._engine.webhooks.save(changed, endpoint):
                 return changed
+
+
+async def own_endpoints(engine: Engine, tenant: str) -> list[Endpoint]:
+    """Return the endpoints of a tenant, oldest first."""
+    return [each for each in await engine.webhooks.endpoints() if each.tenant == tenant]
 
 
 def is_endpoint_id(text: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from schemas.misfits import misfit
+from schemas.errors import RequestError
+from schemas.misfits import fitted
 from schemas.request import SubmitRequest
 
 GOOD = {"body": {"model": "m"}}
@@ -32,7 +32,7 @@ GOOD = {"body": {"model": "m"}}
     ],
 )
 def test_the_first_misfit_is_told(body: dict[str, Any], param: str, message: str) -> None:
-    with pytest.raises(ValidationError) as caught:
-        SubmitRequest.model_validate(body)
-    refusal = misfit(caught.value)
+    with pytest.raises(RequestError) as caught:
+        fitted(SubmitRequest, body)
+    refusal = caught.value
     assert (refusal.code, refusal.param, refusal.message) == ("invalid_body", param, message)
