@@ -47,6 +47,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "line": (int, type(None)),
     "stream": (bool,),
     "restart": (bool,),
+    "quiet": (bool,),
     "metadata": (dict,),
     "model_span": (list, type(None)),
     **dict.fromkeys(("id", "tenant", "model", "endpoint", "priority", "content_type"), (str,)),

@@ -21,8 +21,10 @@ class Envelope:
     multipart/form-data). `generation` counts the copies of the message: only the newest may be
     acted on. `lane` is where it waits. `input_tokens` is an estimate; `max_tokens` the most output
     it asks for, None where it does not say. `reply_to`, `correlation_id` and `reply_as`, a content
-    type, are for the reply to one who asked by AMQP. `meetings` counts how often a copy met a live
-    foreign owner. `extra` carries keys of newer versions unread.
+    type, are for the reply to one who asked by AMQP. `batch` and `line`, from 0, are for
+    one that is a line of a batch; the end of a `quiet` one is told to no registered endpoint.
+    `meetings` counts how often a copy met a live foreign owner. `extra` carries keys of newer
+    versions unread.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Envelope:
     webhook: str | None = None
     batch: str | None = None
     line: int | None = None
+    quiet: bool = False
     redrive_of: str | None = None
     traceparent: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)

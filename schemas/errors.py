@@ -7,6 +7,8 @@
        +- StoreUnavailable   the store did not answer in time
        +- StorageFull        the disk is nearly full; nothing was changed
        +- QueueUnavailable   RabbitMQ did not confirm in time; the outcome may be unknown
+       +- BlobsUnavailable   the place of files and large bodies cannot be used
+       +- BlobMissing        a file's bytes are gone
        +- TopologyDrift      a queue exists with other arguments than ours
 
 `DOOR_ERRORS` lists what a door can answer, `TERMINAL_CODES` how a request can end.
@@ -39,6 +41,14 @@ class StorageFull(EngineError):
 
 class QueueUnavailable(EngineError):
     """The queue did not confirm a message in time; whether it was stored is unknown."""
+
+
+class BlobsUnavailable(EngineError):
+    """The place of files and large bodies did not answer in time, or refused."""
+
+
+class BlobMissing(EngineError):
+    """The bytes of a file, or of a large body, are not where they should be."""
 
 
 class TopologyDrift(EngineError):

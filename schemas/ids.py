@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from typing import Literal
 
 PARTITIONS = 16
 ID_LENGTH = 38
 _REQUEST_ID = re.compile(r"req_0[0-9a-f][0-9a-f]{32}")
+_BATCH_ID = re.compile(r"batch_0[0-9a-f][0-9a-f]{32}")
+_FILE_ID = re.compile(r"file-0[0-9a-f][0-9a-f]{32}")
+_DIGITS = 34
 _NOT_SLUG = re.compile(r"[^a-z0-9_-]")
 _SLUG_BYTES = 120
 
@@ -45,9 +49,46 @@ def is_request_id(text: str) -> bool:
     return _REQUEST_ID.fullmatch(text) is not None
 
 
-def partition_of(request_id: str) -> int:
-    """Return the partition that holds the record of `request_id`, 0 to PARTITIONS - 1."""
-    return int(request_id[4:6], 16)
+def new_batch_id() -> str:
+    """Return a fresh id of a batch: `batch_` and digits as those of a request."""
+    return f"batch_{new_request_id().removeprefix('req_')}"
+
+
+def derived_batch_id(*parts: str) -> str:
+    """Return the one id of a batch that belongs to `parts`, as `derived_request_id`."""
+    return f"batch_{derived_request_id(*parts).removeprefix('req_')}"
+
+
+def is_batch_id(text: str) -> bool:
+    """Tell whether `text` has the exact form of a batch's id."""
+    return _BATCH_ID.fullmatch(text) is not None
+
+
+def line_id(batch_id: str, line: int) -> str:
+    """Return the id of the request that a batch's line is, counted from 0; in its partition."""
+    digits = batch_id[-_DIGITS:]
+    return f"req_{digits[:26]}{line:08x}"
+
+
+def new_file_id() -> str:
+    """Return a fresh id of a file: `file-` and digits as those of a request."""
+    return f"file-{new_request_id().removeprefix('req_')}"
+
+
+def batch_file_id(batch_id: str, kind: Literal["output", "errors"]) -> str:
+    """Return the id of the file that a batch writes; in its partition."""
+    digest = hashlib.sha256(f"{batch_id}/{kind}".encode()).hexdigest()
+    return f"file-{batch_id[-_DIGITS:][:2]}{digest[:32]}"
+
+
+def is_file_id(text: str) -> bool:
+    """Tell whether `text` has the exact form of a file's id."""
+    return _FILE_ID.fullmatch(text) is not None
+
+
+def partition_of(object_id: str) -> int:
+    """Return the partition that holds a request, a batch or a file, 0 to PARTITIONS - 1."""
+    return int(object_id[-_DIGITS:][:2], 16)
 
 
 def partition_of_seed(seed: bytes) -> int:

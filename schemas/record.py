@@ -26,7 +26,7 @@ class Record:
     made the record. `redriven_as` names the request that a dead letter was sent again as.
     `parked_for` names the limit whose turn it waits for until `not_before`; `history` are its
     finished attempts. `replied` tells that its AMQP reply was sent; the other fields from `stream`
-    to `webhook` are its envelope's. `result` is set when the status is terminal and its retention
+    to `quiet` are its envelope's. `result` is set when the status is terminal and its retention
     has not passed.
     """
 
@@ -60,6 +60,9 @@ class Record:
     reply_as: str | None = None
     replied: bool = False
     webhook: str | None = None
+    batch: str | None = None
+    line: int | None = None
+    quiet: bool = False
     parked_for: str | None = None
     history: tuple[Attempt, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -94,5 +97,8 @@ def born(envelope: Envelope) -> Record:
         correlation_id=envelope.correlation_id,
         reply_as=envelope.reply_as,
         webhook=envelope.webhook,
+        batch=envelope.batch,
+        line=envelope.line,
+        quiet=envelope.quiet,
         metadata=envelope.metadata,
     )

@@ -6,9 +6,12 @@ says otherwise the outcome is then unknown and the same call may be repeated.
 
 from __future__ import annotations
 
+from broker.ports.batches import Batches, EndedLine, Gathered, Held, Validated
+from broker.ports.blobs import Blobs
 from broker.ports.dead_letters import DeadLetters, ForeignLetter
 from broker.ports.engine import Engine
 from broker.ports.events import Chunk, Events, Follower
+from broker.ports.files import Files, FileSelection
 from broker.ports.limits import (
     Answer,
     Cap,
@@ -41,18 +44,25 @@ from broker.ports.webhooks import (
 
 __all__ = [
     "Answer",
+    "Batches",
+    "Blobs",
     "Cap",
     "Chunk",
     "Consumer",
     "DeadLetter",
     "DeadLetters",
     "Delivery",
+    "EndedLine",
     "Endpoint",
     "Engine",
     "Events",
+    "FileSelection",
+    "Files",
     "Follower",
     "ForeignLetter",
+    "Gathered",
     "Granted",
+    "Held",
     "Limits",
     "Members",
     "NoReplies",
@@ -81,6 +91,7 @@ __all__ = [
     "Switches",
     "TooLate",
     "Upkeep",
+    "Validated",
     "Verdicts",
     "Wait",
     "Want",
