@@ -50,8 +50,15 @@ _FULL = replace(
 )
 _LANED = replace(_FULL, lane=Lane.FLOOD, input_tokens=9, max_tokens=64)
 _REPLIED = replace(_LANED, reply_as="application/msgpack")
-_NEWEST = _REPLIED
-_EXPECTED = {"minimal": _MINIMAL, "full": _FULL, "laned": _LANED, "replied": _REPLIED}
+_LINED = replace(_REPLIED, quiet=True)
+_NEWEST = _LINED
+_EXPECTED = {
+    "minimal": _MINIMAL,
+    "full": _FULL,
+    "laned": _LANED,
+    "replied": _REPLIED,
+    "lined": _LINED,
+}
 
 
 def test_every_kept_envelope_is_looked_at() -> None:
