@@ -9,8 +9,9 @@ GOLDEN = tuple(sorted(path.stem for path in _FOLDER.glob("*.hex")))
 
 
 def golden_envelope(name: str) -> bytes:
-    """Return the bytes of one of them: `minimal` has only what it must, `full` every
-    key before there were lanes, `laned` those as well, `replied` also the one for replies by AMQP, `lined`
-    also that of a batch's lines.
+    """Return the bytes of one of them.
+
+    `minimal` has only what it must, `full` every key before there were lanes, `laned` those as
+    well, `replied` also the one for replies by AMQP, `lined` also that of a batch's lines.
     """
     return bytes.fromhex((_FOLDER / f"{name}.hex").read_text("ascii"))
