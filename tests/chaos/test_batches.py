@@ -1,4 +1,4 @@
-"""The gates of batches, short; `python -m benchmarks.gates batch-losses batch-sizes` for the long."""
+"""The gates of batches, short; `python -m benchmarks.gates batch-losses batch-sizes`: the long."""
 
 from __future__ import annotations
 
