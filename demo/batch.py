@@ -43,7 +43,7 @@ async def play(stage: Stage, out: Console) -> None:
 async def _play(client: openai.AsyncOpenAI, stage: Stage, out: Console) -> None:
     file = await client.files.create(file=("lines.jsonl", _input()), purpose="batch")
     batch = await client.batches.create(
-        input_file_id=file.id, endpoint="/v1/embeddings", completion_window="1h"
+        input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h"
     )
     out.print(f"  {_LINES} lines, {file.bytes // 1024} KiB, as {batch.id}", highlight=False)
     batch = await _until(client, batch.id, lambda each: _ended(each) >= _BEFORE_THE_PLUG)
