@@ -1,1 +1,1 @@
-"""Batches: who runs each of them, what is fed into the queues, and what is written of its ends."""
+"""Batches: a file of requests fed into the queues, and a file of their ends gathered from them."""
