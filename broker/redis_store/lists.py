@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from broker.ports import Selection
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.fields import listed_record
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
