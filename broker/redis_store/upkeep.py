@@ -117,4 +117,5 @@ def _entry(flat: list[bytes]) -> OutboxEntry:
         tenant=fields.get("tenant"),
         wants_webhook="webhook" in fields,
         wants_reply="reply" in fields,
+        quiet="quiet" in fields,
     )

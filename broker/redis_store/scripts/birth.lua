@@ -21,11 +21,11 @@ local function count(model, priority, tenant, number)
   count_in(model, priority, tenant, number)
 end
 
--- The one that KEYS are about: its fields are the last of ARGV, and the last of them may be `asked`,
--- the body to keep. Listed, counted and, if held, joinable.
-local function birth(first)
+-- The one that KEYS are about: `born` are its fields, the last of ARGV from `first` on, and the last
+-- of them may be `asked`, the body to keep. Counted and, but for a line of a batch, listed and, if
+-- held, joinable.
+local function birth(first, born)
   local last = #ARGV
-  local born = fields_at(first, last)
   if born.asked then
     last = last - 2
     -- Its end says how long it stays; that of an older version says nothing.
@@ -33,7 +33,9 @@ local function birth(first)
     redis.call('SET', KEYS[12], born.asked, 'PX', milliseconds(open + UNENDED_S))
   end
   put(KEYS[1], first, last)
-  redis.call('ZADD', KEYS[13], born.accepted_at, ARGV[1])
+  if not born.batch then
+    redis.call('ZADD', KEYS[14], born.accepted_at, ARGV[1])
+  end
   count(born.model, born.priority, born.tenant, 1)
   if born.held_by then
     redis.call('ZADD', KEYS[9], 0, joined(born.tenant, born.body_hash, born.accepted_at))

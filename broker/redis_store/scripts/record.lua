@@ -1,7 +1,7 @@
 -- Part of every script about one request. KEYS: 1 record, 2 open set, 3 envelope, 4 result,
 -- 5 processes to wake, 6 outbox, 7 dead letter, 8 counts, 9 joins, 10 dead letters, 11 models with
--- something waiting, 12 the body where it is kept; of a birth also 13 the tenant's list. ARGV[1] is
--- the request id.
+-- something waiting, 12 the body where it is kept, 13 batches; of a birth also 14 the tenant's list.
+-- ARGV[1] is the request id.
 local TERMINAL = {completed = true, failed = true, cancelled = true, expired = true}
 
 local function now()
