@@ -163,11 +163,12 @@ async def test_no_end_is_forgotten_before_it_is_gathered(stage: Stage) -> None:
         assert await ended_lines(engine, run.batch) == []
 
 
-async def test_nobody_deletes_one_before_it_is_gathered(engine: Process) -> None:
+async def test_one_that_is_deleted_is_still_gathered(engine: Process) -> None:
     run = await in_progress(engine)
     (line,) = await fed(engine, run, 0)
     await by_commit(engine, line, body=b"kept")
-    assert not await engine.store.forget(line.id)
+    await engine.store.forget(line.id)
+    assert await engine.store.get(line.id) is None
     (ended,) = await engine.batches.ends(run.batch.id, FAR, MUCH)
     assert ended.record.result is not None
     assert ended.record.result.body == b"kept"

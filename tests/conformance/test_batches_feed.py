@@ -157,6 +157,17 @@ async def test_how_far_it_was_fed(engine: Process) -> None:
     assert (await known(engine, run.batch)).fed == further
 
 
+async def test_how_many_were_made_is_known_before_they_are_confirmed(engine: Process) -> None:
+    run = await in_progress(engine)
+    await fed(engine, run, 0, 1, 2)
+    await engine.batches.fed(run.batch.id, run.token, Cursor(2, 20, 2))
+    new = await taken_over(engine, run)
+    assert (new.batch.made, new.batch.fed.line) == (3, 2)
+    again = [make_line(run.batch, 2)]
+    assert await engine.batches.feed(run.batch.id, new.token, again) is not None
+    assert (await known(engine, run.batch)).made == 3
+
+
 async def test_what_has_not_ended_is_known(engine: Process) -> None:
     run = await in_progress(engine)
     lines = await fed(engine, run, 0, 1, 2, 3, 4)
