@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from broker.ports.blobs import Blobs
 from broker.ports.dead_letters import DeadLetters
 from broker.ports.events import Events
 from broker.ports.limits import Limits
@@ -52,6 +53,9 @@ class Engine(Protocol):
 
     @property
     def webhooks(self) -> Webhooks: ...
+
+    @property
+    def blobs(self) -> Blobs: ...
 
     @property
     def submissions(self) -> Submissions | None:
