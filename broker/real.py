@@ -9,8 +9,13 @@ import time
 import structlog
 
 from broker.amqp.adapter import AmqpQueue
+<<<<<<< HEAD
 from broker.ports import Replies, Submissions
 from broker.redis_store.parts import BATCHES_KEPT_S, RedisParts
+=======
+from broker.ports import Blobs, Replies, Submissions
+from broker.redis_store.parts import RedisParts
+>>>>>>> refs/heads/blobs
 
 _log = structlog.get_logger("penstock.engine")
 
@@ -27,7 +32,11 @@ class RealEngine:
         *,
         namespace: str,
         retention_s: float,
+<<<<<<< HEAD
         batches_kept_s: float = BATCHES_KEPT_S,
+=======
+        blobs: Blobs,
+>>>>>>> refs/heads/blobs
     ) -> None:
         self.owner = new_owner()
         self._redis = RedisParts(
@@ -48,11 +57,19 @@ class RealEngine:
         self.members = self._redis.members
         self.switches = self._redis.switches
         self.webhooks = self._redis.webhooks
+<<<<<<< HEAD
         self.batches = self._redis.batches
         self.files = self._redis.files
+=======
+        self.blobs = blobs
+>>>>>>> refs/heads/blobs
 
     async def start(self) -> None:
-        """Begin to connect; what is not there yet is said once and waited for."""
+        """Begin to connect; what is not there yet is said once and waited for.
+
+        Raises ConfigError where blobs cannot be kept.
+        """
+        await self.blobs.start()
         await self._redis.start()
         await self.queue.start()
         for name, trouble in (await self.health()).items():
@@ -63,11 +80,14 @@ class RealEngine:
         """Close every connection; unsettled messages come back to another worker."""
         await self.queue.stop()
         await self._redis.stop()
+        await self.blobs.stop()
 
     async def health(self) -> dict[str, str | None]:
-        """Return whether RabbitMQ and Redis can be used now."""
-        queue, store = await asyncio.gather(self.queue.health(), self._redis.health())
-        return {"rabbitmq": queue, "redis": store}
+        """Return whether RabbitMQ, Redis and the place of blobs can be used now."""
+        queue, store, blobs = await asyncio.gather(
+            self.queue.health(), self._redis.health(), self.blobs.health()
+        )
+        return {"rabbitmq": queue, "redis": store, "blobs": blobs}
 
 
 def new_owner() -> str:

@@ -3,9 +3,8 @@
 Nothing new starts. What was fed ends, is gathered, and then, where its owner wants to know of them,
 the lines that were never fed are written as well. In that order, each step durable:
 
-1. The cursor moves past what a feeder may have fed and not noted: those lines have a record, since
-   none beyond the cursor is ever gathered. From here on a line is fed if it is before the cursor.
-2. Every fed line that has not ended is ended; one that has lost its record is ended from the input.
+1. The cursor moves past all lines that were made: a feeder may have died before it noted that.
+2. Every one of them that has not ended is ended; one without a record is ended from the input.
 3. All of them are gathered.
 4. The lines from the cursor on are written in parts, each with the cursor behind it.
 5. The batch enters its last state.
@@ -110,16 +109,11 @@ class Ending:
         await self._held.move(way.last, way.errors)
 
     async def _settle_cursor(self) -> None:
-        """Move the cursor past the last line that has a record."""
-        fed = self._progress.fed
-        ahead = range(fed.line, min(fed.line + FED_AT_ONCE, self._held.batch.total))
-        there = await _each(ahead, self._has_record)
-        if not any(there):
-            return
-        last = max(line for line, found in zip(ahead, there, strict=True) if found)
-        cursor = await self._cursor_after(last)
-        await self._held.fed(cursor)
-        self._progress.fed = cursor
+        """Move the cursor past the last line that was made."""
+        if self._progress.made > self._progress.fed.line:
+            cursor = await self._cursor_after(self._progress.made - 1)
+            await self._held.fed(cursor)
+            self._progress.fed = cursor
 
     async def _cursor_after(self, last: int) -> Cursor:
         try:
@@ -214,9 +208,6 @@ class Ending:
             )
         )
         BATCH_LINES_ENDED.labels(way.line.value).inc(count)
-
-    async def _has_record(self, line: int) -> bool:
-        return await self._look_at_line(line_id(self._held.id, line))
 
     async def _look_at_line(self, request_id: str) -> bool:
         store = self._engine.store

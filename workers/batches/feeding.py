@@ -1,7 +1,6 @@
 """The feeder: puts a batch's lines into the queues, as many at a time as its window lets.
 
-One step is: records (`feed`) -> every message confirmed -> cursor (`fed`). The next step begins
-only then, so that at most FED_AT_ONCE lines beyond the cursor can ever have been fed.
+One step is: records (`feed`) -> every message confirmed -> cursor (`fed`).
 """
 
 from __future__ import annotations
@@ -68,7 +67,6 @@ class Feeder:
                 chunk, ahead = await self._take(lines, ahead, await self._room())
                 if chunk:
                     await self._feed(chunk)
-                    progress.fed = chunk[-1].cursor
                 elif ahead is None:
                     raise InputGone
 
@@ -151,8 +149,10 @@ class Feeder:
         return False
 
     async def _feed(self, chunk: Sequence[Made]) -> None:
+        cursor = chunk[-1].cursor
         await self._start(chunk)
-        await self._held.fed(chunk[-1].cursor)
+        await self._held.fed(cursor)
+        self._progress.fed = cursor
 
     async def _start(self, chunk: Sequence[Made]) -> None:
         """Make the records, then have every message confirmed."""
@@ -160,6 +160,7 @@ class Feeder:
         while (flags := await held.feed([each.envelope for each in chunk])) is None:
             # Paused, or no longer ours to feed: then this run is ended.
             await held.until(lambda batch: not batch.paused)
+        self._progress.made = max(self._progress.made, chunk[-1].cursor.line)
         new = [each for each, wanted in zip(chunk, flags, strict=True) if wanted]
         async with asyncio.TaskGroup() as group:
             for each in new:

@@ -1,8 +1,7 @@
 """The gatherer: writes the ends of a batch's lines into its files.
 
 One step is: lines read (`ends`) -> blobs stored -> the step itself (`gathered`), which adds the
-blobs to the files and drops the lines' records. No line at or beyond the cursor is ever gathered:
-whoever comes after a crash can tell by its record that it was fed.
+blobs to the files and drops the lines' records.
 """
 
 from __future__ import annotations
@@ -94,8 +93,6 @@ class Gatherer:
         self._rules = rules
         self._store = parts
         self._buffer = _Buffer()
-        # Read, but beyond the cursor so far.
-        self._beyond: list[EndedLine] = []
         self._parts: int | None = None
         self._rate = held.batch.rate
         self._rated_at = self.ended_at = time.monotonic()
@@ -171,18 +168,14 @@ class Gatherer:
 
     async def _read(self) -> tuple[bool, bool]:
         """Read once; tell whether anything was found, and whether there may be more."""
-        self._take_beyond()
         batches, most_bytes = self._engine.batches, self._rules.part_bytes
-        seen = len(self._buffer.lines) + len(self._beyond)
+        seen = len(self._buffer.lines)
         found = await persistently(
             lambda: batches.ends(self._held.id, _READ_AT_ONCE, most_bytes, seen),
             "read the ends of a batch's lines",
         )
         size = turn = 0
         for each in found:
-            if each.line >= self._progress.fed.line:
-                self._beyond.append(each)
-                continue
             size += self._take(each)
             if size - turn > _TURN_BYTES:
                 turn = size
@@ -191,15 +184,6 @@ class Gatherer:
             self.ended_at = time.monotonic()
             self._progress.moved.set()
         return bool(found), len(found) >= _READ_AT_ONCE or size >= most_bytes
-
-    def _take_beyond(self) -> None:
-        """Take what was beyond the cursor and is no longer."""
-        waiting, self._beyond = self._beyond, []
-        for each in waiting:
-            if each.line < self._progress.fed.line:
-                self._take(each)
-            else:
-                self._beyond.append(each)
 
     def _take(self, ended: EndedLine) -> int:
         """Write a line into the buffer, and return how many bytes it has."""

@@ -11,10 +11,14 @@ from schemas.priority import Lane
 
 
 class Progress:
-    """`fed` and `gathered` are durable, `read` counts ended lines that are not gathered yet."""
+    """All is durable but `read`, which counts ended lines that are not gathered yet.
+
+    `made` lines became requests, `fed` is how far those are confirmed by the queues.
+    """
 
     def __init__(self, batch: Batch) -> None:
         self.fed: Cursor = batch.fed
+        self.made = batch.made
         self.gathered = batch.counts.ended
         self.read = 0
         # Set when lines have ended or been gathered.
@@ -30,13 +34,13 @@ class Progress:
 
     @property
     def unended(self) -> int:
-        """How many fed lines have not."""
-        return max(0, self.fed.line - self.ended)
+        """How many that were made have not."""
+        return max(0, self.made - self.ended)
 
     @property
     def ungathered(self) -> int:
-        """How many fed lines are not gathered."""
-        return max(0, self.fed.line - self.gathered)
+        """How many that were made are not gathered."""
+        return max(0, self.made - self.gathered)
 
     def next_lane(self, model: str) -> Lane:
         """Count one more line that waits for `model`, and return its lane."""

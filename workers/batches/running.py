@@ -4,10 +4,11 @@ What is durable, and where a crash may come between (PROTOCOL 7). Whoever takes 
 a newer token, so nothing of the crashed run is taken any more, and begins from these alone: the
 status, the cursor, the lines' records, the list of ends, the counts with the files.
 
-- Validating, before the end: `validating`; the file is read anew. An error file that is there is whole.
+- Validating, before the end: `validating`; the file is read anew. An error file that is there is
+  whole.
 - After `validated`, before the first `feed`: `in_progress`, cursor 0; fed from there.
-- After `feed`, before all are published: records beyond the cursor; fed again from the cursor,
-  and `feed` flags those that nobody has claimed.
+- After `feed`, before all are published: more lines made than the cursor says; fed again from the
+  cursor, and `feed` flags those that nobody has claimed.
 - After the publishing, before `fed`: the same, and some run or have ended: those are not flagged. A
   second copy is harmless (PROTOCOL 3).
 - After `fed`: the cursor is behind them; goes on from there.
@@ -20,8 +21,8 @@ status, the cursor, the lines' records, the list of ends, the counts with the fi
 - After the last status, before the webhooks are noted, or after that and before `told`: ended and
   not `told`; noted under the same ids, by which they are known.
 
-A line beyond the cursor is never gathered, a line's end is listed once (its bit is set in the same
-step), and what `gathered` drops is in a file from then on: so each line is in the files once.
+A line's end is listed once (its bit is set in the same step), and what `gathered` drops is in a file
+from then on, or is never written: so each line is in the files once.
 
 A cancel, a pause, a passed deadline and a lost hold end the run in the middle, as a crash does:
 the batch is let go of, and held anew under another token for what comes next.
