@@ -23,4 +23,4 @@ def disposition(filename: str) -> str:
 
 
 def _is_odd(character: str) -> bool:
-    return character in "/\\:" or unicodedata.category(character)[0] in "CZ" and character != " "
+    return character in "/\\:" or (unicodedata.category(character)[0] in "CZ" and character != " ")

@@ -38,9 +38,7 @@ async def _going_on(first: bytes, pieces: AsyncGenerator[bytes]) -> AsyncGenerat
             raise ClientGone from None
 
 
-async def _pieces(
-    blobs: Blobs, parts: Sequence[Part], span: Span
-) -> AsyncGenerator[bytes]:
+async def _pieces(blobs: Blobs, parts: Sequence[Part], span: Span) -> AsyncGenerator[bytes]:
     at = 0
     for part in parts:
         start, end = max(0, span.start - at), min(part.bytes, span.end - at)

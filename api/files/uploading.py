@@ -55,9 +55,7 @@ class Uploads:
             pass
         return await self._same(upload, file_id), True
 
-    async def _store(
-        self, upload: Incoming, tenant: str, file_id: str, place: str
-    ) -> StoredFile:
+    async def _store(self, upload: Incoming, tenant: str, file_id: str, place: str) -> StoredFile:
         """Store a file and note it. Raises _Taken if its id exists."""
         size = await self._engine.blobs.put(place, upload.pieces())
         asked, now = upload.asked, time.time()
