@@ -9,8 +9,13 @@ import time
 import structlog
 
 from broker.amqp.adapter import AmqpQueue
+<<<<<<< HEAD
+from broker.ports import Replies, Submissions
+from broker.redis_store.parts import BATCHES_KEPT_S, RedisParts
+=======
 from broker.ports import Blobs, Replies, Submissions
 from broker.redis_store.parts import RedisParts
+>>>>>>> refs/heads/blobs
 
 _log = structlog.get_logger("penstock.engine")
 
@@ -27,11 +32,19 @@ class RealEngine:
         *,
         namespace: str,
         retention_s: float,
+<<<<<<< HEAD
+        batches_kept_s: float = BATCHES_KEPT_S,
+=======
         blobs: Blobs,
+>>>>>>> refs/heads/blobs
     ) -> None:
         self.owner = new_owner()
         self._redis = RedisParts(
-            redis_url, self.owner, namespace=namespace, retention_s=retention_s
+            redis_url,
+            self.owner,
+            namespace=namespace,
+            retention_s=retention_s,
+            batches_kept_s=batches_kept_s,
         )
         self.queue = AmqpQueue(amqp_url, namespace)
         self.submissions: Submissions | None = self.queue.submissions
@@ -44,7 +57,12 @@ class RealEngine:
         self.members = self._redis.members
         self.switches = self._redis.switches
         self.webhooks = self._redis.webhooks
+<<<<<<< HEAD
+        self.batches = self._redis.batches
+        self.files = self._redis.files
+=======
         self.blobs = blobs
+>>>>>>> refs/heads/blobs
 
     async def start(self) -> None:
         """Begin to connect; what is not there yet is said once and waited for.
