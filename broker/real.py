@@ -9,13 +9,8 @@ import time
 import structlog
 
 from broker.amqp.adapter import AmqpQueue
-<<<<<<< HEAD
-from broker.ports import Replies, Submissions
-from broker.redis_store.parts import BATCHES_KEPT_S, RedisParts
-=======
 from broker.ports import Blobs, Replies, Submissions
-from broker.redis_store.parts import RedisParts
->>>>>>> refs/heads/blobs
+from broker.redis_store.parts import BATCHES_KEPT_S, RedisParts
 
 _log = structlog.get_logger("penstock.engine")
 
@@ -32,11 +27,8 @@ class RealEngine:
         *,
         namespace: str,
         retention_s: float,
-<<<<<<< HEAD
-        batches_kept_s: float = BATCHES_KEPT_S,
-=======
         blobs: Blobs,
->>>>>>> refs/heads/blobs
+        batches_kept_s: float = BATCHES_KEPT_S,
     ) -> None:
         self.owner = new_owner()
         self._redis = RedisParts(
@@ -57,12 +49,9 @@ class RealEngine:
         self.members = self._redis.members
         self.switches = self._redis.switches
         self.webhooks = self._redis.webhooks
-<<<<<<< HEAD
         self.batches = self._redis.batches
         self.files = self._redis.files
-=======
         self.blobs = blobs
->>>>>>> refs/heads/blobs
 
     async def start(self) -> None:
         """Begin to connect; what is not there yet is said once and waited for.

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-<<<<<<< HEAD
 from broker.ports.batches import Batches
-=======
 from broker.ports.blobs import Blobs
->>>>>>> refs/heads/blobs
 from broker.ports.dead_letters import DeadLetters
 from broker.ports.events import Events
 from broker.ports.files import Files
@@ -60,14 +57,13 @@ class Engine(Protocol):
     def webhooks(self) -> Webhooks: ...
 
     @property
-<<<<<<< HEAD
     def files(self) -> Files: ...
 
     @property
     def batches(self) -> Batches: ...
-=======
+
+    @property
     def blobs(self) -> Blobs: ...
->>>>>>> refs/heads/blobs
 
     @property
     def submissions(self) -> Submissions | None:
