@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import openai
     from openai.types import Batch
 
-_LINES = 600
-_BEFORE_THE_PLUG = 50
+_LINES = 120
+_BEFORE_THE_PLUG = 20
 _LOOK_EVERY_S = 0.05
 _WITHIN_S = 90.0
 _WRONG = 3
@@ -91,12 +91,12 @@ async def _until(
     client: openai.AsyncOpenAI, batch_id: str, holds: Callable[[Batch], bool]
 ) -> Batch:
     gives_up_at = time.monotonic() + _WITHIN_S
-    while time.monotonic() < gives_up_at:
-        batch = await client.batches.retrieve(batch_id)
-        if holds(batch):
-            return batch
+    while not holds(batch := await client.batches.retrieve(batch_id)):
+        if time.monotonic() > gives_up_at:
+            told = batch.to_json(indent=None)
+            raise DemoError(f"After {_WITHIN_S:.0f} s the batch was still {told}.")
         await asyncio.sleep(_LOOK_EVERY_S)
-    raise DemoError(f"The batch did not come so far within {_WITHIN_S:.0f} s.")
+    return batch
 
 
 def _ended(batch: Batch) -> int:
