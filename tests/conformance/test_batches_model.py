@@ -50,6 +50,7 @@ class Walk:
     runners: list[Runner]
     copies: list[Envelope] = field(default_factory=list)
     running: list[tuple[Envelope, int]] = field(default_factory=list)
+    stalled: list[tuple[Envelope, int]] = field(default_factory=list)
     blobs: dict[str, list[int]] = field(default_factory=dict)
 
     @property
@@ -98,13 +99,19 @@ class Walk:
             status = self.chance.choice((Status.COMPLETED, Status.FAILED))
             await self.engine.store.finish(line, make_result(status), attempt)
             if self.chance.random() < 0.2:
-                self.running.append((line, attempt))  # it has stalled and commits once more
+                self.stalled.append((line, attempt))  # it knows no answer
 
     async def worker_dies(self) -> None:
         if self.running:
-            line, _ = self.running.pop(self.chance.randrange(len(self.running)))
+            line, attempt = self.running.pop(self.chance.randrange(len(self.running)))
+            self.stalled.append((line, attempt))
             if await self.engine.upkeep.release(line.id, self.engine.owner):
                 self.copies.append(line)
+
+    async def commit_late(self) -> None:
+        if self.stalled:
+            line, attempt = self.stalled.pop(self.chance.randrange(len(self.stalled)))
+            await self.engine.store.finish(line, make_result(), attempt)
 
     async def cancel(self) -> None:
         line = make_line(self.newest.held.batch, self.chance.randrange(_LINES))
@@ -118,10 +125,13 @@ class Walk:
         while self.copies or self.running:
             await self.claim()
             await self.finish()
+            await self.commit_late()
         for line in await self.engine.batches.unended(self.batch_id):
             await self.engine.store.cancel(make_line(self.newest.held.batch, line).id)
         while await self.engine.batches.ends(self.batch_id, 1, 1):
             await self._gather(self.newest)
+        while self.stalled:
+            await self.commit_late()
 
     async def written(self) -> tuple[list[int], list[int]]:
         """Return the lines in the output and in the errors, as the files name their parts."""
@@ -192,6 +202,7 @@ async def _walk(engine: Process, seed: int, order: str) -> Walk:
         (walk.claim, 12),
         (walk.finish, 12),
         (walk.worker_dies, 2),
+        (walk.commit_late, 1),
         (walk.cancel, 1),
     ]
     chosen = walk.chance.choices([act for act, _ in acts], [weight for _, weight in acts], k=_STEPS)
