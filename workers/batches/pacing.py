@@ -56,10 +56,11 @@ def next_pause(last_s: float, *, found: bool, runs: int) -> float:
     """Return the seconds until the next look for ends: longer while there are none."""
     if found:
         return _FIRST_PAUSE_S
-    return min(last_s * _SLOWER, max(_LONGEST_PAUSE_S, runs / _LOOKS))
+    longest = max(_LONGEST_PAUSE_S, runs / _LOOKS)
+    return min(longest, max(_FIRST_PAUSE_S, last_s * _SLOWER))
 
 
 def next_rate(last: float, lines: int, took_s: float) -> float:
     """Return lines a second, of late: what came in the last ten seconds or so counts most."""
-    weight = min(1.0, took_s / _RATE_OVER_S)
+    weight = min(1.0, took_s / _RATE_OVER_S) if last else 1.0
     return last + weight * (lines / max(took_s, _LEAST_S) - last)
