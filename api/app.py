@@ -14,11 +14,13 @@ from api.amqp_intake.door import AmqpDoor
 from api.auth import Access, Authenticator
 from api.backlog import Backlog
 from api.batches.creating import Creating
+from api.batches.retrying import Retrying
 from api.batches.watching import Watching
 from api.catalog import Catalog
 from api.cors import Cors
 from api.doors import Doors
 from api.exchange import Asgi, error_reply
+from api.files.storing import Storing
 from api.files.uploading import Uploads
 from api.holding import Holding
 from api.hosts import Hosts
@@ -138,9 +140,12 @@ def build_api(engine: Engine, config: Config) -> Api:
     )
     tasks = Tasks("api")
     watching = Watching(engine.batches, tasks)
-    _add_file_routes(doors, FileRoutes(engine, admission, Uploads(engine, settings, tasks)))
+    storing = Storing(engine, tasks)
+    uploads = Uploads(engine, settings, storing)
+    _add_file_routes(doors, FileRoutes(engine, admission, uploads, storing))
     creating = Creating(engine, admission, settings)
-    _add_batch_routes(doors, BatchRoutes(engine, creating, watching, settings))
+    retrying = Retrying(engine, creating, storing, settings)
+    _add_batch_routes(doors, BatchRoutes(engine, creating, retrying, watching, settings))
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
@@ -202,6 +207,7 @@ def _add_batch_routes(doors: Doors, batches: BatchRoutes) -> None:
     doors.add("GET", one, batches.read)
     doors.add("GET", f"{one}/events", batches.events)
     doors.add("POST", f"{one}/cancel", batches.cancel)
+    doors.add("POST", f"{one}/retry-failed", batches.retry_failed)
     doors.add("POST", f"{one}/pause", batches.pausing(paused=True))
     doors.add("POST", f"{one}/resume", batches.pausing(paused=False))
 

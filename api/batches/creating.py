@@ -118,5 +118,9 @@ def _check_endpoint(endpoint: str, served: Collection[str]) -> None:
 
 
 def _asked_for(terms: BatchTerms) -> BatchTerms:
-    """Return the terms without what the moment and the key of their creation have added."""
-    return replace(terms, created_at=0.0, deadline=0.0, key_id=None)
+    """Return the terms without what the moment and the key of their creation have added.
+
+    The file of a retry is one of these: each has its own copy of the lines.
+    """
+    file_id = terms.input_file_id if terms.retry_of is None else ""
+    return replace(terms, created_at=0.0, deadline=0.0, key_id=None, input_file_id=file_id)

@@ -1,7 +1,4 @@
-"""Taking a file in: its bytes go from the connection into a blob, piece by piece.
-
-It is noted only once they are stored, and nothing stays of an upload that is refused or broken off.
-"""
+"""Taking a file in: its bytes go from the connection into a blob, piece by piece."""
 
 from __future__ import annotations
 
@@ -9,29 +6,27 @@ import hashlib
 import secrets
 import time
 
-import structlog
-
 from api.exchange import Exchange
 from api.files.incoming import Incoming, Room
+from api.files.storing import IdTaken, Storing
 from api.preferences import idempotency_key
 from api.settings import Settings
-from broker.lifecycle import Tasks
+from broker.blobs.stored import bytes_of
 from broker.ports import Engine, FileSelection
-from schemas.errors import EngineError, RequestError
-from schemas.files import Part, StoredFile
+from schemas.errors import RequestError
+from schemas.files import StoredFile
 from schemas.ids import derived_file_id, new_file_id
 
-_log = structlog.get_logger("penstock.files")
 _PAGE = 1_000
 
 
 class Uploads:
     """The uploads of one process."""
 
-    def __init__(self, engine: Engine, settings: Settings, tasks: Tasks) -> None:
+    def __init__(self, engine: Engine, settings: Settings, storing: Storing) -> None:
         self._engine = engine
         self._settings = settings
-        self._tasks = tasks
+        self._storing = storing
 
     async def take(self, exchange: Exchange) -> tuple[StoredFile, bool]:
         """Return the file that is uploaded, and whether it had been uploaded before.
@@ -49,40 +44,22 @@ class Uploads:
             place = f"files/{file_id}.{secrets.token_hex(8)}"
             try:
                 return await self._store(upload, tenant, file_id, place), False
-            except _Taken:
+            except IdTaken:
                 return await self._same(upload, file_id), True
         async for _ in upload.pieces():
             pass
         return await self._same(upload, file_id), True
 
     async def _store(self, upload: Incoming, tenant: str, file_id: str, place: str) -> StoredFile:
-        """Store a file and note it. Raises _Taken if its id exists."""
-        size = await self._engine.blobs.put(place, upload.pieces())
-        asked, now = upload.asked, time.time()
-        kept_s = self._settings.config.files.retention_s if asked.kept_s is None else asked.kept_s
-        file = StoredFile(
-            file_id, tenant, asked.purpose, asked.filename, size, now, expires_at=now + kept_s
-        )
-        await self._tasks.finish("note a file", self._note(file, Part(place, size)))
-        return file
+        def described(size: int) -> StoredFile:
+            asked, now = upload.asked, time.time()
+            kept_s = self._settings.config.files.retention_s
+            ends_at = now + (kept_s if asked.kept_s is None else asked.kept_s)
+            return StoredFile(
+                file_id, tenant, asked.purpose, asked.filename, size, now, expires_at=ends_at
+            )
 
-    async def _note(self, file: StoredFile, part: Part) -> None:
-        try:
-            if await self._engine.files.create(file, [part]):
-                return
-        except EngineError:
-            # Whether it was noted is not known, and nobody is told its id.
-            self._tasks.spawn("forget a file", self._forget(file.id, part))
-            raise
-        await self._engine.blobs.delete([part.key])
-        raise _Taken
-
-    async def _forget(self, file_id: str, part: Part) -> None:
-        try:
-            await self._engine.files.delete(file_id)
-            await self._engine.blobs.delete([part.key])
-        except EngineError as error:
-            _log.warning("a blob without a file stays", key=part.key, error=str(error))
+        return await self._storing.store(place, upload.pieces(), described)
 
     async def _same(self, upload: Incoming, file_id: str) -> StoredFile:
         """Return the file of an earlier upload under the same key, if it is the same file.
@@ -104,9 +81,9 @@ class Uploads:
 
     async def _digest(self, file_id: str) -> bytes:
         digest = hashlib.sha256()
-        for part in await self._engine.files.parts(file_id):
-            async for piece in self._engine.blobs.read(part.key):
-                digest.update(piece)
+        parts = await self._engine.files.parts(file_id)
+        async for piece in bytes_of(self._engine.blobs, parts):
+            digest.update(piece)
         return digest.digest()
 
     async def _room(self, tenant: str) -> Room:
@@ -127,7 +104,3 @@ class Uploads:
             used += sum(file.bytes for file in page)
             after = page[-1].id
         return used
-
-
-class _Taken(Exception):
-    """Another upload under the same key was noted first."""
