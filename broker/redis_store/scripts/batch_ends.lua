@@ -6,12 +6,8 @@ local function next_lines(first, number)
     return redis.call('LRANGE', ENDS, first, first + number - 1)
   end
   first = first + tonumber(redis.call('HGET', BATCH, 'gathered') or 0)
-  local behind = redis.call('BITPOS', DONE, 0, first, -1, 'BIT')
-  if behind < 0 then
-    behind = redis.call('STRLEN', DONE) * 8 -- every bit there is
-  end
   local lines = {}
-  for line = first, math.min(behind, first + number) - 1 do
+  for line = first, math.min(first_due(first), first + number) - 1 do
     lines[#lines + 1] = line
   end
   return lines
