@@ -14,7 +14,8 @@ local function next_lines(first, number)
 end
 
 -- A rollback of Redis can have taken what it had before the end: then that is no end.
-local function forget_end(line)
+local function forget_end(line, id)
+  redis.call('DEL', KEYS[1] .. id, KEYS[4] .. id)
   redis.call('SETBIT', DONE, line, 0)
   redis.call('LREM', ENDS, 1, line)
 end
@@ -23,16 +24,15 @@ local bytes, ended = 0, {}
 for _, each in ipairs(next_lines(tonumber(ARGV[2]), tonumber(ARGV[3]))) do
   local line = tonumber(each)
   local id = request_of(line)
-  local result = redis.call('GET', KEYS[4] .. id)
-  if result then
-    ended[#ended + 1] = {line, redis.call('HGETALL', KEYS[1] .. id), result}
+  local fields, result = redis.call('HGETALL', KEYS[1] .. id), redis.call('GET', KEYS[4] .. id)
+  if result and #fields > 0 then
+    ended[#ended + 1] = {line, fields, result}
     bytes = bytes + #result
     if bytes >= tonumber(ARGV[4]) then
       break
     end
   else
-    redis.call('DEL', KEYS[1] .. id)
-    forget_end(line)
+    forget_end(line, id)
     break
   end
 end
