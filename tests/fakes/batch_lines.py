@@ -1,4 +1,4 @@
-"""Lines of a batch's file, the terms they are read by, and models to be asked for."""
+"""Lines of a batch, as its file holds them, and who may be asked for."""
 
 from __future__ import annotations
 

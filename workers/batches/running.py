@@ -67,6 +67,11 @@ class BatchRun:
         self._source = Source(engine.files, engine.blobs, held.batch.terms)
         self._input_gone = False
 
+    @property
+    def batch_id(self) -> str:
+        """Which batch it is."""
+        return self._held.id
+
     async def carry(self) -> None:
         """Do what its status asks for, until that is another one. Raises Fenced."""
         working = asyncio.ensure_future(self._work())
@@ -122,6 +127,8 @@ class BatchRun:
             feeding.cancel()
             watching.cancel()
         if self._input_gone:
+            # How far it has come by now.
+            await held.until(lambda _batch: True)
             await self._ending().give_up()
             return
         await held.move(BatchStatus.FINALIZING)
