@@ -14,11 +14,10 @@ from broker.scheduling.committing import commit_wins
 from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES
+from schemas.large import LETTER_KEPT_S
 from schemas.lifecycle import TERMINAL, Status
 from schemas.record import Record
 from schemas.result import Result, encode_result
-
-DEAD_LETTER_KEPT_S = 7 * 86_400.0
 
 _CONCLUDE = """
 UPDATE requests SET
@@ -165,7 +164,7 @@ def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
     expires_at = result.finished_at + ending.retention_s
     gone_at = max(expires_at, row.deadline)
     if ending.keep_envelope:
-        gone_at = max(gone_at, result.finished_at + DEAD_LETTER_KEPT_S)
+        gone_at = max(gone_at, result.finished_at + LETTER_KEPT_S)
     else:
         file.execute("DELETE FROM envelopes WHERE seq = ?", (row.seq,))
     times = (result.finished_at, expires_at, gone_at)

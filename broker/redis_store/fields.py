@@ -15,7 +15,7 @@ from schemas.attempts import decode_history
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.priority import Priority
-from schemas.record import BODY_KEPT, Record
+from schemas.record import BODY_KEPT, Record, kept_body
 from schemas.result import decode_head, decode_result
 
 # Written at birth where the envelope has them, under the same names.
@@ -54,7 +54,7 @@ def at_birth(envelope: Envelope) -> list[Any]:
     if envelope.metadata:
         fields["metadata"] = msgpack.packb(dict(envelope.metadata))
     if envelope.endpoint in BODY_KEPT:
-        fields["asked"] = envelope.body
+        fields["asked"] = kept_body(envelope)
     return [part for pair in fields.items() for part in pair]
 
 
