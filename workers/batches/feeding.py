@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from broker import large_bodies
 from broker.blobs.lines import RawLine
 from broker.persistence import persistently
 from broker.ports import Engine
@@ -155,8 +156,10 @@ class Feeder:
         self._progress.fed = cursor
 
     async def _start(self, chunk: Sequence[Made]) -> None:
-        """Make the records, then have every message confirmed."""
+        """Set large bodies aside, make the records, then have every message confirmed."""
         held = self._held
+        for each in chunk:
+            each.envelope = await self._light(each.envelope)
         while (flags := await held.feed([each.envelope for each in chunk])) is None:
             # Paused, or no longer ours to feed: then this run is ended.
             await held.until(lambda batch: not batch.paused)
@@ -166,6 +169,13 @@ class Feeder:
             for each in new:
                 group.create_task(self._end(each.envelope) if each.gone else self._publish(each))
         BATCH_LINES_FED.inc(len(new))
+
+    async def _light(self, envelope: Envelope) -> Envelope:
+        retention_s = self._rules.config.server.retention_s
+        return await persistently(
+            lambda: large_bodies.set_aside(self._engine, envelope, retention_s),
+            "set a line's body aside",
+        )
 
     async def _publish(self, made: Made) -> None:
         await persistently(lambda: self._engine.queue.publish(made.envelope), "publish a line")
