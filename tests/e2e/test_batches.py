@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -262,11 +263,12 @@ def test_the_failed_lines_are_found_among_blank_ones_and_odd_ends(door: Door) ->
 
 
 def test_the_end_of_a_batch_is_told_to_its_webhook(door: Door, receiver: Receiver) -> None:
-    url = f"http://127.0.0.1:{receiver.port}/batches"
+    path = f"/{secrets.token_hex(4)}"
+    url = f"http://127.0.0.1:{receiver.port}{path}"
     made = create(door, [line("1")], webhook={"url": url, "event_types": ["batch.completed"]})
     batch = ended(door, made["id"])
     gives_up_at = time.monotonic() + 20
-    while not (got := [each for each in receiver.got if each.path == "/batches"]):
+    while not (got := [each for each in receiver.got if each.path == path]):
         assert time.monotonic() < gives_up_at, door.stack.logs()
         time.sleep(0.05)
     told = json.loads(got[0].body)
