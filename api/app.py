@@ -139,13 +139,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         doors, WebhookEndpointRoutes(engine, settings), WebhookDeliveryRoutes(engine, settings)
     )
     tasks = Tasks("api")
-    watching = Watching(engine.batches, tasks)
-    storing = Storing(engine, tasks)
-    uploads = Uploads(engine, settings, storing)
-    _add_file_routes(doors, FileRoutes(engine, admission, uploads, storing))
-    creating = Creating(engine, admission, settings)
-    retrying = Retrying(engine, creating, storing, settings)
-    _add_batch_routes(doors, BatchRoutes(engine, creating, retrying, watching, settings))
+    watching = _add_batches(doors, engine, admission, settings, tasks)
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
@@ -188,6 +182,20 @@ def _add_response_routes(doors: Doors, responses: ResponseRoutes) -> None:
     doors.add("DELETE", one, responses.delete)
     doors.add("POST", f"{one}/cancel", responses.cancel)
     doors.add("GET", f"{one}/input_items", responses.input_items)
+
+
+def _add_batches(
+    doors: Doors, engine: Engine, admission: Admission, settings: Settings, tasks: Tasks
+) -> Watching:
+    """Open the doors of files and batches, and return who follows batches."""
+    storing = Storing(engine, tasks)
+    uploads = Uploads(engine, settings, storing)
+    _add_file_routes(doors, FileRoutes(engine, admission, uploads, storing))
+    creating = Creating(engine, admission, settings)
+    retrying = Retrying(engine, creating, storing, settings)
+    watching = Watching(engine.batches, tasks)
+    _add_batch_routes(doors, BatchRoutes(engine, creating, retrying, watching, settings))
+    return watching
 
 
 def _add_file_routes(doors: Doors, files: FileRoutes) -> None:
