@@ -22,6 +22,7 @@ from api.hosts import Hosts
 from api.openapi.document import build_document
 from api.responses.preparing import Preparing
 from api.routes.admin import VERBS, AdminRoutes
+from api.routes.bulk import BulkRoutes
 from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
@@ -54,6 +55,7 @@ class Api:
     admission: Admission
     holding: Holding
     responses: ResponseRoutes
+    bulk: BulkRoutes
     catalog: Catalog
     backlog: Backlog
     authenticator: Authenticator
@@ -82,12 +84,14 @@ class Api:
     def drain(self) -> None:
         """Accept nothing more; /ready answers 503."""
         self.admission.draining = True
+        self.bulk.drain()
         self.tasks.spawn("stop the intake", self.amqp.drain())
 
     async def stop(self) -> None:
         """Answer what is held and end."""
         self.holding.release()
         await self.amqp.stop()
+        await self.bulk.stop()
         await self.admission.stop()
         await self.responses.stop()
         await self.tasks.stop()
@@ -116,6 +120,8 @@ def build_api(engine: Engine, config: Config) -> Api:
     _add_client_routes(doors, requests, dialect, models)
     responses = ResponseRoutes(engine, dialect, streams, settings)
     _add_response_routes(doors, responses)
+    bulk = BulkRoutes(admission, settings)
+    doors.add("POST", "/v1/requests:bulk", bulk.submit)
     cancelling = CancelRoutes(engine, settings)
     doors.add("POST", "/v1/requests/cancel", cancelling.own)
     doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
@@ -138,6 +144,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         admission,
         holding,
         responses,
+        bulk,
         catalog,
         backlog,
         authenticator,

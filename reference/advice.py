@@ -69,6 +69,9 @@ DOOR_ADVICE: dict[str, str] = {
         "Nothing: somebody cancelled it. Send a new request if it is still wanted."
     ),
     "body_too_large": "Send less, or raise `server.max_body_bytes`.",
+    "line_too_long": (
+        "Send less in that line, or raise `server.max_body_bytes`; the lines behind it are taken."
+    ),
     "uri_too_long": "Send fewer or shorter parameters.",
     "unsupported_media_type": "Send JSON in UTF-8, uncompressed, as `application/json`.",
     "headers_too_large": "Send fewer or shorter headers; cookies are the usual cause.",

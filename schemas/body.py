@@ -21,6 +21,7 @@ MAX_MEMBERS = 1_000
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _KEY = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+")
 _SCALAR = re.compile(rb"(?:" + _STRING + rb'|[^,{}\[\]\s"]++)')
+_COMMA = re.compile(rb"\s*+,\s*+")
 _UP_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+")
 
 Span = tuple[int, int]
@@ -39,6 +40,15 @@ class JsonObject:
         start, end = self.spans[key]
         return self.raw[start:end]
 
+    def inner(self, key: str, what: str) -> JsonObject:
+        """Return the object at `key` as `read_object` would, without parsing it once more.
+
+        The value must be an object. Raises RequestError `invalid_body` or `duplicate_key`.
+        """
+        raw, members = self.part(key), self.members[key]
+        _check_members(members, what)
+        return JsonObject(raw, members, _scan(raw, what))
+
 
 def read_object(raw: bytes, what: str = "The body") -> JsonObject:
     """Return the one JSON object in `raw`.
@@ -54,6 +64,22 @@ def read_object(raw: bytes, what: str = "The body") -> JsonObject:
         raise RequestError("invalid_body", f"{what} has more than {MAX_CONTAINERS} parts.")
     members = _parse(raw, what)
     return JsonObject(raw, members, _scan(raw, what))
+
+
+def without_member(whole: JsonObject, key: str) -> bytes:
+    """Return the bytes of `whole` without its member `key` and one comma beside it.
+
+    They stay as they are where the key is written with escapes.
+    """
+    start, end = whole.spans[key]
+    name, raw = orjson.dumps(key), whole.raw
+    at = raw.rfind(name, 0, start)
+    if at < 0 or raw[at + len(name) : start].strip() != b":":
+        return raw
+    before, after = raw[:at], raw[end:]
+    if following := _COMMA.match(after):
+        return before + after[following.end() :]
+    return before.rstrip().removesuffix(b",") + after
 
 
 def with_member(raw: bytes, key: str, value: str | bool | dict[str, bool]) -> bytes:
@@ -72,9 +98,13 @@ def _parse(raw: bytes, what: str) -> dict[str, Any]:
         raise RequestError("invalid_json", f"{what} is not valid JSON: {error}.") from error
     if not isinstance(parsed, dict):
         raise RequestError("invalid_body", f"{what} must be a JSON object.")
-    if len(parsed) > MAX_MEMBERS:
-        raise RequestError("invalid_body", f"{what} has more than {MAX_MEMBERS} members.")
+    _check_members(parsed, what)
     return parsed
+
+
+def _check_members(members: dict[str, Any], what: str) -> None:
+    if len(members) > MAX_MEMBERS:
+        raise RequestError("invalid_body", f"{what} has more than {MAX_MEMBERS} members.")
 
 
 def _scan(raw: bytes, what: str) -> dict[str, Span]:

@@ -125,6 +125,7 @@ DOOR_ERRORS: dict[str, DoorError] = {
     ),
     "not_finished": DoorError(409, _INVALID, "The request has not ended yet.", final=True),
     "body_too_large": DoorError(413, _INVALID, "The body is larger than this server accepts."),
+    "line_too_long": DoorError(413, _INVALID, "The line is larger than this server accepts."),
     "unsupported_media_type": DoorError(
         415, _INVALID, "Send the body as application/json, in UTF-8 and without Content-Encoding."
     ),
