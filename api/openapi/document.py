@@ -11,12 +11,14 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.auth import Access
 from api.openapi.admin_operations import ADMIN
+from api.openapi.bulk_operations import BULK
 from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
 from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS, passed_through
 from api.openapi.parameters import HEADERS, PARAMETERS
 from api.openapi.response_operations import RESPONSES
 from api.openapi.webhook_operations import WEBHOOKS
 from schemas import answers, webhook_answers
+from schemas.bulk import BulkAccepted, BulkLine, BulkRefused, BulkSummary
 from schemas.cancellation import CancelAnyRequests, CancelRequests
 from schemas.errors import DOOR_ERRORS, RequestError
 from schemas.request import RequestWhole, SubmitRequest
@@ -31,6 +33,7 @@ from schemas.webhooks import (
 _REF = "#/components/schemas/{model}"
 _ASKED = (
     SubmitRequest,
+    BulkLine,
     CancelRequests,
     CancelAnyRequests,
     CreateEndpoint,
@@ -39,6 +42,7 @@ _ASKED = (
     TestEndpoint,
     RedeliverRange,
 )
+_ANSWERED = (RequestWhole, BulkAccepted, BulkRefused, BulkSummary)
 _TAGS = {
     "Requests": "Submit, come back, cancel: the same request through every door.",
     "Calls": "OpenAI's dialect, held open over the same durable queue.",
@@ -62,6 +66,7 @@ def build_document(endpoints: Iterable[str]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in (
         *REQUESTS,
+        *BULK,
         *CALLS,
         *RESPONSES,
         *further,
@@ -117,7 +122,8 @@ def _described(operation: Operation) -> dict[str, Any]:
             {"$ref": f"#/components/parameters/{name}"} for name in operation.parameters
         ]
     if operation.body is not None:
-        content = {JSON: {"schema": _schema(operation.body), "example": operation.example}}
+        shown = {"schema": _schema(operation.body), "example": operation.example}
+        content = {operation.body_kind: shown}
         more = {kind: {"schema": schema} for kind, schema in operation.more_bodies.items()}
         described["requestBody"] = {"required": True, "content": {**content, **more}}
     return described
@@ -163,7 +169,7 @@ def _schemas() -> dict[str, Any]:
     mode: JsonSchemaMode = "serialization"
     answered = [
         (each, mode)
-        for each in (RequestWhole, *vars(answers).values(), *vars(webhook_answers).values())
+        for each in (*_ANSWERED, *vars(answers).values(), *vars(webhook_answers).values())
         if isinstance(each, type) and issubclass(each, BaseModel) and each is not BaseModel
     ]
     _, definitions = models_json_schema(
