@@ -10,7 +10,7 @@ import structlog
 
 from broker.amqp.adapter import AmqpQueue
 from broker.ports import Replies, Submissions
-from broker.redis_store.parts import RedisParts
+from broker.redis_store.parts import BATCHES_KEPT_S, RedisParts
 
 _log = structlog.get_logger("penstock.engine")
 
@@ -21,11 +21,21 @@ class RealEngine:
     name = "real"
 
     def __init__(
-        self, amqp_url: str, redis_url: str, *, namespace: str, retention_s: float
+        self,
+        amqp_url: str,
+        redis_url: str,
+        *,
+        namespace: str,
+        retention_s: float,
+        batches_kept_s: float = BATCHES_KEPT_S,
     ) -> None:
         self.owner = new_owner()
         self._redis = RedisParts(
-            redis_url, self.owner, namespace=namespace, retention_s=retention_s
+            redis_url,
+            self.owner,
+            namespace=namespace,
+            retention_s=retention_s,
+            batches_kept_s=batches_kept_s,
         )
         self.queue = AmqpQueue(amqp_url, namespace)
         self.submissions: Submissions | None = self.queue.submissions
@@ -38,6 +48,8 @@ class RealEngine:
         self.members = self._redis.members
         self.switches = self._redis.switches
         self.webhooks = self._redis.webhooks
+        self.batches = self._redis.batches
+        self.files = self._redis.files
 
     async def start(self) -> None:
         """Begin to connect; what is not there yet is said once and waited for."""

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import structlog
 
+from broker.embedded.batches import EmbeddedBatches
 from broker.embedded.database import Database
 from broker.embedded.dead_letters import EmbeddedDeadLetters
 from broker.embedded.events import EmbeddedEvents
+from broker.embedded.files import EmbeddedFiles
 from broker.embedded.free_space import Floor, FreeSpace
 from broker.embedded.hook_posts import free_all
 from broker.embedded.life import Life
@@ -26,8 +28,10 @@ from broker.embedded.upkeep import EmbeddedUpkeep
 from broker.embedded.webhooks import EmbeddedWebhooks
 from broker.embedded.work_queue import EmbeddedQueue
 from broker.ports import (
+    Batches,
     DeadLetters,
     Events,
+    Files,
     Limits,
     Members,
     NoReplies,
@@ -41,6 +45,7 @@ from broker.ports import (
 )
 
 _log = structlog.get_logger("penstock.embedded")
+BATCHES_KEPT_S = 30 * 86_400.0
 
 
 def end_process(_sentence: str) -> None:
@@ -58,6 +63,7 @@ class EmbeddedEngine:
         data_dir: str | Path,
         retention_s: float,
         *,
+        batches_kept_s: float = BATCHES_KEPT_S,
         clock: Callable[[], float] = time.time,
         floor: Floor | None = None,
         on_broken: Callable[[str], None] = end_process,
@@ -80,6 +86,8 @@ class EmbeddedEngine:
         self.members: Members = EmbeddedMembers(self._life)
         self.switches: Switches = EmbeddedSwitches(self._database)
         self.webhooks: Webhooks = EmbeddedWebhooks(self._database, self._life)
+        self.files: Files = EmbeddedFiles(self._database, self._life)
+        self.batches: Batches = EmbeddedBatches(self._database, self._life, space, batches_kept_s)
         self.submissions: Submissions | None = None
         self.replies: Replies = NoReplies()
 
