@@ -13,6 +13,7 @@ from api.admission import Admission
 from api.amqp_intake.door import AmqpDoor
 from api.auth import Access, Authenticator
 from api.backlog import Backlog
+from api.bulk.accepting import Accepting
 from api.catalog import Catalog
 from api.cors import Cors
 from api.doors import Doors
@@ -120,7 +121,8 @@ def build_api(engine: Engine, config: Config) -> Api:
     _add_client_routes(doors, requests, dialect, models)
     responses = ResponseRoutes(engine, dialect, streams, settings)
     _add_response_routes(doors, responses)
-    bulk = BulkRoutes(admission, settings)
+    accepting = Accepting(engine, admission, catalog, backlog, config.server.namespace)
+    bulk = BulkRoutes(admission, accepting, settings)
     doors.add("POST", "/v1/requests:bulk", bulk.submit)
     cancelling = CancelRoutes(engine, settings)
     doors.add("POST", "/v1/requests/cancel", cancelling.own)

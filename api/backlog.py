@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from api.auth import Caller
 from api.catalog import Catalog
@@ -125,21 +125,21 @@ class Backlog:
 
         Raises RequestError `queue_full`, `tenant_queue_full` or `deadline_unreachable`.
         """
-        tenant = caller.tenant
-        queue = await self._queues.get(model)
-        if queue.tally.total >= self._cap:
-            raise RequestError("queue_full", f"{self._cap} requests wait for this model already.")
-        opened: _Opened | None = None
-        if (cap := self._tenant_caps.get(tenant)) is not None:
-            opened = await self._tenants.get(tenant)
-            if opened.open + opened.added >= cap:
-                raise RequestError(
-                    "tenant_queue_full", f"{cap} of your requests are open, which is your limit."
-                )
-        await self._check_deadline(queue, caller, priority, deadline)
-        if opened is not None:
-            opened.added += 1
-        return await queue.add(priority, tenant)
+        queue, opened = await self._known(model, caller.tenant)
+        return await self._admit(queue, opened, caller, priority, deadline)
+
+    async def admit_all(
+        self, model: str, caller: Caller, priority: Priority, deadlines: Sequence[float]
+    ) -> list[Lane | RequestError]:
+        """Count many more requests in their order; return for each what `admit` does or raises."""
+        queue, opened = await self._known(model, caller.tenant)
+        told: list[Lane | RequestError] = []
+        for deadline in deadlines:
+            try:
+                told.append(await self._admit(queue, opened, caller, priority, deadline))
+            except RequestError as error:
+                told.append(error)
+        return told
 
     async def lane_of(self, model: str, tenant: str, priority: Priority) -> Lane:
         """Count one more request that no cap refuses, and return its lane."""
@@ -183,6 +183,34 @@ class Backlog:
         with contextlib.suppress(EngineError):
             return await self._own.turn(tenant, key_id, priority, queued)
         return None
+
+    async def _known(self, model: str, tenant: str) -> tuple[_Queue, _Opened | None]:
+        """Return what waits for the model, and what is open of the tenant if that is capped."""
+        queue = await self._queues.get(model)
+        if tenant not in self._tenant_caps:
+            return queue, None
+        return queue, await self._tenants.get(tenant)
+
+    async def _admit(
+        self,
+        queue: _Queue,
+        opened: _Opened | None,
+        caller: Caller,
+        priority: Priority,
+        deadline: float,
+    ) -> Lane:
+        if queue.tally.total >= self._cap:
+            raise RequestError("queue_full", f"{self._cap} requests wait for this model already.")
+        if opened is not None:
+            cap = self._tenant_caps.get(caller.tenant, math.inf)
+            if opened.open + opened.added >= cap:
+                raise RequestError(
+                    "tenant_queue_full", f"{cap} of your requests are open, which is your limit."
+                )
+        await self._check_deadline(queue, caller, priority, deadline)
+        if opened is not None:
+            opened.added += 1
+        return await queue.add(priority, caller.tenant)
 
     async def _check_deadline(
         self, queue: _Queue, caller: Caller, priority: Priority, deadline: float

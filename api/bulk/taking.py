@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import orjson
 import structlog
 
-from api.admission import Admission, Admitted
 from api.auth import Caller
+from api.bulk.accepting import Accepted, Accepting, Outcome
 from api.bulk.lines import Parcel, RawLine
 from api.exchange import unavailable
 from api.intake import Intake
@@ -34,57 +35,59 @@ class Taker:
 
     def __init__(
         self,
-        admission: Admission,
+        accepting: Accepting,
         settings: Settings,
         caller: Caller,
         key: str | None,
         traceparent: str | None,
     ) -> None:
-        self._admission = admission
+        self._accepting = accepting
         self._settings = settings
         self._caller = caller
         self._key = key
         self._traceparent = traceparent
 
     async def take(self, parcel: Parcel) -> Answered:
-        """Return the answers once each line is durable or refused; raises nothing."""
-        outcomes = await asyncio.gather(*(self._accepted(line) for line in parcel.lines))
+        """Return the answers once each line is durable or refused."""
+        read = [self._read(line) for line in parcel.lines]
+        intakes = [each for each in read if isinstance(each, Intake)]
+        try:
+            accepted: Iterator[Outcome] = iter(
+                await self._accepting.accept(intakes, self._caller) if intakes else ()
+            )
+        except Exception:  # noqa: BLE001  because whatever fails, each line gets its answer
+            _log.exception("failed to take lines", first=parcel.lines[0].number)
+            accepted = repeat(RequestError("internal_error"))
+        outcomes = [next(accepted) if isinstance(each, Intake) else each for each in read]
         numbered = zip(parcel.lines, outcomes, strict=True)
         return Answered(
-            b"".join(_told(line.number, outcome) for line, outcome in numbered),
-            sum(isinstance(outcome, Admitted) for outcome in outcomes),
+            b"".join([_told(line.number, outcome) for line, outcome in numbered]),
+            sum(isinstance(outcome, Accepted) for outcome in outcomes),
         )
 
-    async def _accepted(self, line: RawLine) -> Admitted | RequestError:
-        try:
-            return await self._admission.accept(self._read(line), self._caller)
-        except RequestError as error:
-            return error
-        except EngineError as error:
-            return unavailable(error)
-        except Exception:  # noqa: BLE001  because the other lines go on, and this one gets an answer
-            _log.exception("failed to take a line", line=line.number)
-            return RequestError("internal_error")
-
-    def _read(self, line: RawLine) -> Intake:
+    def _read(self, line: RawLine) -> Intake | RequestError:
         if line.data is None:
             most = self._settings.server.max_body_bytes
-            raise RequestError("line_too_long", f"The line is over {most} bytes.")
+            return RequestError("line_too_long", f"The line is over {most} bytes.")
         key = None if self._key is None else f"{self._key}-{line.number}"
-        return submitted_in_bulk(line.data, key, self._traceparent, self._settings)
+        try:
+            return submitted_in_bulk(line.data, key, self._traceparent, self._settings)
+        except RequestError as error:
+            return error
+        except Exception:  # noqa: BLE001  because the other lines go on, and this one gets an answer
+            _log.exception("failed to read a line", line=line.number)
+            return RequestError("internal_error")
 
 
-def _told(number: int, outcome: Admitted | RequestError) -> bytes:
-    if isinstance(outcome, RequestError):
-        return refusal(number, outcome)
-    record = outcome.record
-    replayed = b',"replayed":true' if outcome.replayed else b""
-    return b'{"line":%d,"id":"%s","status":"%s"%s}\n' % (
-        number,
-        record.id.encode(),
-        record.status.value.encode(),
-        replayed,
-    )
+def _told(number: int, outcome: Outcome) -> bytes:
+    if isinstance(outcome, Accepted):
+        return b'{"line":%d,"id":"%s","status":"%s"%s}\n' % (
+            number,
+            outcome.id.encode(),
+            outcome.status.value.encode(),
+            b',"replayed":true' if outcome.replayed else b"",
+        )
+    return refusal(number, unavailable(outcome) if isinstance(outcome, EngineError) else outcome)
 
 
 def refusal(number: int, error: RequestError) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 
 from api import preferences
 from api.admission import Admission
+from api.bulk.accepting import Accepting
 from api.bulk.course import Course
 from api.bulk.taking import Taker
 from api.exchange import Exchange, StreamReply
@@ -19,8 +20,9 @@ MEDIA_TYPES = ("application/x-ndjson", "application/jsonl")
 class BulkRoutes:
     """The handler of /v1/requests:bulk."""
 
-    def __init__(self, admission: Admission, settings: Settings) -> None:
+    def __init__(self, admission: Admission, accepting: Accepting, settings: Settings) -> None:
         self._admission = admission
+        self._accepting = accepting
         self._settings = settings
         self._courses: set[Course] = set()
         self._tasks = Tasks("bulk")
@@ -29,7 +31,7 @@ class BulkRoutes:
         """POST /v1/requests:bulk: each line is acknowledged once its request is durable."""
         exchange.check_media_type(*MEDIA_TYPES)
         taker = Taker(
-            self._admission,
+            self._accepting,
             self._settings,
             exchange.caller,
             preferences.idempotency_key(exchange),
@@ -59,3 +61,4 @@ class BulkRoutes:
     async def stop(self) -> None:
         """Wait for what has begun."""
         await self._tasks.join()
+        await self._accepting.stop()
