@@ -10,7 +10,7 @@ from api import preferences
 from api.exchange import Exchange, Headed
 from api.intake import Intake, Terms
 from api.settings import Settings
-from schemas.body import JsonObject, read_object, with_member, without_member
+from schemas.body import JsonObject, read_nested, read_object, with_member, without_member
 from schemas.bulk import BulkLine
 from schemas.config import MAX_DEADLINE_S, ServerConfig
 from schemas.destinations import AllowList, BadDestination, check_destination
@@ -26,10 +26,10 @@ _MAX_MODEL_CHARACTERS = 200
 
 def submitted(raw: bytes, exchange: Headed, settings: Settings) -> Intake:
     """Return the Intake of the object of a `POST /v1/requests`. Raises RequestError."""
-    outer = read_object(raw)
+    outer, inner = read_nested(raw, "body", "The body", "`body`")
     submit = fitted(SubmitRequest, outer.members)
     key, trace = preferences.idempotency_key(exchange), preferences.traceparent(exchange)
-    return _understood(outer, submit, raw, settings, key, trace)
+    return _understood(inner, submit, raw, settings, key, trace)
 
 
 def submitted_in_bulk(
@@ -40,24 +40,28 @@ def submitted_in_bulk(
     `key` is the line's where it names none. Naming one makes it no other request: sent again by
     itself, with the key beside it, it is the same.
     """
-    outer = read_object(raw, "The line")
+    outer, inner = read_nested(raw, "body", "The line", "`body`")
     submit = fitted(BulkLine, outer.members)
     sent = raw
     if submit.idempotency_key is not None:
         key = preferences.checked_key(submit.idempotency_key, "idempotency_key")
         sent = without_member(outer, "idempotency_key")
-    return _understood(outer, submit, sent, settings, key, traceparent)
+    return _understood(inner, submit, sent, settings, key, traceparent)
 
 
 def _understood(
-    outer: JsonObject,
+    inner: JsonObject | None,
     submit: SubmitRequest,
     sent: bytes,
     settings: Settings,
     key: str | None,
     traceparent: str | None,
 ) -> Intake:
-    """Return the Intake of an object that fits; `sent` is what makes it the same once more."""
+    """Return the Intake of an object that fits, with the object at its `body`.
+
+    `sent` is what makes it the same once more.
+    """
+    assert inner is not None  # noqa: S101  because what fits has an object there
     endpoints = settings.endpoints
     if submit.endpoint not in endpoints:
         raise RequestError(
@@ -66,7 +70,6 @@ def _understood(
             f"{', '.join(endpoints)}.",
             param="endpoint",
         )
-    inner = outer.inner("body", "`body`")
     stream, inner = _with_stream(inner, submit.stream, submit.endpoint)
     model, inner = _with_model(inner, submit.model)
     return Intake(

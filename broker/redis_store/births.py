@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from broker.redis_store.batcher import Batcher
@@ -66,7 +66,7 @@ class Births:
         self, some: Sequence[Envelope], places: Sequence[int], told: list[bool | EngineError]
     ) -> None:
         try:
-            answer = await self._run("create_all", some[0], list(_births(some)))
+            answer = await self._run("create_all", some[0], _births(some))
         except EngineError as error:
             answer = [error] * len(some)
         for place, new in zip(places, answer, strict=True):
@@ -83,17 +83,16 @@ def _is_plain(envelope: Envelope) -> bool:
     return not (envelope.held_by or envelope.batch or envelope.endpoint in BODY_KEPT)
 
 
-def _births(some: Sequence[Envelope]) -> Iterator[Any]:
-    """Yield the arguments of scripts/create_all.lua: what all share is sent once."""
+def _births(some: Sequence[Envelope]) -> list[Any]:
+    """Return the arguments of scripts/create_all.lua: what all share is sent once."""
     born = [birth_fields(each) for each in some]
     shared = shared_of(born)
-    yield 2 * len(shared)
-    for pair in shared.items():
-        yield from pair
+    args: list[Any] = [2 * len(shared), *_flat(shared)]
     for envelope, fields in zip(some, born, strict=True):
-        own = [pair for pair in fields.items() if pair[0] not in shared]
-        yield envelope.id
-        yield encode(envelope)
-        yield 2 * len(own)
-        for pair in own:
-            yield from pair
+        own = _flat({name: value for name, value in fields.items() if name not in shared})
+        args += (envelope.id, encode(envelope), len(own), *own)
+    return args
+
+
+def _flat(fields: Mapping[str, Any]) -> list[Any]:
+    return [part for pair in fields.items() for part in pair]
