@@ -124,9 +124,13 @@ def _check_members(members: dict[str, Any], what: str) -> None:
 
 
 class _At(NamedTuple):
-    """Where a scan is: what it looks through, how deep, and into which value it looks as well."""
+    """Where a scan is: what it looks through, from where spans count, how deep that lies.
+
+    It looks into the value `inside` as well.
+    """
 
     what: str
+    origin: int = 0
     depth: int = 0
     inside: str | None = None
     what_is_inside: str = ""
@@ -141,7 +145,7 @@ class _Scanned(NamedTuple):
 
 
 def _scan(raw: bytes, first: int, at: _At) -> _Scanned:
-    """Scan the valid object that begins at `first`, from which its spans count."""
+    """Scan the object that begins at `first`, which is known to be valid."""
     spans: dict[str, Span] = {}
     inner: dict[str, Span] | None = None
     position = first + 1
@@ -151,11 +155,11 @@ def _scan(raw: bytes, first: int, at: _At) -> _Scanned:
             raise RequestError("duplicate_key", f"{at.what} has the key {key!r} twice.", param=key)
         start = found.end()
         if key == at.inside and raw[start] == _OPENING:
-            deeper = _scan(raw, start, _At(at.what_is_inside, at.depth + 1))
+            deeper = _scan(raw, start, _At(at.what_is_inside, start, at.depth + 1))
             inner, position = deeper.spans, deeper.end
         else:
             position = _value_end(raw, start, at)
-        spans[key] = (start - first, position - first)
+        spans[key] = (start - at.origin, position - at.origin)
     end = _END.match(raw, position)
     assert end is not None  # noqa: S101  because the parser has accepted these bytes
     return _Scanned(spans, inner, end.end())

@@ -65,7 +65,9 @@ def test_marks_line_ends_and_blank_lines_are_no_mistakes(door: Door) -> None:
 
 def test_a_refused_line_does_not_stop_the_others(door: Door) -> None:
     blank_or_many = ("empty", "blank", "UTF-16")
-    cases: list[tuple[bytes, str]] = [case for name, case in NOT_USABLE.items() if name not in blank_or_many]
+    cases: list[tuple[bytes, str]] = [
+        case for name, case in NOT_USABLE.items() if name not in blank_or_many
+    ]
     cases += [(b'{"body":' + raw + b"}", code) for raw, code in WRONG_BODY.values()]
     cases += _wrong_fields()
     told = answers(upload(door, b"".join(raw + b"\n" + line() + b"\n" for raw, _ in cases)))
@@ -80,7 +82,8 @@ def test_a_refused_line_does_not_stop_the_others(door: Door) -> None:
 
 def _wrong_fields() -> Iterator[tuple[bytes, str]]:
     keys = (7, "", "k" * 256, "a b", "ключ")
-    wrong = [*WRONG_FIELDS.values(), *(({"idempotency_key": key}, "invalid_body") for key in keys)]
+    wrong: list[tuple[dict[str, object], str]] = list(WRONG_FIELDS.values())
+    wrong += [({"idempotency_key": key}, "invalid_body") for key in keys]
     for fields, code in wrong:
         yield json.dumps({"body": json.loads(OK), **fields}).encode(), code
 
