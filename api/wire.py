@@ -203,7 +203,8 @@ class Wire(HttpToolsProtocol):
 
     def _check_body(self, now: float) -> None:
         """Let a body be slow, but not slower than its rate."""
-        if self.flow.read_paused:
+        reads_answer = self._unhurried and self.flow.write_paused
+        if self.flow.read_paused or reads_answer:
             self._body_began = now  # we do not read it, so the time is not the client's
         owed = 0 if self._unhurried else self._body_bytes
         allowed_s = self.limits.body_timeout_s + owed / MIN_BYTES_PER_S

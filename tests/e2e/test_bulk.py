@@ -96,6 +96,18 @@ def test_a_line_that_is_too_long_is_refused_alone(door: Door) -> None:
     assert {told[0]["error"]["code"], told[3]["error"]["code"]} == {"line_too_long"}
 
 
+def test_a_line_without_an_end_costs_no_memory(door: Door) -> None:
+    """What the processes may grow by is looked at when the door is closed."""
+    with begun(door) as upload:
+        for _ in range(100):
+            upload.send_bytes(b"x" * MIB)
+        upload.send([b"", line()])
+        upload.end()
+        long, accepted, summary = upload.answers()
+    assert long["error"]["code"] == "line_too_long"
+    assert (accepted["line"], summary["accepted"]) == (2, 1)
+
+
 def test_a_key_makes_a_line_the_same_request(door: Door) -> None:
     keyed = line("keyed", idempotency_key="bulk-1")
     other = line("other", idempotency_key="bulk-1")
