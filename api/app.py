@@ -16,6 +16,7 @@ from api.backlog import Backlog
 from api.batches.creating import Creating
 from api.batches.retrying import Retrying
 from api.batches.watching import Watching
+from api.bulk.accepting import Accepting
 from api.catalog import Catalog
 from api.cors import Cors
 from api.doors import Doors
@@ -28,6 +29,7 @@ from api.openapi.document import build_document
 from api.responses.preparing import Preparing
 from api.routes.admin import VERBS, AdminRoutes
 from api.routes.batches import BatchRoutes
+from api.routes.bulk import BulkRoutes
 from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
@@ -61,6 +63,7 @@ class Api:
     admission: Admission
     holding: Holding
     responses: ResponseRoutes
+    bulk: BulkRoutes
     catalog: Catalog
     backlog: Backlog
     authenticator: Authenticator
@@ -90,6 +93,7 @@ class Api:
     def drain(self) -> None:
         """Accept nothing more; /ready answers 503."""
         self.admission.draining = True
+        self.bulk.drain()
         self.tasks.spawn("stop the intake", self.amqp.drain())
 
     async def stop(self) -> None:
@@ -97,6 +101,7 @@ class Api:
         self.holding.release()
         self.watching.release()
         await self.amqp.stop()
+        await self.bulk.stop()
         await self.admission.stop()
         await self.responses.stop()
         await self.tasks.stop()
@@ -125,6 +130,9 @@ def build_api(engine: Engine, config: Config) -> Api:
     _add_client_routes(doors, requests, dialect, models)
     responses = ResponseRoutes(engine, dialect, streams, settings)
     _add_response_routes(doors, responses)
+    accepting = Accepting(engine, admission, catalog, backlog, config.server.namespace)
+    bulk = BulkRoutes(admission, accepting, settings)
+    doors.add("POST", "/v1/requests:bulk", bulk.submit)
     cancelling = CancelRoutes(engine, settings)
     doors.add("POST", "/v1/requests/cancel", cancelling.own)
     doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
@@ -149,6 +157,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         admission,
         holding,
         responses,
+        bulk,
         catalog,
         backlog,
         authenticator,

@@ -39,6 +39,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+# What a server can offer in a scope's extensions; see `Exchange.unhurried`.
+UNHURRIED = "penstock.unhurried"
+
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
@@ -63,7 +66,8 @@ class Reply:
 class StreamReply:
     """What is sent back piece by piece.
 
-    However the exchange ends, `close` is called once, also where `blocks` was never begun.
+    However the exchange ends, `close` is called once, also where `blocks` was never begun. Blocks
+    that read the body meanwhile see for themselves that the client leaves.
     """
 
     status: int
@@ -71,6 +75,7 @@ class StreamReply:
     close: Callable[[], Awaitable[object]]
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "text/event-stream; charset=utf-8"
+    reads_body: bool = False
 
 
 class Headed(Protocol):
@@ -85,6 +90,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, caller: Caller) -> None:
         self._receive = receive
+        self._extensions: Mapping[str, Any] = scope.get("extensions") or {}
         self.caller = caller
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.path_params: dict[str, str] = scope.get("path_params", {})
@@ -108,7 +114,7 @@ class Exchange:
 
         Raises as `body`, and RequestError `unsupported_media_type`.
         """
-        self._check_media_type()
+        self.check_media_type("application/json")
         return await self.body(max_bytes)
 
     async def asked(self, kind: type[M], max_bytes: int) -> M:
@@ -152,6 +158,11 @@ class Exchange:
             yield message.get("body", b"")
             more = message.get("more_body", False)
 
+    def unhurried(self) -> None:
+        """Let the body take as long as it goes on: it is no longer held to a rate."""
+        if (offered := self._extensions.get(UNHURRIED)) is not None:
+            offered["begin"]()
+
     async def disconnected(self) -> None:
         """Return when the client has closed the connection; call it after the body was read."""
         await _disconnected(self._receive)
@@ -160,16 +171,20 @@ class Exchange:
         """Return what `work` does; call it after the body was read. Raises ClientGone."""
         return await while_there(self._receive, work)
 
-    def _check_media_type(self) -> None:
+    def check_media_type(self, *kinds: str) -> None:
+        """Raise RequestError `unsupported_media_type` unless the body is one of `kinds`."""
         kind, _, parameters = (self.header("content-type") or "").lower().partition(";")
         charset = parameters.replace(" ", "").removeprefix("charset=").strip('"')
         encoding = (self.header("content-encoding") or "identity").lower()
         if (
-            kind.strip() != "application/json"
+            kind.strip() not in kinds
             or charset not in ("", "utf-8", "utf8")
             or encoding != "identity"
         ):
-            raise RequestError("unsupported_media_type")
+            raise RequestError(
+                "unsupported_media_type",
+                f"Send the body as {' or '.join(kinds)}, in UTF-8 and without Content-Encoding.",
+            )
 
 
 Handler = Callable[[Exchange], Awaitable[Reply | StreamReply]]
@@ -204,8 +219,9 @@ class HotRoute:
         if isinstance(reply, Reply):
             await send_reply(send, reply)
             return
+        sending = send_stream(send, reply)
         try:
-            await while_there(receive, send_stream(send, reply))
+            await (sending if reply.reads_body else while_there(receive, sending))
         except ClientGone:
             return
         finally:

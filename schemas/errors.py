@@ -140,6 +140,7 @@ DOOR_ERRORS: dict[str, DoorError] = {
         413, _INVALID, "Your files take up all the room that you have; delete some first."
     ),
     "range_not_satisfiable": DoorError(416, _INVALID, "The file has no bytes in this range."),
+    "line_too_long": DoorError(413, _INVALID, "The line is larger than this server accepts."),
     "unsupported_media_type": DoorError(
         415, _INVALID, "Send the body as application/json, in UTF-8 and without Content-Encoding."
     ),
