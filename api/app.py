@@ -227,8 +227,9 @@ def _document(app: FastAPI, settings: Settings) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # because FastAPI documents this override
 
 
-async def _refuse(_request: Request, error: Exception) -> Response:
+async def _refuse(request: Request, error: Exception) -> Response:
     """Answer an unknown path or a wrong method in the same shape as everything else."""
     wrong_method = isinstance(error, HTTPException) and error.status_code == _METHOD_NOT_ALLOWED
-    reply = error_reply(RequestError("method_not_allowed" if wrong_method else "route_not_found"))
+    refused = RequestError("method_not_allowed" if wrong_method else "route_not_found")
+    reply = error_reply(refused, path=request.url.path)
     return Response(reply.body, reply.status, dict(reply.headers), "application/json")

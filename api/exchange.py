@@ -1,10 +1,11 @@
-"""One HTTP exchange on the hot path: plain ASGI in, bytes out, bounded and in our error shape."""
+"""One HTTP exchange on the hot path: plain ASGI in, bytes out, bounded, errors in one shape."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import (
     AsyncGenerator,
+    AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
@@ -21,6 +22,7 @@ from pydantic import BaseModel
 
 from api.auth import Access, Authenticator, Caller
 from broker.telemetry import REFUSED
+from schemas.anthropic_errors import in_anthropics_shape
 from schemas.body import read_object
 from schemas.errors import EngineError, QueueUnavailable, RequestError, StorageFull
 from schemas.ids import is_request_id, request_id_of
@@ -108,7 +110,17 @@ class Exchange:
         return fitted(kind, read_object(await self.json_body(max_bytes)).members)
 
     async def body(self, max_bytes: int) -> bytes:
-        """Return the body's bytes.
+        """Return the body's bytes; raises as `pieces`."""
+        return b"".join([piece async for piece in self.pieces(max_bytes)])
+
+    async def json_pieces(self, max_bytes: int) -> AsyncIterator[bytes]:
+        """Yield the body of a type that says JSON; raises as `json_body`."""
+        self._check_media_type()
+        async for piece in self.pieces(max_bytes):
+            yield piece
+
+    async def pieces(self, max_bytes: int) -> AsyncIterator[bytes]:
+        """Yield the body's bytes as they come.
 
         Raises RequestError `body_too_large` as soon as that is known, ClientGone when the client
         leaves first.
@@ -116,19 +128,18 @@ class Exchange:
         declared = self.headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > max_bytes:
             raise RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
-        chunks: list[bytes] = []
         size = 0
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            chunk = message.get("body", b"")
-            size += len(chunk)
+            piece = message.get("body", b"")
+            size += len(piece)
             if size > max_bytes:
                 raise RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
-            chunks.append(chunk)
+            yield piece
             if not message.get("more_body"):
-                return b"".join(chunks)
+                return
 
     async def disconnected(self) -> None:
         """Return when the client has closed the connection; call it after the body was read."""
@@ -154,7 +165,7 @@ Handler = Callable[[Exchange], Awaitable[Reply | StreamReply]]
 
 
 class HotRoute:
-    """An ASGI endpoint around a handler; every failure leaves in OpenAI's error shape.
+    """An ASGI endpoint around a handler; every failure leaves in the path's error shape.
 
     Nobody gets past it without what `access` asks for.
     """
@@ -173,12 +184,12 @@ class HotRoute:
         except ClientGone:
             return
         except RequestError as error:
-            reply = error_reply(error)
+            reply = error_reply(error, path=scope["path"])
         except EngineError as error:
-            reply = error_reply(unavailable(error))
+            reply = error_reply(unavailable(error), path=scope["path"])
         except Exception:  # noqa: BLE001  because whatever fails, the client gets an answer
             _log.exception("failed to answer", path=scope.get("path"))
-            reply = error_reply(RequestError("internal_error"))
+            reply = error_reply(RequestError("internal_error"), path=scope["path"])
         if isinstance(reply, Reply):
             await send_reply(send, reply)
             return
@@ -195,8 +206,11 @@ def json_reply(content: object, status: int = 200, headers: Mapping[str, str] = 
     return Reply(status, orjson.dumps(content), headers)
 
 
-def error_reply(error: RequestError, headers: Mapping[str, str] = {}) -> Reply:
-    """Return the reply for a refusal, with what an OpenAI SDK needs to know about retrying."""
+def error_reply(error: RequestError, headers: Mapping[str, str] = {}, path: str = "") -> Reply:
+    """Return the reply for a refusal, with what an SDK needs to know about retrying.
+
+    Its shape is OpenAI's; Anthropic's for a path of that dialect.
+    """
     REFUSED.labels(error.code).inc()
     told = dict(headers)
     if error.retry_after_s is not None:
@@ -206,7 +220,12 @@ def error_reply(error: RequestError, headers: Mapping[str, str] = {}) -> Reply:
     if error.status == RequestError("body_too_large").status:
         # The rest of the body will not be read: the connection cannot be used again.
         told["connection"] = "close"
-    return json_reply(error.as_dict(), error.status, told)
+    content = in_anthropics_shape(error) if _is_anthropics(path) else error.as_dict()
+    return json_reply(content, error.status, told)
+
+
+def _is_anthropics(path: str) -> bool:
+    return f"{path.removeprefix('/v1')}/".startswith("/messages/")
 
 
 def unavailable(error: EngineError) -> RequestError:

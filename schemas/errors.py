@@ -99,7 +99,9 @@ DOOR_ERRORS: dict[str, DoorError] = {
         400, _INVALID, "You have as many webhook endpoints as one tenant may have."
     ),
     "invalid_api_key": DoorError(
-        401, "authentication_error", "Send a valid API key as `Authorization: Bearer psk_...`."
+        401,
+        "authentication_error",
+        "Send a valid API key as `Authorization: Bearer psk_...` or `x-api-key: psk_...`.",
     ),
     "unknown_user": DoorError(
         401,
