@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
@@ -24,7 +24,13 @@ from api.auth import Access, Authenticator, Caller
 from broker.telemetry import REFUSED
 from schemas.anthropic_errors import in_anthropics_shape
 from schemas.body import read_object
-from schemas.errors import EngineError, QueueUnavailable, RequestError, StorageFull
+from schemas.errors import (
+    BlobsUnavailable,
+    EngineError,
+    QueueUnavailable,
+    RequestError,
+    StorageFull,
+)
 from schemas.ids import is_request_id, request_id_of
 from schemas.misfits import fitted
 
@@ -109,37 +115,38 @@ class Exchange:
         """Return the body as a `kind`. Raises as `json_body`, and RequestError for a misfit."""
         return fitted(kind, read_object(await self.json_body(max_bytes)).members)
 
-    async def body(self, max_bytes: int) -> bytes:
-        """Return the body's bytes; raises as `pieces`."""
-        return b"".join([piece async for piece in self.pieces(max_bytes)])
-
-    async def json_pieces(self, max_bytes: int) -> AsyncIterator[bytes]:
-        """Yield the body of a type that says JSON; raises as `json_body`."""
+    async def json_pieces(self, max_bytes: int) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes, of a type that says JSON; raises as `json_body`."""
         self._check_media_type()
-        async for piece in self.pieces(max_bytes):
-            yield piece
+        async for chunk in self._within(max_bytes):
+            yield chunk
 
-    async def pieces(self, max_bytes: int) -> AsyncIterator[bytes]:
-        """Yield the body's bytes as they come.
+    async def body(self, max_bytes: int) -> bytes:
+        """Return the body's bytes.
 
         Raises RequestError `body_too_large` as soon as that is known, ClientGone when the client
         leaves first.
         """
+        return b"".join([chunk async for chunk in self._within(max_bytes)])
+
+    @property
+    def declared_bytes(self) -> float:
+        """How large the body is as its sender says: 0 if it does not, inf if not in digits."""
         declared = self.headers.get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > max_bytes:
-            raise RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
-        size = 0
-        while True:
+        return int(declared) if declared.isdigit() else math.inf
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes, however long it is.
+
+        Raises ClientGone when the client leaves first.
+        """
+        more = True
+        while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            piece = message.get("body", b"")
-            size += len(piece)
-            if size > max_bytes:
-                raise RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
-            yield piece
-            if not message.get("more_body"):
-                return
+            yield message.get("body", b"")
+            more = message.get("more_body", False)
 
     async def disconnected(self) -> None:
         """Return when the client has closed the connection; call it after the body was read."""
@@ -148,6 +155,17 @@ class Exchange:
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what `work` does; call it after the body was read. Raises ClientGone."""
         return await while_there(self._receive, work)
+
+    async def _within(self, max_bytes: int) -> AsyncGenerator[bytes]:
+        too_large = RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
+        if self.declared_bytes > max_bytes:
+            raise too_large
+        size = 0
+        async for chunk in self.pieces():
+            size += len(chunk)
+            if size > max_bytes:
+                raise too_large
+            yield chunk
 
     def _check_media_type(self) -> None:
         kind, _, parameters = (self.header("content-type") or "").lower().partition(";")
@@ -234,6 +252,8 @@ def unavailable(error: EngineError) -> RequestError:
         return RequestError("storage_full")
     if isinstance(error, QueueUnavailable):
         return RequestError("queue_unavailable")
+    if isinstance(error, BlobsUnavailable):
+        return RequestError("blobs_unavailable")
     return RequestError("store_unavailable")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from schemas.batch_config import BatchesConfig, FilesConfig
 from schemas.limits import AdaptiveConcurrency, Limits, Rates, SchedulingConfig
 from schemas.nearness import did_you_mean
 from schemas.routes import WILD, is_pattern
@@ -263,6 +264,12 @@ class Config(Section):
     )
     webhooks: WebhooksConfig = Field(
         WebhooksConfig(), description="where webhooks may go, and how often each is tried"
+    )
+    batches: BatchesConfig = Field(
+        BatchesConfig(), description="how large a batch may be, and how it is run"
+    )
+    files: FilesConfig = Field(
+        FilesConfig(), description="how large files may be, and how long they are kept"
     )
 
     @field_validator("endpoints")
