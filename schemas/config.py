@@ -326,6 +326,17 @@ class Config(Section):
             if not any(target.weight > 0 for target in model.targets):
                 yield _misfit(at, "none has a weight above 0")
 
+    def backends_of(self, model: str) -> frozenset[str]:
+        """Return the backends that `model` may be sent to; all where the file does not say."""
+        if self.models == "auto" or model not in self.models:
+            return frozenset(self.backends)
+        return frozenset(t.backend for t in self.models[model].targets if t.weight)
+
+    def natively(self, model: str) -> bool:
+        """Tell whether every backend that can serve `model` serves Responses itself."""
+        backends = self.backends_of(model)
+        return bool(backends) and all(self.backends[name].native_responses for name in backends)
+
     @property
     def has_keys(self) -> bool:
         """Whether callers must show a key."""

@@ -201,11 +201,16 @@ class Settlement:
         made: Attempt | None = None,
         started_at: float | None = None,
     ) -> Finish:
-        """Commit, holding the result for as long as the store is away, then reply."""
+        """Commit, holding the result for as long as the store is away, then reply.
+
+        A batch's line is in its input file: that is where it can be tried again from, and no dead
+        letter.
+        """
         store = self._engine.store
+        kept = dead_letter and envelope.batch is None
         finish = await persistently(
             lambda: store.finish(
-                envelope, result, attempt, reservation, keep_envelope=dead_letter, made=made
+                envelope, result, attempt, reservation, keep_envelope=kept, made=made
             ),
             "commit the result",
         )

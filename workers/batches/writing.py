@@ -1,0 +1,201 @@
+"""How a line's end is written: one JSON object on one line, whatever the backend has answered.
+
+Failed lines with an HTTP answer have both `response` and `error`: public readers disagree on which
+of them they look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from broker.ports.batches import EndedLine
+from schemas.batches import Batch, BatchStatus, BatchUsage, LineError
+from schemas.errors import TERMINAL_CODES
+from schemas.ids import line_id
+from schemas.lifecycle import Status
+from schemas.record import Record
+from schemas.result import Usage
+from workers.batches.one_line import json_value, members_in, one_line, sound_text
+
+Unstarted = Literal["batch_cancelled", "batch_expired"]
+_SENTENCES: dict[str, str] = {
+    "batch_cancelled": "The batch was cancelled before this request had ended.",
+    "batch_expired": ("This request could not be executed before the completion window expired."),
+}
+# What stands for an HTTP status where nothing has answered.
+_NUMBERS = {"batch_cancelled": 499, "cancelled": 499, "batch_expired": 504, "expired": 504}
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_ANTHROPIC_ENDS = {
+    "batch_cancelled": "canceled",
+    "cancelled": "canceled",
+    "batch_expired": "expired",
+}
+_LEAST_ERROR = 400
+_MAX_TOKENS = 2**53
+_BEING_CANCELLED = (BatchStatus.CANCELLING, BatchStatus.CANCELLED)
+# Its result was not kept as long as the batch took to read it.
+_CODES_WITHOUT_RESULT = {Status.FAILED: "copy_lost", Status.CANCELLED: "cancelled"}
+_DETAILED = (b"_tokens_details", b"cache_read_input_tokens", b"cache_creation_input_tokens")
+
+
+def output_line(batch: Batch, ended: EndedLine, body: bytes | None) -> bytes:
+    """Return the line of a completed request; `body` is the backend's answer."""
+    record = ended.record
+    if batch.terms.dialect == "anthropic":
+        return _result_line(_custom_id(record), {"type": "succeeded", "message": json_value(body)})
+    return _line(record.id, _custom_id(record), _response(record, body), None)
+
+
+def error_line(batch: Batch, ended: EndedLine, body: bytes | None) -> bytes:
+    """Return the line of a request that did not complete; `body` is the last answer, if any."""
+    record = ended.record
+    code, message = _why(batch, record)
+    if batch.terms.dialect == "anthropic":
+        return _result_line(_custom_id(record), _unsuccessful(record, code, message, body))
+    response = _response(record, body)
+    status = response["status_code"] if response is not None else None
+    error = {"code": _code(batch, code, status), "message": message}
+    return _line(record.id, _custom_id(record), response, error)
+
+
+def unstarted_line(batch: Batch, line: int, custom_id: str, code: Unstarted) -> bytes:
+    """Return the line of a request that was never made, for `line` counts from 0."""
+    if batch.terms.dialect == "anthropic":
+        return _result_line(custom_id, {"type": _ANTHROPIC_ENDS[code]})
+    error = {"code": _code(batch, code, None), "message": _SENTENCES[code]}
+    return _line(line_id(batch.id, line), custom_id, None, error)
+
+
+def mistake_line(batch: Batch, mistake: LineError) -> bytes:
+    """Return the line that tells what is wrong with one of the input."""
+    if batch.terms.dialect == "anthropic":
+        return _result_line(mistake.custom_id, _errored("invalid_request_error", mistake.message))
+    error = {
+        "code": _code(batch, mistake.code, 400),
+        "message": mistake.message,
+        "line": mistake.line,
+        "param": mistake.param,
+    }
+    return _line(line_id(batch.id, mistake.line or 0), mistake.custom_id, None, error)
+
+
+def usage_of(record: Record, body: bytes | None) -> BatchUsage:
+    """Return the tokens of a completed request, in OpenAI's words or in Anthropic's.
+
+    What was read from a cache is part of the input.
+    """
+    result = record.result
+    charged = result.usage if result is not None else None
+    if body is None or not any(detail in body for detail in _DETAILED):
+        told = charged or Usage(0, 0, 0)
+        return BatchUsage(told.input_tokens, told.output_tokens)
+    usage = _object(members_in(body), "usage")
+    given = _count(usage, "prompt_tokens", "input_tokens")
+    cached = _count(usage, "cache_read_input_tokens")
+    given += cached + _count(usage, "cache_creation_input_tokens")
+    for details in ("prompt_tokens_details", "input_tokens_details"):
+        cached += _count(_object(usage, details), "cached_tokens")
+    reasoning = 0
+    for details in ("completion_tokens_details", "output_tokens_details"):
+        reasoning += _count(_object(usage, details), "reasoning_tokens")
+    made = _count(usage, "completion_tokens", "output_tokens")
+    return BatchUsage(given, made, cached, reasoning)
+
+
+def _custom_id(record: Record) -> str | None:
+    return record.metadata.get("custom_id")
+
+
+def _why(batch: Batch, record: Record) -> tuple[str, str]:
+    """Return the code and the sentence of a line that did not complete."""
+    result = record.result
+    if record.status is Status.EXPIRED:
+        return "batch_expired", _SENTENCES["batch_expired"]
+    if record.status is Status.CANCELLED and batch.status in _BEING_CANCELLED:
+        return "batch_cancelled", _SENTENCES["batch_cancelled"]
+    code = (result and result.code) or _CODES_WITHOUT_RESULT[record.status]
+    return code, (result and result.message) or TERMINAL_CODES.get(code, code)
+
+
+def _code(batch: Batch, code: str, status: int | None) -> str | int:
+    if batch.terms.error_codes == "names":
+        return code
+    return status or _NUMBERS.get(code, 500)
+
+
+def _response(record: Record, body: bytes | None) -> dict[str, Any] | None:
+    """Return the answer, where there is one: a 2xx that could not be used is none."""
+    result = record.result
+    if result is None or result.status_code is None:
+        return None
+    if record.status is not Status.COMPLETED and result.status_code < _LEAST_ERROR:
+        return None
+    return {
+        "status_code": result.status_code,
+        "request_id": record.id,
+        "body": json_value(body),
+    }
+
+
+def _line(
+    request_id: str,
+    custom_id: str | None,
+    response: dict[str, Any] | None,
+    error: dict[str, Any] | None,
+) -> bytes:
+    digits = request_id.removeprefix("req_")
+    return one_line(
+        {
+            "id": f"batch_req_{digits}",
+            "custom_id": custom_id,
+            "response": response,
+            "error": error and {**error, "message": sound_text(error["message"])},
+        }
+    )
+
+
+def _result_line(custom_id: str | None, result: dict[str, Any]) -> bytes:
+    return one_line({"custom_id": custom_id, "result": result})
+
+
+def _unsuccessful(record: Record, code: str, message: str, body: bytes | None) -> dict[str, Any]:
+    """Return the result, in Anthropic's words, of a request that did not complete."""
+    if (end := _ANTHROPIC_ENDS.get(code)) is not None:
+        return {"type": end}
+    status = (record.result and record.result.status_code) or 500
+    kind = _ANTHROPIC_TYPES.get(status, "api_error")
+    answer = members_in(body) if body is not None and status >= _LEAST_ERROR else {}
+    error = _object(answer, "error")
+    if answer.get("type") == "error" and error:
+        return {"type": "errored", "error": json_value(body)}
+    told = error.get("message")
+    return _errored(kind, told if isinstance(told, str) else message)
+
+
+def _errored(kind: str, message: str) -> dict[str, Any]:
+    error = {"type": kind, "message": sound_text(message)}
+    return {"type": "errored", "error": {"type": "error", "error": error}}
+
+
+def _object(parsed: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = parsed.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _count(usage: Mapping[str, Any], *names: str) -> int:
+    for name in names:
+        value = usage.get(name)
+        if type(value) is int and 0 <= value <= _MAX_TOKENS:
+            return value
+    return 0
