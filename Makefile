@@ -79,7 +79,7 @@ servers: .venv/.dev ## start RabbitMQ and Redis on loopback until Ctrl-C, and pr
 
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt again
-	$(COMPILE) pyproject.toml -o requirements/app.txt
+	$(COMPILE) pyproject.toml --extra s3 -o requirements/app.txt
 	$(COMPILE) pyproject.toml clients/python/pyproject.toml --all-extras --group dev \
 		-c requirements/app.txt -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --group demo -c requirements/dev.txt -o requirements/demo.txt
