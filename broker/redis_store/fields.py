@@ -19,14 +19,19 @@ from schemas.record import BODY_KEPT, Record
 from schemas.result import decode_head, decode_result
 
 # Written at birth where the envelope has them, under the same names.
-_FLAGS = ("stream", "restart")
-_TEXTS = ("redrive_of", "reply_to", "correlation_id", "reply_as", "webhook")
+_FLAGS = ("stream", "restart", "quiet")
+_TEXTS = ("redrive_of", "reply_to", "correlation_id", "reply_as", "webhook", "batch")
 
 
 def at_birth(envelope: Envelope) -> list[Any]:
-    """Return the fields and values of a new record, alternating; the scripts add `status`.
+    """Return the fields and values of a new record, alternating, as `birth_fields`."""
+    return [part for pair in birth_fields(envelope).items() for part in pair]
 
-    The last may be the body, which has a key of its own.
+
+def birth_fields(envelope: Envelope) -> dict[str, Any]:
+    """Return the fields of a new record; the scripts add `status`.
+
+    The last may be the body, which has a key of its own; a line's is in its batch's input.
     """
     fields: dict[str, Any] = {
         "tenant": envelope.tenant,
@@ -51,11 +56,13 @@ def at_birth(envelope: Envelope) -> list[Any]:
     for name in _TEXTS:
         if (value := getattr(envelope, name)) is not None:
             fields[name] = value
+    if envelope.line is not None:
+        fields["line"] = envelope.line
     if envelope.metadata:
         fields["metadata"] = msgpack.packb(dict(envelope.metadata))
-    if envelope.endpoint in BODY_KEPT:
+    if envelope.endpoint in BODY_KEPT and envelope.batch is None:
         fields["asked"] = envelope.body
-    return [part for pair in fields.items() for part in pair]
+    return fields
 
 
 def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> Record:
@@ -96,6 +103,9 @@ def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> R
         reply_as=_text(fields, b"reply_as"),
         replied=b"replied" in fields,
         webhook=_text(fields, b"webhook"),
+        batch=_text(fields, b"batch"),
+        line=int(fields[b"line"]) if b"line" in fields else None,
+        quiet=b"quiet" in fields,
         metadata=_metadata(fields),
         result=decode_result(result) if result else None,
     )

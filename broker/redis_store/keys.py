@@ -28,7 +28,17 @@ class Keys:
 
     def of_request(self, request_id: str) -> tuple[str, ...]:
         """Return KEYS of every script about one request, in the order of scripts/record.lua."""
-        tag = "{" + self.tag(request_id) + "}:"
+        return self._about(self.tag(request_id), request_id)
+
+    def of_lines(self, tag: str) -> tuple[str, ...]:
+        """Return KEYS of the scripts about a batch and its lines, as `of_request`.
+
+        What is a request's own is given as what stands before its id.
+        """
+        return self._about(tag, "")
+
+    def _about(self, partition: str, request_id: str) -> tuple[str, ...]:
+        tag = "{" + partition + "}:"
         return (
             tag + "rec:" + request_id,  # hash: what is known of it
             tag + "open",  # zset: requests that are not terminal, by their next check
@@ -42,6 +52,7 @@ class Keys:
             tag + "dead",  # zset: the dead letters by accepted_at
             tag + "waiting",  # set: models that something waits for; their counts begin with it
             tag + "asked:" + request_id,  # its body, where its client may ask for it
+            tag + "batches",  # zset: batches; what is known of each begins with it
         )
 
     def of_log(self, request_id: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from broker.lifecycle import Tasks
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.dead_letters import RedisDeadLetters
 from broker.redis_store.events import RedisEvents
 from broker.redis_store.health import look_at

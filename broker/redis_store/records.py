@@ -11,7 +11,7 @@ from typing import Any
 from broker.claims import Claim, Done, Early, Finish, Late, Run, Running
 from broker.ports import Reservation, Selection
 from broker.ports.store import MARK_KEPT_S
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.fields import at_birth, record_of
 from broker.redis_store.keys import Keys
 from broker.redis_store.lists import Lists

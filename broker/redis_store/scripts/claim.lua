@@ -1,6 +1,7 @@
 -- include checks
 -- include waiting
 -- include birth
+-- include line
 -- PROTOCOL 3, the claim's table: broker/scheduling/claiming.py in one atomic step.
 -- ARGV: 2 generation, 3 deadline, 4 not_before or 0, 5 owner, 6 backend, 7 slot,
 -- 8 dead owner to take over from or '', 9 when a missing record may be a forgotten one,
@@ -20,7 +21,11 @@ if not found[1] then
   if #ARGV < 10 then
     return {'missing'}
   end
-  birth(10)
+  local born = fields_at(10, #ARGV)
+  if born.batch and not (batch_status(born.batch) == 'in_progress' and is_due(born.batch, born.line)) then
+    return {'done'} -- it has ended and was gathered, or nobody waits for it any more
+  end
+  birth(10, born)
   redis.call('HSET', KEYS[1], 'published', '1')
   check_waiting(time)
   found = {'queued', ARGV[2], false, false, false, false, ARGV[3], ARGV[4], '1', false,

@@ -1,6 +1,7 @@
 -- include close
 -- include birth
 -- include history
+-- include line
 -- PROTOCOL 4, the one commit point: broker/scheduling/committing.py in one atomic step.
 -- ARGV as close, then: 7 attempt, 8 backend, 9 slot, 10 envelope of a dead letter or '',
 -- 11 attempt made or '', 12 tokens used or '', 13.. fields at birth, sent only after `missing`.
@@ -10,7 +11,11 @@ if not status then
   if #ARGV < 13 then
     return {'missing'}
   end
-  birth(13)
+  local born = fields_at(13, #ARGV)
+  if born.batch and not (is_running(born.batch) and is_due(born.batch, born.line)) then
+    return {'lost', false}
+  end
+  birth(13, born)
 elseif TERMINAL[status] then
   local stored = redis.call('GET', KEYS[4])
   if stored == ARGV[6] then
