@@ -89,11 +89,21 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.path_params: dict[str, str] = scope.get("path_params", {})
         self.query: bytes = scope.get("query_string", b"")
+        self._scheme: str = scope.get("scheme", "http")
 
     def header(self, name: str) -> str | None:
         """Return a header's value; `name` in lower case."""
         value = self.headers.get(name.encode())
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def base_url(self) -> str:
+        """What the client has put before the path, for links in answers.
+
+        A proxy that ends TLS says so; for nothing else are its headers believed.
+        """
+        secure = self.header("x-forwarded-proto") == "https"
+        return f"{'https' if secure else self._scheme}://{self.header('host') or ''}"
 
     @property
     def request_id(self) -> str:

@@ -15,12 +15,11 @@ from api.anthropic.splitting import Splitter
 from api.reading import check_model
 from schemas.body import JsonObject, read_object
 from schemas.errors import RequestError
+from schemas.message_batches import CUSTOM_ID, ENDPOINT, MAX_REQUESTS
 
-ENDPOINT = "/v1/messages"
-MAX_REQUESTS = 100_000
 # A piece of a body can hold thousands of small ones: others have their turn in between.
 _AT_ONCE = 64
-_CUSTOM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CUSTOM_ID = re.compile(CUSTOM_ID)
 _MEMBERS = frozenset({"custom_id", "params"})
 _LINE = b'{"custom_id":%b,"method":"POST","url":"' + ENDPOINT.encode() + b'","body":%b}\n'
 # In a valid object a line break can only stand between its parts.

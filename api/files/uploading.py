@@ -9,29 +9,24 @@ import hashlib
 import secrets
 import time
 
-import structlog
-
 from api.exchange import Exchange
-from api.files.incoming import Incoming, Room
+from api.files.incoming import Incoming
+from api.files.noting import Noting, Taken
 from api.preferences import idempotency_key
 from api.settings import Settings
-from broker.lifecycle import Tasks
-from broker.ports import Engine, FileSelection
-from schemas.errors import EngineError, RequestError
+from broker.ports import Engine
+from schemas.errors import RequestError
 from schemas.files import Part, StoredFile
 from schemas.ids import derived_file_id, new_file_id
-
-_log = structlog.get_logger("penstock.files")
-_PAGE = 1_000
 
 
 class Uploads:
     """The uploads of one process."""
 
-    def __init__(self, engine: Engine, settings: Settings, tasks: Tasks) -> None:
+    def __init__(self, engine: Engine, settings: Settings, noting: Noting) -> None:
         self._engine = engine
         self._settings = settings
-        self._tasks = tasks
+        self._noting = noting
 
     async def take(self, exchange: Exchange) -> tuple[StoredFile, bool]:
         """Return the file that is uploaded, and whether it had been uploaded before.
@@ -39,7 +34,7 @@ class Uploads:
         Raises RequestError, ClientGone and EngineError; then nothing is stored.
         """
         key, tenant = idempotency_key(exchange), exchange.caller.tenant
-        upload = Incoming(exchange, await self._room(tenant), hashed=key is not None)
+        upload = Incoming(exchange, await self._noting.room(tenant), hashed=key is not None)
         if key is None:
             file_id = new_file_id()
             return await self._store(upload, tenant, file_id, f"files/{file_id}"), False
@@ -49,40 +44,22 @@ class Uploads:
             place = f"files/{file_id}.{secrets.token_hex(8)}"
             try:
                 return await self._store(upload, tenant, file_id, place), False
-            except _Taken:
+            except Taken:
                 return await self._same(upload, file_id), True
         async for _ in upload.pieces():
             pass
         return await self._same(upload, file_id), True
 
     async def _store(self, upload: Incoming, tenant: str, file_id: str, place: str) -> StoredFile:
-        """Store a file and note it. Raises _Taken if its id exists."""
+        """Store a file and note it. Raises Taken if its id exists."""
         size = await self._engine.blobs.put(place, upload.pieces())
         asked, now = upload.asked, time.time()
         kept_s = self._settings.config.files.retention_s if asked.kept_s is None else asked.kept_s
         file = StoredFile(
             file_id, tenant, asked.purpose, asked.filename, size, now, expires_at=now + kept_s
         )
-        await self._tasks.finish("note a file", self._note(file, Part(place, size)))
+        await self._noting.note(file, Part(place, size))
         return file
-
-    async def _note(self, file: StoredFile, part: Part) -> None:
-        try:
-            if await self._engine.files.create(file, [part]):
-                return
-        except EngineError:
-            # Whether it was noted is not known, and nobody is told its id.
-            self._tasks.spawn("forget a file", self._forget(file.id, part))
-            raise
-        await self._engine.blobs.delete([part.key])
-        raise _Taken
-
-    async def _forget(self, file_id: str, part: Part) -> None:
-        try:
-            await self._engine.files.delete(file_id)
-            await self._engine.blobs.delete([part.key])
-        except EngineError as error:
-            _log.warning("a blob without a file stays", key=part.key, error=str(error))
 
     async def _same(self, upload: Incoming, file_id: str) -> StoredFile:
         """Return the file of an earlier upload under the same key, if it is the same file.
@@ -108,26 +85,3 @@ class Uploads:
             async for piece in self._engine.blobs.read(part.key):
                 digest.update(piece)
         return digest.digest()
-
-    async def _room(self, tenant: str) -> Room:
-        """Return how large the tenant's next file may be.
-
-        Uploads at the same time do not see each other: each may take what is left.
-        """
-        files = self._settings.config.files
-        room = Room(files.max_bytes, "file_too_large")
-        if files.max_tenant_bytes is None:
-            return room
-        left = max(0, files.max_tenant_bytes - await self._used(tenant))
-        return room if left >= room.bytes else Room(left, "tenant_files_full")
-
-    async def _used(self, tenant: str) -> int:
-        selection, used, after = FileSelection(tenant), 0, None
-        while page := await self._engine.files.select(selection, after, _PAGE):
-            used += sum(file.bytes for file in page)
-            after = page[-1].id
-        return used
-
-
-class _Taken(Exception):
-    """Another upload under the same key was noted first."""

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from api.anthropic.reading import MAX_REQUESTS, InputLines
+from api.anthropic.reading import InputLines
 from api.anthropic.splitting import Splitter
 from schemas.errors import RequestError
+from schemas.message_batches import MAX_REQUESTS
 
 texts = st.text(st.sampled_from('ab"\\{}[],: \n\u00e4\u2028\U0001f600'), max_size=6)
 json_values = st.recursive(
