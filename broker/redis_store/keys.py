@@ -117,6 +117,34 @@ class Keys:
         """Return the key that exists while what waits in a partition need not be counted anew."""
         return "{" + tag + "}:recounted"
 
+    def batches(self, tag: str) -> str:
+        """Return the zset of batches that want a runner, by created_at (scripts/batch.lua)."""
+        return "{" + tag + "}:batches"
+
+    def batch(self, tag: str, batch_id: str) -> str:
+        """Return the hash of a batch; without an id what stands before it."""
+        return self.batches(tag) + ":" + batch_id
+
+    def failed_lines(self, batch_id: str) -> str:
+        """Return the bits of a batch's failed lines."""
+        return self.batch(self.tag(batch_id), batch_id) + ":failed"
+
+    def batches_of(self, tag: str, tenant: str) -> str:
+        """Return the zset of a tenant's batches in a partition, by created_at."""
+        return self.batches(tag) + ":of:" + tenant
+
+    def files(self, tag: str) -> str:
+        """Return the zset of files by expires_at (scripts/file.lua)."""
+        return "{" + tag + "}:files"
+
+    def file(self, tag: str, file_id: str) -> str:
+        """Return the hash of a file; without an id what stands before it."""
+        return self.files(tag) + ":" + file_id
+
+    def files_of(self, tag: str, tenant: str) -> str:
+        """Return the zset of a tenant's files in a partition, by created_at."""
+        return self.files(tag) + ":of:" + tenant
+
     def open(self, tag: str) -> str:
         """Return the zset of a partition's requests that are not terminal."""
         return "{" + tag + "}:open"

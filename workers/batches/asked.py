@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Protocol
 
+import orjson
+
 from schemas.batches import BatchTerms, LineError
 from schemas.body import JsonObject, Span, read_object
 from schemas.errors import RequestError
@@ -19,6 +21,11 @@ MAX_CUSTOM_ID_CHARACTERS = 512
 _MAX_MODEL_CHARACTERS = 200
 _QUOTED_CHARACTERS = 100
 _PLACE = re.compile(r": line 1 column \d+ \(char (\d+)\)")
+# The members in the order of OpenAI's own examples, with an id that needs no escapes.
+_USUAL = re.compile(
+    rb'\{\s*+"custom_id"\s*+:\s*+("[^"\\]{1,512}+")\s*+,\s*+"method"\s*+:\s*+"POST"\s*+,'
+    rb'\s*+"url"\s*+:\s*+"([^"\\]*+)"\s*+,\s*+"body"\s*+:\s*+(?=\{)'
+)
 
 
 class BadLine(Exception):
@@ -65,20 +72,15 @@ class AskedLine:
 
 def read_line(data: bytes, terms: BatchTerms, opens: Opens) -> AskedLine:
     """Return what a line asks for. Raises BadLine, which names the first thing wrong."""
-    line = _line(data)
-    custom_id = _custom_id(line.members)
+    custom_id, body = _usual(data, terms.endpoint) or _parts(data, terms.endpoint)
     try:
-        _check_method(line.members)
-        _check_url(line.members.get("url"), terms.endpoint)
-        body = _body(line)
         asked = _model(body.members)
         _check_stream(body.members)
         model = opens(asked)
         if terms.endpoint == RESPONSES:
             _check_response(body.members, native=opens.natively(model))
     except BadLine as error:
-        error.mistake = replace(error.mistake, custom_id=custom_id)
-        raise
+        raise _of(custom_id, error) from None
     return AskedLine(
         custom_id=custom_id,
         asked=asked,
@@ -88,6 +90,33 @@ def read_line(data: bytes, terms: BatchTerms, opens: Opens) -> AskedLine:
         input_tokens=input_tokens(body.raw),
         max_tokens=most_output(terms.endpoint, body.members),
     )
+
+
+def _usual(data: bytes, endpoint: str) -> tuple[str, JsonObject] | None:
+    """Return the id and the body of a line as nearly all are written, in half the time.
+
+    None for one that is otherwise, or wrong: what is behind the body's start is a body alone, or
+    no JSON.
+    """
+    found = _USUAL.match(data)
+    if found is None or found[2] != endpoint.encode() or not data.endswith(b"}"):
+        return None
+    try:
+        return orjson.loads(found[1]), read_object(data[found.end() : -1].rstrip())
+    except (orjson.JSONDecodeError, RequestError):
+        return None
+
+
+def _parts(data: bytes, endpoint: str) -> tuple[str, JsonObject]:
+    """Return the id and the body of a line."""
+    line = _line(data)
+    custom_id = _custom_id(line.members)
+    try:
+        _check_method(line.members)
+        _check_url(line.members.get("url"), endpoint)
+        return custom_id, _body(line)
+    except BadLine as error:
+        raise _of(custom_id, error) from None
 
 
 def _line(data: bytes) -> JsonObject:
@@ -206,6 +235,10 @@ def _check_response(body: Mapping[str, Any], *, native: bool) -> None:
             "A line of a batch goes on from no Response; send the whole conversation in `input`.",
             "body.previous_response_id",
         )
+
+
+def _of(custom_id: str, error: BadLine) -> BadLine:
+    return BadLine(replace(error.mistake, custom_id=custom_id))
 
 
 def _refuse(code: str, message: str, param: str | None) -> NoReturn:

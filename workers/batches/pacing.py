@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-# So many lines at most are handed over in one step. The first ones beyond the cursor may have been
-# fed by somebody who died before he noted it, but no more than so many: it must never become less.
+# So many lines at most are handed over in one step.
 FED_AT_ONCE = 100
 # Of one batch; its tenant's batches share twice that between them.
 _OF_A_TENANT = 2

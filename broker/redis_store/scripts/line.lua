@@ -9,6 +9,10 @@ local function done_key(batch)
   return batch_key(batch) .. ':done'
 end
 
+local function ends_key(batch)
+  return batch_key(batch) .. ':ends'
+end
+
 local function batch_status(batch)
   return redis.call('HGET', batch_key(batch), 'status')
 end
@@ -31,7 +35,7 @@ local function end_line(batch, line)
   end
   redis.call('SETBIT', done_key(batch), line, 1)
   if found[2] ~= 'input' then
-    redis.call('RPUSH', batch_key(batch) .. ':ends', line)
+    redis.call('RPUSH', ends_key(batch), line)
   end
   return true
 end
