@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from broker.claims import Claim, Finish
-from broker.embedded import asked, births, endings, held, marks, runs, waiting
+from broker.embedded import asked, births, endings, held, line_ends, marks, runs, waiting
 from broker.embedded.database import Database
 from broker.embedded.endings import Ending
 from broker.embedded.life import Life
@@ -263,7 +263,11 @@ def _open_count(file: apsw.Connection, tenant: str) -> int:
 
 
 def _finish(file: apsw.Connection, envelope: Envelope, ending: Ending, now: float) -> Finish:
-    row = find(file, envelope.id) or births.insert(file, envelope, now)
+    row = find(file, envelope.id)
+    if row is None:
+        if not line_ends.may_end(file, envelope):
+            return Finish(won=False, result=None)
+        row = births.insert(file, envelope, now)
     if endings.finish(file, row, ending):
         return Finish(won=True, result=ending.result)
     return Finish(won=False, result=result_of(file, row.seq, now))
