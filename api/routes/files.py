@@ -11,6 +11,7 @@ from api import query
 from api.admission import Admission
 from api.exchange import Exchange, Reply, StreamReply, error_reply, json_reply
 from api.files.naming import disposition
+from api.files.owned import own_file
 from api.files.ranges import Span, Unsatisfiable, asked_span
 from api.files.telling import told
 from api.files.uploading import Uploads
@@ -103,8 +104,8 @@ class FileRoutes:
         return json_reply({"id": file.id, "object": "file", "deleted": True})
 
     async def _own(self, exchange: Exchange) -> StoredFile:
-        """Return the file in the path; a foreign tenant's is as unknown as any."""
-        return await own_file(self._engine, exchange.path_params["id"], exchange.caller.tenant)
+        file_id, tenant = exchange.path_params["id"], exchange.caller.tenant
+        return await own_file(self._engine.files, file_id, tenant)
 
     async def _grows(self, file: StoredFile) -> bool:
         """Tell whether it is the file of a batch that still runs."""
@@ -113,14 +114,6 @@ class FileRoutes:
             return False
         batch: Batch | None = await self._engine.batches.get(batch_id)
         return batch is not None and not batch.terminal
-
-
-async def own_file(engine: Engine, file_id: str, tenant: str) -> StoredFile:
-    """Return a tenant's file. Raises RequestError `file_not_found`."""
-    file = await engine.files.get(file_id) if is_file_id(file_id) else None
-    if file is None or file.tenant != tenant:
-        raise RequestError("file_not_found")
-    return file
 
 
 def _range(exchange: Exchange, etag: str) -> str | None:
