@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from api.admission import Admission
 from api.amqp_intake.door import AmqpDoor
+from api.anthropic.creating import MessageBatches
 from api.auth import Access, Authenticator
 from api.backlog import Backlog
 from api.batches.creating import Creating
@@ -19,6 +20,7 @@ from api.catalog import Catalog
 from api.cors import Cors
 from api.doors import Doors
 from api.exchange import Asgi, error_reply
+from api.files.noting import Noting
 from api.files.uploading import Uploads
 from api.holding import Holding
 from api.hosts import Hosts
@@ -32,6 +34,7 @@ from api.routes.dialect import DialectRoutes
 from api.routes.documents import DocumentRoutes
 from api.routes.files import FileRoutes
 from api.routes.health import HealthRoutes
+from api.routes.message_batches import MessageBatchRoutes
 from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
 from api.routes.responses import ResponseRoutes
@@ -44,6 +47,7 @@ from broker.lifecycle import Tasks
 from broker.ports import Engine
 from schemas.config import Config
 from schemas.errors import RequestError
+from schemas.message_batches import PATH as MESSAGE_BATCHES
 from schemas.request import ENDPOINTS
 from schemas.responses.told import ENDPOINT as RESPONSES
 
@@ -123,9 +127,7 @@ def build_api(engine: Engine, config: Config) -> Api:
     _add_client_routes(doors, requests, dialect, models)
     responses = ResponseRoutes(engine, dialect, streams, settings)
     _add_response_routes(doors, responses)
-    cancelling = CancelRoutes(engine, settings)
-    doors.add("POST", "/v1/requests/cancel", cancelling.own)
-    doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
+    _add_cancel_routes(doors, CancelRoutes(engine, settings))
     _add_admin_routes(
         doors,
         AdminRoutes(engine, catalog, models, settings),
@@ -138,9 +140,12 @@ def build_api(engine: Engine, config: Config) -> Api:
     )
     tasks = Tasks("api")
     watching = Watching(engine.batches, tasks)
-    _add_file_routes(doors, FileRoutes(engine, admission, Uploads(engine, settings, tasks)))
+    noting = Noting(engine, settings, tasks)
+    _add_file_routes(doors, FileRoutes(engine, admission, Uploads(engine, settings, noting)))
     creating = Creating(engine, admission, settings)
     _add_batch_routes(doors, BatchRoutes(engine, creating, watching, settings))
+    taking = MessageBatches(engine, creating, noting, catalog, settings, tasks)
+    _add_message_batch_routes(doors, MessageBatchRoutes(engine, creating, taking, noting))
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
@@ -176,6 +181,11 @@ def _add_client_routes(
     doors.add("GET", "/v1/models/{name:path}", models.read_model)
 
 
+def _add_cancel_routes(doors: Doors, cancelling: CancelRoutes) -> None:
+    doors.add("POST", "/v1/requests/cancel", cancelling.own)
+    doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
+
+
 def _add_response_routes(doors: Doors, responses: ResponseRoutes) -> None:
     one = f"{RESPONSES}/{{id}}"
     doors.add("POST", RESPONSES, responses.create)
@@ -204,6 +214,16 @@ def _add_batch_routes(doors: Doors, batches: BatchRoutes) -> None:
     doors.add("POST", f"{one}/cancel", batches.cancel)
     doors.add("POST", f"{one}/pause", batches.pausing(paused=True))
     doors.add("POST", f"{one}/resume", batches.pausing(paused=False))
+
+
+def _add_message_batch_routes(doors: Doors, batches: MessageBatchRoutes) -> None:
+    one = f"{MESSAGE_BATCHES}/{{id}}"
+    doors.add("GET", MESSAGE_BATCHES, batches.list_batches)
+    doors.add("POST", MESSAGE_BATCHES, batches.create)
+    doors.add("GET", one, batches.read)
+    doors.add("DELETE", one, batches.delete)
+    doors.add("POST", f"{one}/cancel", batches.cancel)
+    doors.add("GET", f"{one}/results", batches.results)
 
 
 def _add_admin_routes(doors: Doors, admin: AdminRoutes, letters: DeadLetterRoutes) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from api.anthropic.reading import InputLines
 from api.auth import Caller
+from api.batches.creating import Creating
 from api.catalog import Catalog
 from api.exchange import Exchange
 from api.files.noting import Noting
@@ -23,7 +24,7 @@ from schemas.batch_wire import BATCH_PURPOSE
 from schemas.batches import Batch, BatchStatus, BatchTerms
 from schemas.errors import EngineError, RequestError
 from schemas.files import Part, StoredFile
-from schemas.ids import derived_batch_id, message_batch_id, new_batch_id, new_file_id
+from schemas.ids import message_batch_id, new_file_id
 from schemas.message_batches import ENDPOINT
 
 # What Anthropic takes.
@@ -44,12 +45,19 @@ class MessageBatches:
     """The batches of messages that come in by one process."""
 
     def __init__(
-        self, engine: Engine, catalog: Catalog, settings: Settings, noting: Noting, tasks: Tasks
+        self,
+        engine: Engine,
+        creating: Creating,
+        noting: Noting,
+        catalog: Catalog,
+        settings: Settings,
+        tasks: Tasks,
     ) -> None:
         self._engine = engine
+        self._creating = creating
+        self._noting = noting
         self._catalog = catalog
         self._settings = settings
-        self._noting = noting
         self._tasks = tasks
 
     async def take(self, exchange: Exchange) -> tuple[Batch, bool]:
@@ -57,12 +65,8 @@ class MessageBatches:
 
         Raises RequestError, ClientGone and EngineError; then nothing of it is kept.
         """
-        caller, key = exchange.caller, idempotency_key(exchange)
-        namespace = self._settings.server.namespace
-        batch_id = new_batch_id()
-        if key is not None:
-            batch_id = derived_batch_id(namespace, "messages", caller.tenant, key)
-        file_id = new_file_id()
+        caller, file_id = exchange.caller, new_file_id()
+        batch_id = self._creating.new_id(caller.tenant, idempotency_key(exchange))
         stored = await self._store(exchange, f"files/{file_id}")
         batch = self._batch(batch_id, file_id, caller, stored.count)
         create = self._create(batch, stored.part)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 
-from api.admission import Admission
 from api.anthropic.creating import MessageBatches
 from api.anthropic.paging import asked_page
+from api.batches.creating import Creating
 from api.exchange import Exchange, Reply, StreamReply, json_reply
 from api.files.noting import Noting
 from api.files.ranges import Span
 from api.files.telling import told
+from api.routes.batches import is_shown
 from broker.ports import Engine
 from schemas.batches import Batch
 from schemas.errors import BlobMissing, RequestError
@@ -25,17 +26,16 @@ class MessageBatchRoutes:
     """The handlers of /v1/messages/batches; each tenant sees its own."""
 
     def __init__(
-        self, engine: Engine, admission: Admission, batches: MessageBatches, noting: Noting
+        self, engine: Engine, creating: Creating, batches: MessageBatches, noting: Noting
     ) -> None:
         self._engine = engine
-        self._admission = admission
+        self._creating = creating
         self._batches = batches
         self._noting = noting
 
     async def create(self, exchange: Exchange) -> Reply:
         """POST /v1/messages/batches: 200 once it is durable."""
-        if self._admission.draining:
-            raise RequestError("draining")
+        self._creating.check_open()
         batch, replayed = await self._batches.take(exchange)
         headers = {"idempotent-replayed": "true"} if replayed else {}
         return json_reply(message_batch(batch, exchange.base_url), headers=headers)
@@ -100,10 +100,6 @@ class MessageBatchRoutes:
         """Return the batch in the path; one of another tenant or dialect is as unknown as any."""
         batch_id = batch_id_of(exchange.path_params["id"])
         batch = await self._engine.batches.get(batch_id) if batch_id is not None else None
-        if (
-            batch is None
-            or batch.terms.tenant != exchange.caller.tenant
-            or batch.terms.dialect != "anthropic"
-        ):
+        if batch is None or not is_shown(batch, exchange.caller, "anthropic"):
             raise RequestError("batch_not_found")
         return batch

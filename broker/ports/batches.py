@@ -88,7 +88,7 @@ class Batches(Protocol):
         *,
         newest_first: bool = True,
     ) -> list[Batch] | None:
-        """Return a page of a tenant's batches of one dialect behind `after`; None for no such."""
+        """Return a page of a tenant's batches of one dialect; None if it has no such `after`."""
 
     async def running(self, tenant: str) -> list[Batch]:
         """Return a tenant's batches that have not ended, oldest first."""
