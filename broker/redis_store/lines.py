@@ -54,11 +54,13 @@ class Lines:
         """As Batches.fed."""
         return bool(await self._run("batch_fed", batch_id, token, cursor_value(cursor)))
 
-    async def ends(self, batch_id: str, limit: int, max_bytes: int) -> Sequence[EndedLine]:
+    async def ends(
+        self, batch_id: str, limit: int, max_bytes: int, skip: int = 0
+    ) -> Sequence[EndedLine]:
         """As Batches.ends."""
         found: list[EndedLine] = []
         while (number := min(limit - len(found), _MOST_READ)) > 0 and max_bytes > 0:
-            args = (len(found), number, max_bytes)
+            args = (skip + len(found), number, max_bytes)
             answer = await self._run("batch_ends", batch_id, *args)
             for line, flat, result in answer:
                 found.append(EndedLine(line, record_of(line_id(batch_id, line), flat, result)))

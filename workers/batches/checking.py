@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from broker.persistence import persistently
-from broker.ports import Blobs, Engine, Gathered, Validated
+from broker.ports import Engine, Gathered, Validated
 from broker.telemetry import BATCH_PARTS
 from schemas.batches import BatchStatus, BatchUsage, Counts, LineError
 from schemas.files import Part
@@ -33,9 +33,8 @@ _LOOK_S = 1.0
 class Checking:
     """Reads the file of one batch under one hold."""
 
-    def __init__(self, engine: Engine, blobs: Blobs, held: HeldBatch, rules: BatchRules) -> None:
+    def __init__(self, engine: Engine, held: HeldBatch, rules: BatchRules) -> None:
         self._engine = engine
-        self._blobs = blobs
         self._held = held
         self._rules = rules
 
@@ -68,7 +67,7 @@ class Checking:
         terms, config = self._held.batch.terms, self._rules.config
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=scratch))
         return await validate(
-            self._blobs,
+            self._engine.blobs,
             await self._engine.files.parts(terms.input_file_id),
             terms,
             self._rules.opened(terms.tenant),
@@ -82,7 +81,8 @@ class Checking:
         if not held.batch.has_errors:
             key = f"batches/{held.id}/errors/{held.token}-1"
             size = await persistently(
-                lambda: self._blobs.put(key, self._text(found)), "store the mistakes of a file"
+                lambda: self._engine.blobs.put(key, self._text(found)),
+                "store its mistakes",
             )
             part = Part(key, size)
             await held.gathered(Gathered((), Counts(), BatchUsage(), 0.0, errors=part))

@@ -8,7 +8,7 @@ from contextlib import suppress
 import structlog
 
 from broker.lifecycle import Tasks, backoff
-from broker.ports import Blobs, Engine, Held
+from broker.ports import Engine, Held
 from broker.ports.batches import HOLD_S
 from broker.telemetry import BATCHES_RUNNING
 from schemas.config import Config
@@ -25,9 +25,8 @@ _LET_GO_S = 2.0
 class Runners:
     """The batches that this process runs."""
 
-    def __init__(self, engine: Engine, blobs: Blobs, config: Config) -> None:
+    def __init__(self, engine: Engine, config: Config) -> None:
         self._engine = engine
-        self._blobs = blobs
         self._rules = BatchRules(engine, config)
         self._tasks = Tasks("batches")
         self._taken: set[str] = set()
@@ -90,7 +89,7 @@ class Runners:
         self._count()
         well = False
         try:
-            await BatchRun(self._engine, self._blobs, held, self._rules).carry()
+            await BatchRun(self._engine, held, self._rules).carry()
             well = True
         except* Fenced:
             _log.info("a hold is lost, or its batch has gone on", batch=held.id)

@@ -21,8 +21,8 @@ status, the cursor, the lines' records, the list of ends, the counts with the fi
 - After the last status, before the webhooks are noted, or after that and before `told`: ended and
   not `told`; noted under the same ids, by which they are known.
 
-A line's end is listed once (its bit is set in the same step), and what `gathered` drops is in a file
-from then on, or is never written: so each line is in the files once.
+A line's end is listed once (its bit is set in the same step), and what `gathered` drops is in a
+file from then on, or is never written: so each line is in the files once.
 
 A cancel, a pause, a passed deadline and a lost hold end the run in the middle, as a crash does:
 the batch is let go of, and held anew under another token for what comes next.
@@ -39,7 +39,7 @@ import structlog
 
 from broker.lifecycle import drop
 from broker.persistence import persistently
-from broker.ports import Blobs, Engine
+from broker.ports import Engine
 from schemas.batches import BatchStatus
 from workers.batches.checking import Checking
 from workers.batches.ending import Ending
@@ -59,13 +59,12 @@ STALLED_S = 60.0
 class BatchRun:
     """Carries one batch on under one hold."""
 
-    def __init__(self, engine: Engine, blobs: Blobs, held: HeldBatch, rules: BatchRules) -> None:
+    def __init__(self, engine: Engine, held: HeldBatch, rules: BatchRules) -> None:
         self._engine = engine
-        self._blobs = blobs
         self._held = held
         self._rules = rules
-        self._parts = PartStore(blobs, held)
-        self._source = Source(engine.files, blobs, held.batch.terms)
+        self._parts = PartStore(engine.blobs, held)
+        self._source = Source(engine.files, engine.blobs, held.batch.terms)
         self._input_gone = False
 
     async def carry(self) -> None:
@@ -106,7 +105,7 @@ class BatchRun:
 
     async def _validate(self) -> None:
         async with self._rules.validations:
-            await Checking(self._engine, self._blobs, self._held, self._rules).run()
+            await Checking(self._engine, self._held, self._rules).run()
 
     async def _feed_and_gather(self) -> None:
         held = self._held
