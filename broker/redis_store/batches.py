@@ -19,6 +19,7 @@ from schemas.batches import BATCH_TRANSITIONS, Batch, BatchStatus, Cursor, Diale
 from schemas.envelope import Envelope
 from schemas.ids import is_batch_id
 
+_HOLD_MS = round(HOLD_S * 1000)
 _MOST = 500  # entries that one script looks at
 
 
@@ -99,7 +100,7 @@ class RedisBatches:
         return [batch_id for _, batch_id in sorted(found)]
 
     async def hold(self, batch_id: str) -> Held | None:
-        answer = await self._run("batch_hold", batch_id, self._owner, HOLD_S)
+        answer = await self._run("batch_hold", batch_id, self._owner, _HOLD_MS)
         return None if answer is None else Held(batch_of(answer[1]), int(answer[0]))
 
     async def let_go(self, batch_id: str, token: int) -> None:

@@ -141,7 +141,9 @@ def _packed(batch_id: str, step: Gathered) -> bytes:
         sets["has_errors"] = 1
         files.append(_growth(batch_file_id(batch_id, "errors"), step.errors, f"{batch_id}_errors"))
     adds = added(step.counts, step.usage)
-    packed: bytes = msgpack.packb([list(step.lines), list(step.failed), adds, sets, files])
+    parts = [list(step.lines), list(step.failed), adds, sets, files]
+    # Redis's msgpack knows no bin type.
+    packed: bytes = msgpack.packb(parts, use_bin_type=False)
     return packed
 
 

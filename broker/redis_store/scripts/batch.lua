@@ -2,10 +2,10 @@
 -- Part of the scripts about one batch. KEYS as record.lua, where a request's own names are what stands
 -- before its id; 13 is the zset of batches that want a runner, by created_at, and begins the names of
 -- the rest: `<id>`, a hash; `<id>:done` and `<id>:failed`, bits by line; `<id>:ends`, a list of
--- lines; `of:<tenant>`, a zset of all by created_at. ARGV: 1 batch id, and 2 of a fenced step its token.
+-- lines; `<id>:hold`, who runs it; `of:<tenant>`, a zset of all by created_at. ARGV: 1 batch id, and 2 of a fenced step its token.
 local ID = ARGV[1]
 local BATCH, DONE, ENDS = batch_key(ID), done_key(ID), ends_key(ID)
-local FAILED = BATCH .. ':failed'
+local FAILED, HOLD = BATCH .. ':failed', BATCH .. ':hold'
 
 local function is_fenced_off()
   return redis.call('HGET', BATCH, 'token') ~= ARGV[2]

@@ -4,7 +4,7 @@
 -- The records of lines come to be. ARGV: 3 how many fields and values all of them share, then those,
 -- then for each line its number, how many are its own, and those. Answers for each whether to publish
 -- it; nothing where the batch is not to be fed.
-local found = redis.call('HMGET', BATCH, 'token', 'status', 'paused', 'made')
+local found = redis.call('HMGET', BATCH, 'token', 'status', 'paused')
 if found[1] ~= ARGV[2] or found[2] ~= 'in_progress' or found[3] then
   return false
 end
@@ -14,7 +14,9 @@ local time, waiting = now(), {}
 
 local function make(record, id, first, last)
   put(record, 4, last_shared)
-  redis.call('HSET', record, unpack(ARGV, first, last))
+  if first < last then
+    redis.call('HSET', record, unpack(ARGV, first, last))
+  end
   local born = setmetatable(fields_at(first, last), shared)
   local due = born.not_before or born.accepted_at
   check_at(next_check(time, born.published, born.held_by, due, born.deadline), id)
@@ -37,16 +39,17 @@ local function feed(line, first, last)
   return known[1] == 'queued' and not known[2]
 end
 
-local made, answer, place = tonumber(found[4] or 0), {}, last_shared + 1
+local answer, place, line = {}, last_shared + 1
 while place < #ARGV do
-  local line, first = tonumber(ARGV[place]), place + 2
+  local first = place + 2
   local last = first + tonumber(ARGV[place + 1]) - 1
+  line = tonumber(ARGV[place])
   answer[#answer + 1] = feed(line, first, last) and 1 or 0
-  made, place = math.max(made, line + 1), last + 1
+  place = last + 1
 end
 for key, number in pairs(waiting) do
   local model, priority, tenant = string.match(key, '^(.-)%z(.-)%z(.*)$')
   count(model, priority, tenant, number)
 end
-redis.call('HSET', BATCH, 'made', made)
+note_made(ID, line)
 return answer

@@ -5,11 +5,14 @@
 -- packed part, bytes, fields})}. Answers 0 where it is not this holder's to take.
 local found = redis.call('HMGET', BATCH, 'token', 'status', 'step', 'order', 'gathered',
   'line_events', 'terms')
-if found[1] ~= ARGV[2] or TERMINAL[found[2]] then
+if found[1] ~= ARGV[2] then
   return 0
 end
 if found[3] == ARGV[3] then
   return 1 -- taken before; that answer was lost
+end
+if TERMINAL[found[2]] then
+  return 0
 end
 
 -- In the order of the input they must be the next, all of them ended.

@@ -4,13 +4,13 @@
 if is_fenced_off() then
   return 0
 end
-local found = redis.call('HMGET', BATCH, 'status', 'at:' .. ARGV[3])
-if found[1] == ARGV[3] then
-  return found[2] == ARGV[4] and 1 or 0 -- written before; that answer was lost
+local status = redis.call('HGET', BATCH, 'status')
+if status == ARGV[3] then
+  return 1 -- written before; that answer was lost
 end
 local first = 7 + tonumber(ARGV[6])
 for place = 7, first - 1 do
-  if ARGV[place] == found[1] then
+  if ARGV[place] == status then
     if first < #ARGV then
       redis.call('HSET', BATCH, unpack(ARGV, first))
     end

@@ -1,5 +1,6 @@
 -- include record
 -- include waiting
+-- include line
 -- A record comes to be, `queued`. Its fields at birth stand in ARGV, names and values alternating.
 local UNENDED_S = 604800
 
@@ -22,8 +23,8 @@ local function count(model, priority, tenant, number)
 end
 
 -- The one that KEYS are about: `born` are its fields, the last of ARGV from `first` on, and the last
--- of them may be `asked`, the body to keep. Counted and, but for a line of a batch, listed and, if
--- held, joinable.
+-- of them may be `asked`, the body to keep. Counted, listed if it is no line of a batch, and joinable
+-- if it is held.
 local function birth(first, born)
   local last = #ARGV
   if born.asked then
@@ -33,7 +34,9 @@ local function birth(first, born)
     redis.call('SET', KEYS[12], born.asked, 'PX', milliseconds(open + UNENDED_S))
   end
   put(KEYS[1], first, last)
-  if not born.batch then
+  if born.batch then
+    note_made(born.batch, tonumber(born.line))
+  else
     redis.call('ZADD', KEYS[14], born.accepted_at, ARGV[1])
   end
   count(born.model, born.priority, born.tenant, 1)

@@ -1,7 +1,6 @@
 -- include checks
 -- include waiting
 -- include birth
--- include line
 -- PROTOCOL 3, the claim's table: broker/scheduling/claiming.py in one atomic step.
 -- ARGV: 2 generation, 3 deadline, 4 not_before or 0, 5 owner, 6 backend, 7 slot,
 -- 8 dead owner to take over from or '', 9 when a missing record may be a forgotten one,

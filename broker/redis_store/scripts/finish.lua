@@ -1,7 +1,6 @@
 -- include close
 -- include birth
 -- include history
--- include line
 -- PROTOCOL 4, the one commit point: broker/scheduling/committing.py in one atomic step.
 -- ARGV as close, then: 7 attempt, 8 backend, 9 slot, 10 envelope of a dead letter or '',
 -- 11 attempt made or '', 12 tokens used or '', 13.. fields at birth, sent only after `missing`.

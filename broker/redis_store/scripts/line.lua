@@ -26,6 +26,14 @@ local function is_due(batch, line)
   return redis.call('GETBIT', done_key(batch), line) == 0
 end
 
+-- Lines are made in order: where one was, all before it were, whatever a rollback has taken since.
+local function note_made(batch, line)
+  local made = redis.call('HGET', batch_key(batch), 'made')
+  if tonumber(made or 0) <= line then
+    redis.call('HSET', batch_key(batch), 'made', line + 1)
+  end
+end
+
 -- Notes the end of a line, for its batch to gather; false where that has ended itself. In the order
 -- of the input the bits tell what can be gathered, else the list.
 local function end_line(batch, line)
