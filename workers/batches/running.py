@@ -82,12 +82,10 @@ class BatchRun:
         held = self._held
         left_s = held.batch.terms.deadline - time.time()
         match held.batch.status:
-            case BatchStatus.VALIDATING if left_s <= 0:
-                await held.move(BatchStatus.EXPIRED)
+            case BatchStatus.VALIDATING | BatchStatus.IN_PROGRESS if left_s <= 0:
+                await self._ending().expire()
             case BatchStatus.VALIDATING:
                 await self._until_deadline(left_s, self._validate())
-            case BatchStatus.IN_PROGRESS if left_s <= 0:
-                await self._ending().expire()
             case BatchStatus.IN_PROGRESS:
                 await self._until_deadline(left_s, self._feed_and_gather())
             case BatchStatus.FINALIZING:
