@@ -25,7 +25,7 @@ from schemas.batches import Batch, BatchStatus, BatchTerms
 from schemas.errors import EngineError, RequestError
 from schemas.files import Part, StoredFile
 from schemas.ids import message_batch_id, new_file_id
-from schemas.message_batches import ENDPOINT
+from schemas.message_batches import ENDPOINT, MAX_REQUESTS
 
 # What Anthropic takes.
 MAX_BYTES = 256 * 1024 * 1024
@@ -77,8 +77,12 @@ class MessageBatches:
     async def _store(self, exchange: Exchange, key: str) -> _Stored:
         caller, digest = exchange.caller, hashlib.sha256()
         room = await self._noting.room(caller.tenant)
-        most_bytes = self._settings.server.max_body_bytes
-        lines = InputLines(most_bytes, lambda model: self._check_model(model, caller))
+        config = self._settings.config
+        lines = InputLines(
+            min(MAX_REQUESTS, config.batches.max_lines),
+            config.server.max_body_bytes,
+            lambda model: self._check_model(model, caller),
+        )
 
         async def pieces() -> AsyncIterator[bytes]:
             size = 0

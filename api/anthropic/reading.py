@@ -15,7 +15,7 @@ from api.anthropic.splitting import Splitter
 from api.reading import check_model
 from schemas.body import JsonObject, read_object
 from schemas.errors import RequestError
-from schemas.message_batches import CUSTOM_ID, ENDPOINT, MAX_REQUESTS
+from schemas.message_batches import CUSTOM_ID, ENDPOINT
 
 # A piece of a body can hold thousands of small ones: others have their turn in between.
 _AT_ONCE = 64
@@ -27,13 +27,14 @@ _ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 class InputLines:
-    """Makes one line of each request, of at most `most_bytes`.
+    """Makes one line of each request, of at most `most_bytes`; there may be `most` of them.
 
     `find` raises RequestError for a model that cannot be asked for. The parameters of a request are
     passed on exactly as they were sent, but for line breaks between their parts.
     """
 
-    def __init__(self, most_bytes: int, find: Callable[[str], object]) -> None:
+    def __init__(self, most: int, most_bytes: int, find: Callable[[str], object]) -> None:
+        self._most = most
         self._most_bytes = most_bytes
         self._find = find
         self._places: dict[str, int] = {}
@@ -54,9 +55,9 @@ class InputLines:
         splitter.end()
 
     def _line(self, raw: bytes) -> bytes:
-        if self.count == MAX_REQUESTS:
+        if self.count == self._most:
             raise RequestError(
-                "invalid_body", f"requests: Send at most {MAX_REQUESTS:,} of them.", "requests"
+                "invalid_body", f"requests: Send at most {self._most:,} of them.", "requests"
             )
         with _at(f"requests.{self.count}"):
             request = read_object(raw, "The request")

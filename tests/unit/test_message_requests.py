@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from api.anthropic.reading import InputLines
 from api.anthropic.splitting import Splitter
 from schemas.errors import RequestError
-from schemas.message_batches import MAX_REQUESTS
 
 texts = st.text(st.sampled_from('ab"\\{}[],: \n\u00e4\u2028\U0001f600'), max_size=6)
 json_values = st.recursive(
@@ -106,12 +105,12 @@ def lines_of(body: bytes) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in written(body).splitlines()]
 
 
-def written(body: bytes) -> bytes:
+def written(body: bytes, most: int = 100) -> bytes:
     async def sent() -> AsyncIterator[bytes]:
         yield body
 
     async def run() -> bytes:
-        return b"".join([piece async for piece in InputLines(MOST, find).of(sent())])
+        return b"".join([piece async for piece in InputLines(most, MOST, find).of(sent())])
 
     return asyncio.run(run())
 
@@ -201,9 +200,8 @@ def test_what_is_no_such_body_is_refused(body: bytes, code: str) -> None:
 
 
 def test_one_request_too_many_is_refused() -> None:
-    whole = b",".join(
-        b'{"custom_id":"%d","params":{"model":"m"}}' % number for number in range(MAX_REQUESTS + 1)
-    )
+    body = json.dumps({"requests": [message("a"), message("b")]}).encode()
+    assert written(body, most=2).count(b"\n") == 2
     with pytest.raises(RequestError) as refused:
-        written(b'{"requests":[%b]}' % whole)
-    assert refused.value.message == "requests: Send at most 100,000 of them."
+        written(body, most=1)
+    assert refused.value.message == "requests: Send at most 1 of them."
