@@ -55,6 +55,8 @@ def gathered(
     _add(file, row, step)
     _write(file, row, "output", step.output, now)
     _write(file, row, "errors", step.errors, now)
+    # From now on the bits know what the records knew.
+    line_bits.put(file, row.seq, "gathered", step.lines)
     line_bits.put(file, row.seq, "failed", step.failed)
     line_ends.drop(file, row.seq, step.lines)
     if batch_of(row).terms.line_events:

@@ -16,6 +16,10 @@ from schemas.batches import BatchStatus
 from schemas.envelope import Envelope
 from schemas.result import decode_result
 
+_NOTE = """
+INSERT INTO line_ends (batch, line, request)
+SELECT seq, ?, ? FROM batches WHERE id = ? AND expires_at IS NULL
+"""
 _ENDS = """
 SELECT e.line, length(r.data), r.data, q.*
 FROM ({ends}) e JOIN requests q ON q.seq = e.request LEFT JOIN results r ON r.seq = e.request
@@ -54,16 +58,10 @@ def note(file: apsw.Connection, row: Row) -> bool:
 
     One whose batch has ended before is like those.
     """
-    if row.batch is None or row.line is None:
+    if row.batch is None:
         return False
-    query = "SELECT seq FROM batches WHERE id = ? AND expires_at IS NULL"
-    batch: int | None = file.execute(query, (row.batch,)).get
-    if batch is None:
-        return False
-    line_bits.put(file, batch, "done", [row.line])
-    new = "INSERT INTO line_ends (batch, line, request) VALUES (?, ?, ?)"
-    file.execute(new, (batch, row.line, row.seq))
-    return True
+    file.execute(_NOTE, (row.line, row.seq, row.batch))
+    return file.changes() == 1
 
 
 def ends(
@@ -117,8 +115,8 @@ def _ended(file: apsw.Connection, batch: BatchRow, limit: int, skip: int) -> Any
 
 
 def _waiting_for(file: apsw.Connection, batch_id: str, line: int | None) -> BatchRow | None:
-    """Return the batch that has not ended and in which this line has not, if there is one."""
+    """Return the batch that has not ended and has not gathered this line, if there is one."""
     batch = find(file, batch_id)
     if batch is None or batch.expires_at is not None or line is None:
         return None
-    return None if line_bits.among(file, batch.seq, "done", [line]) else batch
+    return None if line_bits.among(file, batch.seq, "gathered", [line]) else batch

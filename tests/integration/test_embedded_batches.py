@@ -147,7 +147,7 @@ async def test_a_batch_that_is_over_leaves_nothing(tmp_path: Path, removed: bool
         await moved(engine, run, BatchStatus.FAILED)
         at[0] += 90
         await engine.upkeep.sweep()
-        assert await rows(engine, _LEFT) == [(2, 0, 2, 0, 1, 2, 3)]
+        assert await rows(engine, _LEFT) == [(2, 0, 2, 0, 1, 2, 2)]
         if removed:
             assert await engine.batches.remove(run.batch.id)
         else:

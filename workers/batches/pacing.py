@@ -61,5 +61,5 @@ def next_pause(last_s: float, *, found: bool, runs: int) -> float:
 
 def next_rate(last: float, lines: int, took_s: float) -> float:
     """Return lines a second, of late: what came in the last ten seconds or so counts most."""
-    weight = min(1.0, took_s / _RATE_OVER_S)
+    weight = min(1.0, took_s / _RATE_OVER_S) if last else 1.0
     return last + weight * (lines / max(took_s, _LEAST_S) - last)

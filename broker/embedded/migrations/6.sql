@@ -62,7 +62,7 @@ CREATE TABLE line_ends (
 CREATE INDEX line_ends_as_they_end ON line_ends (batch);
 CREATE UNIQUE INDEX line_ends_in_order ON line_ends (batch, line);
 
--- Which lines have ended (`done`), and which are in the error file (`failed`): pages of bits.
+-- Which lines are `gathered`, and which are in the error file (`failed`): pages of bits.
 CREATE TABLE line_bits (
     batch INTEGER NOT NULL,
     kind  TEXT    NOT NULL,
