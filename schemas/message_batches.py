@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.batches import Batch, BatchStatus
 from schemas.ids import message_batch_id
@@ -16,15 +16,28 @@ MAX_REQUESTS = 100_000
 CUSTOM_ID = r"[a-zA-Z0-9_-]{1,64}"
 
 
+class MessageParams(BaseModel):
+    """The body of a `POST /v1/messages`, passed on as sent; its backend judges the rest of it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    stream: Literal[False] | None = None
+
+
 class MessageRequest(BaseModel):
-    """One request of a batch; `params` is the body of a `POST /v1/messages`, passed on as sent."""
+    """One request of a batch."""
+
+    model_config = ConfigDict(extra="forbid")
 
     custom_id: Annotated[str, Field(pattern=f"^{CUSTOM_ID}$")]
-    params: dict[str, Any] = Field(description="`model` names a model of this server.")
+    params: MessageParams
 
 
 class CreateMessageBatch(BaseModel):
     """The body of `POST /v1/messages/batches`."""
+
+    model_config = ConfigDict(extra="forbid")
 
     requests: Annotated[list[MessageRequest], Field(min_length=1, max_length=MAX_REQUESTS)]
 

@@ -96,7 +96,9 @@ async def files_of(engine: Engine, batch: Batch) -> tuple[dict[str, Any], dict[s
     codes = [line["error"]["code"] for line in errors]
     assert counts.expired == codes.count("batch_expired")
     assert counts.cancelled == codes.count("batch_cancelled") + codes.count("cancelled")
-    return {line["custom_id"]: line for line in output}, {line["custom_id"]: line for line in errors}
+    return {line["custom_id"]: line for line in output}, {
+        line["custom_id"]: line for line in errors
+    }
 
 
 @asynccontextmanager
