@@ -53,11 +53,9 @@ _ASKED = (
     RedeliverRange,
 )
 _ANSWERED = (
-    *(
-        each
-        for module in (answers, batch_answers, webhook_answers)
-        for each in vars(module).values()
-    ),
+    *vars(answers).values(),
+    *vars(batch_answers).values(),
+    *vars(webhook_answers).values(),
     *(MessageBatch, MessageBatchList, MessageBatchDeleted, AnthropicError),
 )
 _TAGS = {
