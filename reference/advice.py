@@ -140,3 +140,30 @@ ENDING_ADVICE: dict[str, str] = {
         "attempt begins the answer anew in the same stream."
     ),
 }
+
+BATCH_ADVICE: dict[str, str] = {
+    "invalid_json_line": (
+        "Write one JSON object a line, ended by LF or CRLF; the message says where it stops being "
+        "JSON."
+    ),
+    "missing_custom_id": "Give every line a `custom_id` of its own.",
+    "invalid_custom_id": "Give it a string of 1 to 512 characters.",
+    "duplicate_custom_id": "Give one of the two lines that the message names another one.",
+    "invalid_method": 'Write `"method": "POST"`.',
+    "invalid_url": "Write the path alone, as in `endpoint` of the batch; no host and no query.",
+    "url_mismatch": "Create one batch for each endpoint.",
+    "invalid_body": "Mend the field that `param` names.",
+    "model_not_found": "Ask for a model that `GET /v1/models` shows.",
+    "model_not_allowed": (
+        "Ask for a model that `GET /v1/models` shows with this key, or have the tenant's "
+        "`models` extended."
+    ),
+    "streaming_unsupported": "Leave `stream` out of the line's body.",
+    "line_too_long": "Send less in one line, or raise `server.max_body_bytes`.",
+    "too_many_lines": "Split the file into several batches, or raise `batches.max_lines`.",
+    "empty_file": "Check what was uploaded: nothing but blank lines was in it.",
+    "unreadable_file": "Upload the JSON lines themselves, in UTF-8: the message says what it is.",
+    "input_file_missing": "Upload the file again and create a new batch with it.",
+    "batch_expired": "Give the batch a longer `completion_window`, or add capacity; retry it.",
+    "batch_cancelled": "Nothing: the batch was cancelled. Create a new one for what is missing.",
+}

@@ -29,7 +29,7 @@ from workers.settlement import ended
 
 # What a step takes of an input, and after how much of it others have their turn.
 _STEP_BYTES = MIB
-_TURN_BYTES = 128 * 1024
+_TURN_BYTES, _TURN_LINES = 128 * 1024, 32
 _LOOK_S = 2.0
 # A configuration reaches all processes within this time: before, a name may be new and not gone.
 _GONE_AFTER_S = 30.0
@@ -121,7 +121,7 @@ class Feeder:
             ahead = None
             chunk.append(made)
             size += len(line.data or b"")
-            if size - turn > _TURN_BYTES:
+            if size - turn > _TURN_BYTES or len(chunk) % _TURN_LINES == 0:
                 turn = size
                 await asyncio.sleep(0)
         return chunk, ahead
