@@ -15,12 +15,13 @@ from api.anthropic.creating import MessageBatches
 from api.auth import Access, Authenticator
 from api.backlog import Backlog
 from api.batches.creating import Creating
+from api.batches.retrying import Retrying
 from api.batches.watching import Watching
 from api.catalog import Catalog
 from api.cors import Cors
 from api.doors import Doors
 from api.exchange import Asgi, error_reply
-from api.files.noting import Noting
+from api.files.storing import Storing
 from api.files.uploading import Uploads
 from api.holding import Holding
 from api.hosts import Hosts
@@ -139,13 +140,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         doors, WebhookEndpointRoutes(engine, settings), WebhookDeliveryRoutes(engine, settings)
     )
     tasks = Tasks("api")
-    watching = Watching(engine.batches, tasks)
-    noting = Noting(engine, settings, tasks)
-    _add_file_routes(doors, FileRoutes(engine, admission, Uploads(engine, settings, noting)))
-    creating = Creating(engine, admission, settings)
-    _add_batch_routes(doors, BatchRoutes(engine, creating, watching, settings))
-    taking = MessageBatches(engine, creating, noting, catalog, settings, tasks)
-    _add_message_batch_routes(doors, MessageBatchRoutes(engine, creating, taking, noting))
+    watching = _add_batches(doors, engine, admission, catalog, settings, tasks)
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
@@ -195,6 +190,29 @@ def _add_response_routes(doors: Doors, responses: ResponseRoutes) -> None:
     doors.add("GET", f"{one}/input_items", responses.input_items)
 
 
+def _add_batches(
+    doors: Doors,
+    engine: Engine,
+    admission: Admission,
+    catalog: Catalog,
+    settings: Settings,
+    tasks: Tasks,
+) -> Watching:
+    """Open the doors of files and batches, and return who follows batches."""
+    storing = Storing(engine, tasks)
+    uploads = Uploads(engine, settings, storing)
+    _add_file_routes(doors, FileRoutes(engine, admission, uploads, storing))
+    creating = Creating(engine, admission, settings)
+    retrying = Retrying(engine, creating, storing, settings)
+    watching = Watching(engine.batches, tasks)
+    _add_batch_routes(doors, BatchRoutes(engine, creating, retrying, watching, settings))
+    taking = MessageBatches(
+        engine, creating, uploads, storing, catalog, settings=settings, tasks=tasks
+    )
+    _add_message_batch_routes(doors, MessageBatchRoutes(engine, creating, taking, storing))
+    return watching
+
+
 def _add_file_routes(doors: Doors, files: FileRoutes) -> None:
     base = "/v1/files"
     doors.add("GET", base, files.list_files)
@@ -212,6 +230,7 @@ def _add_batch_routes(doors: Doors, batches: BatchRoutes) -> None:
     doors.add("GET", one, batches.read)
     doors.add("GET", f"{one}/events", batches.events)
     doors.add("POST", f"{one}/cancel", batches.cancel)
+    doors.add("POST", f"{one}/retry-failed", batches.retry_failed)
     doors.add("POST", f"{one}/pause", batches.pausing(paused=True))
     doors.add("POST", f"{one}/resume", batches.pausing(paused=False))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from broker.blobs.dropping import drop_expired
 from broker.lifecycle import Tasks
 from broker.ports import Engine, Spent
 from broker.scheduling.keeping import (
@@ -69,6 +70,7 @@ class Keeper:
         while True:
             try:
                 await self._engine.upkeep.sweep()
+                await drop_expired(self._engine.files, self._engine.blobs)
             except EngineError as error:
                 _log.warning("no sweep while the engine is away", error=str(error))
             await asyncio.sleep(_SWEEP_S)

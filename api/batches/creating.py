@@ -18,9 +18,9 @@ from schemas.completion_window import window_s
 from schemas.errors import RequestError
 from schemas.ids import derived_batch_id, new_batch_id
 from schemas.instants import in_words
+from schemas.message_batches import ENDPOINT as MESSAGES
 from schemas.webhooks import write_webhook
 
-MESSAGES = "/v1/messages"
 _GONE = "The batch of this Idempotency-Key is past its retention; use another key."
 
 
@@ -118,5 +118,9 @@ def _check_endpoint(endpoint: str, served: Collection[str]) -> None:
 
 
 def _asked_for(terms: BatchTerms) -> BatchTerms:
-    """Return the terms without what the moment and the key of their creation have added."""
-    return replace(terms, created_at=0.0, deadline=0.0, key_id=None)
+    """Return the terms without what the moment and the key of their creation have added.
+
+    The file of a retry is one of these: each has its own copy of the lines.
+    """
+    file_id = terms.input_file_id if terms.retry_of is None else ""
+    return replace(terms, created_at=0.0, deadline=0.0, key_id=None, input_file_id=file_id)

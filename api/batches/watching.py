@@ -45,6 +45,7 @@ class Watching:
                 if watch.version > seen:
                     seen = watch.version
                     yield watch.told
+                    continue  # it may have changed again while this was taken
                 if watch.over:
                     return
                 if self._leaving:

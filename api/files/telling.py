@@ -9,6 +9,7 @@ import structlog
 
 from api.exchange import ClientGone
 from api.files.ranges import Span
+from broker.blobs.stored import bytes_of
 from broker.ports import Blobs
 from schemas.errors import EngineError
 from schemas.files import Part
@@ -21,7 +22,7 @@ async def told(blobs: Blobs, parts: Sequence[Part], span: Span) -> AsyncGenerato
 
     Raises EngineError where these cannot be read; ends a telling that breaks off later.
     """
-    pieces = _pieces(blobs, parts, span)
+    pieces = bytes_of(blobs, parts, span.start, span.end)
     first = await anext(pieces, b"")
     return _going_on(first, pieces)
 
@@ -36,13 +37,3 @@ async def _going_on(first: bytes, pieces: AsyncGenerator[bytes]) -> AsyncGenerat
             # The head is sent: only a connection that breaks off says that this is not all.
             _log.warning("a file breaks off", error=str(error))
             raise ClientGone from None
-
-
-async def _pieces(blobs: Blobs, parts: Sequence[Part], span: Span) -> AsyncGenerator[bytes]:
-    at = 0
-    for part in parts:
-        start, end = max(0, span.start - at), min(part.bytes, span.end - at)
-        if start < end:
-            async for piece in blobs.read(part.key, start, end):
-                yield piece
-        at += part.bytes

@@ -1,7 +1,4 @@
-"""Taking a file in: its bytes go from the connection into a blob, piece by piece.
-
-It is noted only once they are stored, and nothing stays of an upload that is refused or broken off.
-"""
+"""Taking a file in: its bytes go from the connection into a blob, piece by piece."""
 
 from __future__ import annotations
 
@@ -10,23 +7,26 @@ import secrets
 import time
 
 from api.exchange import Exchange
-from api.files.incoming import Incoming
-from api.files.noting import Noting, Taken
+from api.files.incoming import Incoming, Room
+from api.files.storing import IdTaken, Storing
 from api.preferences import idempotency_key
 from api.settings import Settings
-from broker.ports import Engine
+from broker.blobs.stored import bytes_of
+from broker.ports import Engine, FileSelection
 from schemas.errors import RequestError
-from schemas.files import Part, StoredFile
+from schemas.files import StoredFile
 from schemas.ids import derived_file_id, new_file_id
+
+_PAGE = 1_000
 
 
 class Uploads:
     """The uploads of one process."""
 
-    def __init__(self, engine: Engine, settings: Settings, noting: Noting) -> None:
+    def __init__(self, engine: Engine, settings: Settings, storing: Storing) -> None:
         self._engine = engine
         self._settings = settings
-        self._noting = noting
+        self._storing = storing
 
     async def take(self, exchange: Exchange) -> tuple[StoredFile, bool]:
         """Return the file that is uploaded, and whether it had been uploaded before.
@@ -34,7 +34,7 @@ class Uploads:
         Raises RequestError, ClientGone and EngineError; then nothing is stored.
         """
         key, tenant = idempotency_key(exchange), exchange.caller.tenant
-        upload = Incoming(exchange, await self._noting.room(tenant), hashed=key is not None)
+        upload = Incoming(exchange, await self.room(tenant), hashed=key is not None)
         if key is None:
             file_id = new_file_id()
             return await self._store(upload, tenant, file_id, f"files/{file_id}"), False
@@ -44,22 +44,22 @@ class Uploads:
             place = f"files/{file_id}.{secrets.token_hex(8)}"
             try:
                 return await self._store(upload, tenant, file_id, place), False
-            except Taken:
+            except IdTaken:
                 return await self._same(upload, file_id), True
         async for _ in upload.pieces():
             pass
         return await self._same(upload, file_id), True
 
     async def _store(self, upload: Incoming, tenant: str, file_id: str, place: str) -> StoredFile:
-        """Store a file and note it. Raises Taken if its id exists."""
-        size = await self._engine.blobs.put(place, upload.pieces())
-        asked, now = upload.asked, time.time()
-        kept_s = self._settings.config.files.retention_s if asked.kept_s is None else asked.kept_s
-        file = StoredFile(
-            file_id, tenant, asked.purpose, asked.filename, size, now, expires_at=now + kept_s
-        )
-        await self._noting.note(file, Part(place, size))
-        return file
+        def described(size: int) -> StoredFile:
+            asked, now = upload.asked, time.time()
+            kept_s = self._settings.config.files.retention_s
+            ends_at = now + (kept_s if asked.kept_s is None else asked.kept_s)
+            return StoredFile(
+                file_id, tenant, asked.purpose, asked.filename, size, now, expires_at=ends_at
+            )
+
+        return await self._storing.store(place, upload.pieces(), described)
 
     async def _same(self, upload: Incoming, file_id: str) -> StoredFile:
         """Return the file of an earlier upload under the same key, if it is the same file.
@@ -81,7 +81,26 @@ class Uploads:
 
     async def _digest(self, file_id: str) -> bytes:
         digest = hashlib.sha256()
-        for part in await self._engine.files.parts(file_id):
-            async for piece in self._engine.blobs.read(part.key):
-                digest.update(piece)
+        parts = await self._engine.files.parts(file_id)
+        async for piece in bytes_of(self._engine.blobs, parts):
+            digest.update(piece)
         return digest.digest()
+
+    async def room(self, tenant: str) -> Room:
+        """Return how large the tenant's next file may be.
+
+        Uploads at the same time do not see each other: each may take what is left.
+        """
+        files = self._settings.config.files
+        room = Room(files.max_bytes, "file_too_large")
+        if files.max_tenant_bytes is None:
+            return room
+        left = max(0, files.max_tenant_bytes - await self._used(tenant))
+        return room if left >= room.bytes else Room(left, "tenant_files_full")
+
+    async def _used(self, tenant: str) -> int:
+        selection, used, after = FileSelection(tenant), 0, None
+        while page := await self._engine.files.select(selection, after, _PAGE):
+            used += sum(file.bytes for file in page)
+            after = page[-1].id
+        return used

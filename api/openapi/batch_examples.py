@@ -114,6 +114,11 @@ PAUSED: dict[str, Any] = {
     **RUNNING,
     "penstock": {**RUNNING["penstock"], "paused": True, "eta_s": None},
 }
+RETRYING: dict[str, Any] = {
+    **CREATED,
+    "id": "batch_0d61f0c2b3a4958677889900aabbccddee",
+    "penstock": {**CREATED["penstock"], "retry_of": BATCH_ID},
+}
 BATCHES: dict[str, Any] = {
     "object": "list",
     "data": [RUNNING],

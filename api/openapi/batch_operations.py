@@ -108,4 +108,25 @@ BATCHES = (
         _FINDING,
         ("batch",),
     ),
+    Operation(
+        "retryFailedLines",
+        "post",
+        f"{_ONE}/retry-failed",
+        _TAG,
+        "Do the failed lines of a batch again, in a new batch on the same terms",
+        {200: Answer("BatchObject", examples.RETRYING, "The new batch.")},
+        (
+            "batch_not_ended",
+            "nothing_failed",
+            "file_not_found",
+            "idempotency_conflict",
+            "blobs_unavailable",
+            "storage_full",
+            "draining",
+            *_FINDING,
+        ),
+        ("batch", "idempotency_key"),
+        description="They are copied into a file of their own: those of the error file, whatever "
+        "they failed of.",
+    ),
 )

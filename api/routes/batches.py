@@ -1,4 +1,4 @@
-"""/v1/batches in OpenAI's shape: create, list, read, follow, cancel, pause, resume."""
+"""/v1/batches in OpenAI's shape: create, list, read, follow, cancel, pause, retry."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from api import query
 from api.auth import Caller
 from api.batches.creating import Creating
+from api.batches.retrying import Retrying
 from api.batches.watching import Watching
 from api.exchange import Exchange, Handler, Reply, StreamReply, json_reply
 from api.preferences import idempotency_key
@@ -24,10 +25,16 @@ class BatchRoutes:
     """The handlers of /v1/batches; each tenant sees its own."""
 
     def __init__(
-        self, engine: Engine, creating: Creating, watching: Watching, settings: Settings
+        self,
+        engine: Engine,
+        creating: Creating,
+        retrying: Retrying,
+        watching: Watching,
+        settings: Settings,
     ) -> None:
         self._engine = engine
         self._creating = creating
+        self._retrying = retrying
         self._watching = watching
         self._settings = settings
 
@@ -60,6 +67,12 @@ class BatchRoutes:
         """POST /v1/batches/{id}/cancel: 200 with the object, also when it has ended before."""
         batch = await self._own(exchange)
         return _known(await self._engine.batches.cancel(batch.id, time.time()))
+
+    async def retry_failed(self, exchange: Exchange) -> Reply:
+        """POST /v1/batches/{id}/retry-failed: a new batch of the lines in the error file."""
+        self._creating.check_open()
+        batch = await self._own(exchange)
+        return created(*await self._retrying.again(batch, idempotency_key(exchange)))
 
     def pausing(self, *, paused: bool) -> Handler:
         """Return the handler of POST /v1/batches/{id}/pause, or of /resume."""

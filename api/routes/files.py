@@ -5,24 +5,22 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import structlog
-
 from api import query
 from api.admission import Admission
 from api.exchange import Exchange, Reply, StreamReply, error_reply, json_reply
 from api.files.naming import disposition
 from api.files.owned import own_file
 from api.files.ranges import Span, Unsatisfiable, asked_span
+from api.files.storing import Storing
 from api.files.telling import told
 from api.files.uploading import Uploads
 from broker.ports import Engine, FileSelection
 from schemas.batch_wire import OUTPUT_PURPOSE, file_object
 from schemas.batches import Batch
-from schemas.errors import BlobMissing, EngineError, RequestError
+from schemas.errors import BlobMissing, RequestError
 from schemas.files import StoredFile
 from schemas.ids import is_batch_id, is_file_id
 
-_log = structlog.get_logger("penstock.files")
 _MAX_PAGE = 10_000
 # Between so many objects of a long page others have their turn.
 _AT_ONCE = 500
@@ -31,10 +29,13 @@ _AT_ONCE = 500
 class FileRoutes:
     """The handlers of /v1/files; each tenant sees its own."""
 
-    def __init__(self, engine: Engine, admission: Admission, uploads: Uploads) -> None:
+    def __init__(
+        self, engine: Engine, admission: Admission, uploads: Uploads, storing: Storing
+    ) -> None:
         self._engine = engine
         self._admission = admission
         self._uploads = uploads
+        self._storing = storing
 
     async def create(self, exchange: Exchange) -> Reply:
         """POST /v1/files: 200 once the file is stored."""
@@ -96,11 +97,7 @@ class FileRoutes:
         for batch in await self._engine.batches.running(file.tenant):
             if file.id in (batch.terms.input_file_id, batch.output_file_id, batch.error_file_id):
                 raise RequestError("file_in_use", f"The batch {batch.id} uses this file.")
-        parts = await self._engine.files.delete(file.id)
-        try:
-            await self._engine.blobs.delete([part.key for part in parts])
-        except EngineError as error:
-            _log.warning("blobs without a file stay", file=file.id, error=str(error))
+        await self._storing.drop(file.id)
         return json_reply({"id": file.id, "object": "file", "deleted": True})
 
     async def _own(self, exchange: Exchange) -> StoredFile:

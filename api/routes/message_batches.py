@@ -8,8 +8,8 @@ from api.anthropic.creating import MessageBatches
 from api.anthropic.paging import asked_page
 from api.batches.creating import Creating
 from api.exchange import Exchange, Reply, StreamReply, json_reply
-from api.files.noting import Noting
 from api.files.ranges import Span
+from api.files.storing import Storing
 from api.files.telling import told
 from api.routes.batches import is_shown
 from broker.ports import Engine
@@ -26,12 +26,12 @@ class MessageBatchRoutes:
     """The handlers of /v1/messages/batches; each tenant sees its own."""
 
     def __init__(
-        self, engine: Engine, creating: Creating, batches: MessageBatches, noting: Noting
+        self, engine: Engine, creating: Creating, batches: MessageBatches, storing: Storing
     ) -> None:
         self._engine = engine
         self._creating = creating
         self._batches = batches
-        self._noting = noting
+        self._storing = storing
 
     async def create(self, exchange: Exchange) -> Reply:
         """POST /v1/messages/batches: 200 once it is durable."""
@@ -73,7 +73,7 @@ class MessageBatchRoutes:
         files = (batch.terms.input_file_id, batch.output_file_id, batch.error_file_id)
         for file_id in files:
             if file_id is not None:
-                await self._noting.forget(file_id)
+                await self._storing.drop(file_id)
         return json_reply({"id": message_batch_id(batch.id), "type": "message_batch_deleted"})
 
     async def results(self, exchange: Exchange) -> StreamReply:
