@@ -115,9 +115,11 @@ class EmbeddedBatches:
             lambda file: batch_steps.fed(file, batch_id, token, cursor)
         )
 
-    async def ends(self, batch_id: str, limit: int, max_bytes: int) -> Sequence[EndedLine]:
+    async def ends(
+        self, batch_id: str, limit: int, max_bytes: int, skip: int = 0
+    ) -> Sequence[EndedLine]:
         """Return lines that have ended and are not gathered."""
-        return await self._database.read(line_ends.ends, batch_id, limit, max_bytes)
+        return await self._database.read(line_ends.ends, batch_id, limit, max_bytes, skip)
 
     async def gathered(self, batch_id: str, token: int, step: Gathered) -> bool:
         """Add a step to the batch and its files."""

@@ -125,10 +125,13 @@ class Batches(Protocol):
     async def fed(self, batch_id: str, token: int, cursor: Cursor) -> bool:
         """Note how far lines are confirmed by the queue."""
 
-    async def ends(self, batch_id: str, limit: int, max_bytes: int) -> Sequence[EndedLine]:
+    async def ends(
+        self, batch_id: str, limit: int, max_bytes: int, skip: int = 0
+    ) -> Sequence[EndedLine]:
         """Return lines that have ended and are not gathered, in the batch's order.
 
-        At most `limit`, and about `max_bytes` of results, but at least one.
+        All but the first `skip` of them: those that the runner has read before. At most `limit`,
+        and about `max_bytes` of results, but at least one.
         """
 
     async def gathered(self, batch_id: str, token: int, step: Gathered) -> bool:

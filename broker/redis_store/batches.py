@@ -121,8 +121,10 @@ class RedisBatches:
     async def fed(self, batch_id: str, token: int, cursor: Cursor) -> bool:
         return await self._lines.fed(batch_id, token, cursor)
 
-    async def ends(self, batch_id: str, limit: int, max_bytes: int) -> Sequence[EndedLine]:
-        return await self._lines.ends(batch_id, limit, max_bytes)
+    async def ends(
+        self, batch_id: str, limit: int, max_bytes: int, skip: int = 0
+    ) -> Sequence[EndedLine]:
+        return await self._lines.ends(batch_id, limit, max_bytes, skip)
 
     async def gathered(self, batch_id: str, token: int, step: Gathered) -> bool:
         return await self._lines.gathered(batch_id, token, step)
