@@ -69,6 +69,7 @@ DOOR_ADVICE: dict[str, str] = {
         "Check the id and the key: another tenant's file is not found either, nor one past its "
         "`expires_at`. Upload it again."
     ),
+    "results_not_ready": "Wait until `processing_status` is `ended`.",
     "batch_not_found": "Check the id and the key: `GET /v1/batches` lists yours.",
     "file_in_use": "Cancel the batch that the message names, or wait for its end.",
     "batch_not_ended": "Wait for the end (`GET /v1/batches/{id}/events` tells it), or cancel it.",

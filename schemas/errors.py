@@ -101,7 +101,9 @@ DOOR_ERRORS: dict[str, DoorError] = {
     ),
     "nothing_failed": DoorError(400, _INVALID, "No line of this batch has failed."),
     "invalid_api_key": DoorError(
-        401, "authentication_error", "Send a valid API key as `Authorization: Bearer psk_...`."
+        401,
+        "authentication_error",
+        "Send a valid API key as `Authorization: Bearer psk_...` or `x-api-key: psk_...`.",
     ),
     "unknown_user": DoorError(
         401,
@@ -121,6 +123,9 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "webhook_endpoint_not_found": DoorError(404, _INVALID, "No webhook endpoint has this id."),
     "webhook_delivery_not_found": DoorError(404, _INVALID, "No webhook delivery has this id."),
     "file_not_found": DoorError(404, _INVALID, "No file has this id."),
+    "results_not_ready": DoorError(
+        404, _INVALID, "The results of this batch are there once it has ended."
+    ),
     "batch_not_found": DoorError(404, _INVALID, "No batch has this id."),
     "route_not_found": DoorError(404, _INVALID, "There is nothing at this path."),
     "method_not_allowed": DoorError(405, _INVALID, "This path does not take this method."),
