@@ -22,7 +22,14 @@ from pydantic import BaseModel
 from api.auth import Access, Authenticator, Caller
 from broker.telemetry import REFUSED
 from schemas.body import read_object
-from schemas.errors import EngineError, QueueUnavailable, RequestError, StorageFull
+from schemas.errors import (
+    BlobMissing,
+    BlobsUnavailable,
+    EngineError,
+    QueueUnavailable,
+    RequestError,
+    StorageFull,
+)
 from schemas.ids import is_request_id, request_id_of
 from schemas.misfits import fitted
 
@@ -215,6 +222,8 @@ def unavailable(error: EngineError) -> RequestError:
         return RequestError("storage_full")
     if isinstance(error, QueueUnavailable):
         return RequestError("queue_unavailable")
+    if isinstance(error, BlobsUnavailable | BlobMissing):
+        return RequestError("blobs_unavailable")
     return RequestError("store_unavailable")
 
 

@@ -33,7 +33,9 @@ def takeable(old: Config, new: Config) -> tuple[Config, list[str]]:
     fixed = [name for name in _changed(old.server, new.server) if name not in _RELOADABLE]
     kept = {name: getattr(old.server, name) for name in fixed}
     server = new.server.model_copy(update=kept)
-    return new.model_copy(update={"server": server}), [f"server.{name}" for name in fixed]
+    told = [f"server.{name}" for name in fixed]
+    told += [f"blobs.{name}" for name in _changed(old.blobs, new.blobs)]
+    return new.model_copy(update={"server": server, "blobs": old.blobs}), told
 
 
 def changes(old: Config, new: Config) -> list[str]:

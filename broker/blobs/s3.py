@@ -31,12 +31,19 @@ _CONNECT = timedelta(seconds=5)
 _TRY = timedelta(seconds=30)
 _CALL_S = 60.0
 _PAGE = 1_000
+_ABORT_S = 10.0
 _LOOK_S = 3.0
 _LOOK_EVERY_S = 5.0
 # No key begins like this: the answer is short, and still tells whether the bucket can be read.
 _NOTHING = "none/"
 _CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
 _NO_BUCKET = "NoSuchBucket"
+_MEANS = {
+    _NO_BUCKET: "there is no such bucket",
+    "AccessDenied": "the access key may not do that",
+    "InvalidAccessKeyId": "the access key is unknown",
+    "SignatureDoesNotMatch": "the secret key is wrong",
+}
 
 
 class S3Blobs:
@@ -46,6 +53,7 @@ class S3Blobs:
         self.place = f"{config.endpoint or 's3:/'}/{config.bucket}"
         self._store = _store(config)
         self._tasks = Tasks("s3")
+        self._underway: set[Parts] = set()
         self._looking = asyncio.Lock()
         self._looked_at = float("-inf")
         self._trouble: str | None = None
@@ -54,8 +62,10 @@ class S3Blobs:
         """Do nothing: a service that is away is waited for, and `health` tells of it."""
 
     async def stop(self) -> None:
-        """Break off what is being written."""
-        await self._tasks.stop()
+        """Break off what is being written, and see its parts removed."""
+        for parts in self._underway:
+            parts.break_off()
+        await self._tasks.stop(_ABORT_S)
 
     async def put(self, key: str, data: bytes | AsyncIterable[bytes]) -> int:
         """Store what is short at once, and the rest in parts of which nothing stays behind."""
@@ -66,12 +76,15 @@ class S3Blobs:
             await self._ask(obstore.put_async(self._store, path, first, use_multipart=False))
             return len(first)
         parts = Parts(first, source)
+        self._underway.add(parts)
         try:
             # Cancelled by itself, it would leave the parts in the bucket.
             await self._tasks.finish("put", self._put_parts(path, parts))
         except asyncio.CancelledError:
             parts.break_off()
             raise
+        finally:
+            self._underway.discard(parts)
         return parts.size
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -169,19 +182,16 @@ class S3Blobs:
             return await call
         except TimeoutError:
             raise
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            why = f"refuses this access key ({_reason(error)})"
-            raise BlobsUnavailable(f"{self.place} {why}.") from error
         except FileNotFoundError as error:
-            if _NO_BUCKET in str(error):
-                raise BlobsUnavailable(f"{self.place}: there is no such bucket.") from error
-            raise BlobMissing(f"{self.place} does not have that blob.") from error
+            if _NO_BUCKET not in str(error):
+                raise BlobMissing(f"{self.place} does not have that blob.") from error
+            raise BlobsUnavailable(f"{self.place}: {_reason(error)}.") from error
         except (BaseError, OSError) as error:
-            raise BlobsUnavailable(f"{self.place} failed: {_reason(error)}.") from error
+            raise BlobsUnavailable(f"{self.place}: {_reason(error)}.") from error
 
 
 def _store(config: S3Config) -> S3Store:
-    told = obstore.store.S3Config(region=config.region)
+    told: obstore.store.S3Config = {"region": config.region}
     if config.endpoint:
         told["endpoint"] = config.endpoint
     if config.access_key and config.secret_key:
@@ -205,7 +215,9 @@ def _path(key: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return the service's own code, or the first words of the client's long report."""
+    """Return what the service's code means, or the first words of the client's long report."""
     if found := _CODE.search(str(error)):
-        return found[1]
+        return _MEANS.get(found[1], found[1])
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        return "the access key is refused"
     return str(error).split("\n", 1)[0].split(" - ")[-1].strip()[:200]

@@ -15,7 +15,7 @@ from broker.blobs.folders import opened
 # Little is left to be written when the file is synced, so that no step takes long.
 _SYNC_EVERY = 32 * 1024 * 1024
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_TRIES = 5
+_TRIES = 20
 
 
 class Unfinished:
@@ -46,15 +46,13 @@ class Unfinished:
         with self._lock:
             self._sync()
             for left in reversed(range(_TRIES)):
-                with opened(root, parts[:-1], make=True) as folder:
-                    try:
-                        os.rename(self._path, parts[-1], dst_dir_fd=folder)
-                    except FileNotFoundError:
-                        # The folder was empty, and somebody tidied it away meanwhile.
-                        if not left:
-                            raise
-                        continue
-                    os.fsync(folder)
+                try:
+                    self._rename(root, parts)
+                except FileNotFoundError:
+                    # The folder was empty, and somebody tidied it away meanwhile.
+                    if not left:
+                        raise
+                else:
                     return
 
     def close(self) -> None:
@@ -64,6 +62,11 @@ class Unfinished:
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
             self._file.close()
+
+    def _rename(self, root: Path, parts: Sequence[str]) -> None:
+        with opened(root, parts[:-1], make=True) as folder:
+            os.rename(self._path, parts[-1], dst_dir_fd=folder)
+            os.fsync(folder)
 
     def _sync(self) -> None:
         os.fsync(self._file.fileno())
