@@ -13,19 +13,26 @@ from api.admission import Admission
 from api.amqp_intake.door import AmqpDoor
 from api.auth import Access, Authenticator
 from api.backlog import Backlog
+from api.batches.creating import Creating
+from api.batches.retrying import Retrying
+from api.batches.watching import Watching
 from api.catalog import Catalog
 from api.cors import Cors
 from api.doors import Doors
 from api.exchange import Asgi, error_reply
+from api.files.storing import Storing
+from api.files.uploading import Uploads
 from api.holding import Holding
 from api.hosts import Hosts
 from api.openapi.document import build_document
 from api.responses.preparing import Preparing
 from api.routes.admin import VERBS, AdminRoutes
+from api.routes.batches import BatchRoutes
 from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
 from api.routes.documents import DocumentRoutes
+from api.routes.files import FileRoutes
 from api.routes.health import HealthRoutes
 from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
@@ -60,6 +67,7 @@ class Api:
     settings: Settings
     doors: Doors
     amqp: AmqpDoor
+    watching: Watching
     tasks: Tasks
 
     async def start(self) -> None:
@@ -87,6 +95,7 @@ class Api:
     async def stop(self) -> None:
         """Answer what is held and end."""
         self.holding.release()
+        self.watching.release()
         await self.amqp.stop()
         await self.admission.stop()
         await self.responses.stop()
@@ -129,6 +138,8 @@ def build_api(engine: Engine, config: Config) -> Api:
     _add_webhook_routes(
         doors, WebhookEndpointRoutes(engine, settings), WebhookDeliveryRoutes(engine, settings)
     )
+    tasks = Tasks("api")
+    watching = _add_batches(doors, engine, admission, settings, tasks)
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
@@ -144,7 +155,8 @@ def build_api(engine: Engine, config: Config) -> Api:
         settings,
         doors,
         AmqpDoor(engine, authenticator, catalog, backlog, admission, settings),
-        Tasks("api"),
+        watching,
+        tasks,
     )
 
 
@@ -170,6 +182,42 @@ def _add_response_routes(doors: Doors, responses: ResponseRoutes) -> None:
     doors.add("DELETE", one, responses.delete)
     doors.add("POST", f"{one}/cancel", responses.cancel)
     doors.add("GET", f"{one}/input_items", responses.input_items)
+
+
+def _add_batches(
+    doors: Doors, engine: Engine, admission: Admission, settings: Settings, tasks: Tasks
+) -> Watching:
+    """Open the doors of files and batches, and return who follows batches."""
+    storing = Storing(engine, tasks)
+    uploads = Uploads(engine, settings, storing)
+    _add_file_routes(doors, FileRoutes(engine, admission, uploads, storing))
+    creating = Creating(engine, admission, settings)
+    retrying = Retrying(engine, creating, storing, settings)
+    watching = Watching(engine.batches, tasks)
+    _add_batch_routes(doors, BatchRoutes(engine, creating, retrying, watching, settings))
+    return watching
+
+
+def _add_file_routes(doors: Doors, files: FileRoutes) -> None:
+    base = "/v1/files"
+    doors.add("GET", base, files.list_files)
+    doors.add("POST", base, files.create)
+    doors.add("GET", f"{base}/{{id}}", files.read)
+    doors.add("DELETE", f"{base}/{{id}}", files.delete)
+    doors.add("GET", f"{base}/{{id}}/content", files.content)
+
+
+def _add_batch_routes(doors: Doors, batches: BatchRoutes) -> None:
+    base = "/v1/batches"
+    one = f"{base}/{{id}}"
+    doors.add("GET", base, batches.list_batches)
+    doors.add("POST", base, batches.create)
+    doors.add("GET", one, batches.read)
+    doors.add("GET", f"{one}/events", batches.events)
+    doors.add("POST", f"{one}/cancel", batches.cancel)
+    doors.add("POST", f"{one}/retry-failed", batches.retry_failed)
+    doors.add("POST", f"{one}/pause", batches.pausing(paused=True))
+    doors.add("POST", f"{one}/resume", batches.pausing(paused=False))
 
 
 def _add_admin_routes(doors: Doors, admin: AdminRoutes, letters: DeadLetterRoutes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
@@ -120,22 +121,36 @@ class Exchange:
         Raises RequestError `body_too_large` as soon as that is known, ClientGone when the client
         leaves first.
         """
-        declared = self.headers.get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > max_bytes:
-            raise RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
+        too_large = RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
+        if self.declared_bytes > max_bytes:
+            raise too_large
         chunks: list[bytes] = []
         size = 0
-        while True:
+        async for chunk in self.pieces():
+            size += len(chunk)
+            if size > max_bytes:
+                raise too_large
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    @property
+    def declared_bytes(self) -> float:
+        """How large the body is as its sender says: 0 if it does not, inf if not in digits."""
+        declared = self.headers.get(b"content-length", b"0")
+        return int(declared) if declared.isdigit() else math.inf
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes, however long it is.
+
+        Raises ClientGone when the client leaves first.
+        """
+        more = True
+        while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > max_bytes:
-                raise RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
-            chunks.append(chunk)
-            if not message.get("more_body"):
-                return b"".join(chunks)
+            yield message.get("body", b"")
+            more = message.get("more_body", False)
 
     async def disconnected(self) -> None:
         """Return when the client has closed the connection; call it after the body was read."""

@@ -40,6 +40,7 @@ DOOR_ADVICE: dict[str, str] = {
         "`webhooks.allow`. The message says what is wrong with it."
     ),
     "too_many_webhook_endpoints": "Delete some, or let one endpoint take several event types.",
+    "nothing_failed": "Nothing: there is nothing to do again.",
     "invalid_api_key": "Send a key of this server; a revoked or mistyped one is unknown to it.",
     "unknown_user": (
         "Set `user_id` to the user that the connection has logged in as: `penstock amqp grant` "
@@ -64,6 +65,13 @@ DOOR_ADVICE: dict[str, str] = {
     "webhook_delivery_not_found": (
         "Check the id and the key; deliveries are kept for 7 days, and 10,000 of them."
     ),
+    "file_not_found": (
+        "Check the id and the key: another tenant's file is not found either, nor one past its "
+        "`expires_at`. Upload it again."
+    ),
+    "batch_not_found": "Check the id and the key: `GET /v1/batches` lists yours.",
+    "file_in_use": "Cancel the batch that the message names, or wait for its end.",
+    "batch_not_ended": "Wait for the end (`GET /v1/batches/{id}/events` tells it), or cancel it.",
     "route_not_found": "Check the path.",
     "method_not_allowed": "Check the method: the header `Allow` names those that the path takes.",
     "request_timeout": "Send headers and body without long pauses; the limits are under `server`.",
@@ -73,6 +81,11 @@ DOOR_ADVICE: dict[str, str] = {
         "Nothing: somebody cancelled it. Send a new request if it is still wanted."
     ),
     "body_too_large": "Send less, or raise `server.max_body_bytes`.",
+    "file_too_large": "Split the file, or raise `files.max_bytes`.",
+    "tenant_files_full": (
+        "Delete files that are not needed any more, or have `files.max_tenant_bytes` raised."
+    ),
+    "range_not_satisfiable": "Ask for less: the header `Content-Range` tells the file's size.",
     "uri_too_long": "Send fewer or shorter parameters.",
     "unsupported_media_type": "Send JSON in UTF-8, uncompressed, as `application/json`.",
     "headers_too_large": "Send fewer or shorter headers; cookies are the usual cause.",

@@ -99,6 +99,7 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "too_many_webhook_endpoints": DoorError(
         400, _INVALID, "You have as many webhook endpoints as one tenant may have."
     ),
+    "nothing_failed": DoorError(400, _INVALID, "No line of this batch has failed."),
     "invalid_api_key": DoorError(
         401, "authentication_error", "Send a valid API key as `Authorization: Bearer psk_...`."
     ),
@@ -119,13 +120,26 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "backend_not_found": DoorError(404, _INVALID, "No backend has this name."),
     "webhook_endpoint_not_found": DoorError(404, _INVALID, "No webhook endpoint has this id."),
     "webhook_delivery_not_found": DoorError(404, _INVALID, "No webhook delivery has this id."),
+    "file_not_found": DoorError(404, _INVALID, "No file has this id."),
+    "batch_not_found": DoorError(404, _INVALID, "No batch has this id."),
     "route_not_found": DoorError(404, _INVALID, "There is nothing at this path."),
     "method_not_allowed": DoorError(405, _INVALID, "This path does not take this method."),
     "idempotency_conflict": DoorError(
         409, _INVALID, "This Idempotency-Key was used for another request.", final=True
     ),
     "not_finished": DoorError(409, _INVALID, "The request has not ended yet.", final=True),
+    "file_in_use": DoorError(
+        409, _INVALID, "A batch that has not ended uses this file; cancel it first.", final=True
+    ),
+    "batch_not_ended": DoorError(
+        409, _INVALID, "The batch has not ended yet; wait for its end, or cancel it.", final=True
+    ),
     "body_too_large": DoorError(413, _INVALID, "The body is larger than this server accepts."),
+    "file_too_large": DoorError(413, _INVALID, "The file is larger than this server accepts."),
+    "tenant_files_full": DoorError(
+        413, _INVALID, "Your files take up all the room that you have; delete some first."
+    ),
+    "range_not_satisfiable": DoorError(416, _INVALID, "The file has no bytes in this range."),
     "unsupported_media_type": DoorError(
         415, _INVALID, "Send the body as application/json, in UTF-8 and without Content-Encoding."
     ),

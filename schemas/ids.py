@@ -75,6 +75,11 @@ def new_file_id() -> str:
     return f"file-{new_request_id().removeprefix('req_')}"
 
 
+def derived_file_id(*parts: str) -> str:
+    """Return the one id of a file that belongs to `parts`, as `derived_request_id`."""
+    return f"file-{derived_request_id(*parts).removeprefix('req_')}"
+
+
 def batch_file_id(batch_id: str, kind: Literal["output", "errors"]) -> str:
     """Return the id of the file that a batch writes; in its partition."""
     digest = hashlib.sha256(f"{batch_id}/{kind}".encode()).hexdigest()

@@ -11,12 +11,15 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.auth import Access
 from api.openapi.admin_operations import ADMIN
+from api.openapi.batch_operations import BATCHES
+from api.openapi.file_operations import FILES
 from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
 from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS, passed_through
 from api.openapi.parameters import HEADERS, PARAMETERS
 from api.openapi.response_operations import RESPONSES
 from api.openapi.webhook_operations import WEBHOOKS
-from schemas import answers, webhook_answers
+from schemas import answers, batch_answers, webhook_answers
+from schemas.batch_wire import CreateBatch
 from schemas.cancellation import CancelAnyRequests, CancelRequests
 from schemas.errors import DOOR_ERRORS, RequestError
 from schemas.request import RequestWhole, SubmitRequest
@@ -31,6 +34,7 @@ from schemas.webhooks import (
 _REF = "#/components/schemas/{model}"
 _ASKED = (
     SubmitRequest,
+    CreateBatch,
     CancelRequests,
     CancelAnyRequests,
     CreateEndpoint,
@@ -39,10 +43,15 @@ _ASKED = (
     TestEndpoint,
     RedeliverRange,
 )
+_ANSWERED = tuple(
+    each for module in (answers, batch_answers, webhook_answers) for each in vars(module).values()
+)
 _TAGS = {
     "Requests": "Submit, come back, cancel: the same request through every door.",
     "Calls": "OpenAI's dialect, held open over the same durable queue.",
     "Responses": "OpenAI's Responses, over any backend that speaks chat.",
+    "Files": "What is uploaded for batches, and what those write.",
+    "Batches": "Files of requests, run beside live traffic.",
     "Models": "What can be asked for.",
     "Webhooks": "Where the ends of requests are told, and what came of it.",
     "Admin": "For the operator: needs the key in PENSTOCK_ADMIN_KEY.",
@@ -65,6 +74,8 @@ def build_document(endpoints: Iterable[str]) -> dict[str, Any]:
         *CALLS,
         *RESPONSES,
         *further,
+        *FILES,
+        *BATCHES,
         *MODELS,
         *WEBHOOKS,
         *ADMIN,
@@ -116,10 +127,11 @@ def _described(operation: Operation) -> dict[str, Any]:
         described["parameters"] = [
             {"$ref": f"#/components/parameters/{name}"} for name in operation.parameters
         ]
+    bodies = {kind: {"schema": schema} for kind, schema in operation.more_bodies.items()}
     if operation.body is not None:
-        content = {JSON: {"schema": _schema(operation.body), "example": operation.example}}
-        more = {kind: {"schema": schema} for kind, schema in operation.more_bodies.items()}
-        described["requestBody"] = {"required": True, "content": {**content, **more}}
+        bodies[JSON] = {"schema": _schema(operation.body), "example": operation.example}
+    if bodies:
+        described["requestBody"] = {"required": True, "content": bodies}
     return described
 
 
@@ -163,7 +175,7 @@ def _schemas() -> dict[str, Any]:
     mode: JsonSchemaMode = "serialization"
     answered = [
         (each, mode)
-        for each in (RequestWhole, *vars(answers).values(), *vars(webhook_answers).values())
+        for each in (RequestWhole, *_ANSWERED)
         if isinstance(each, type) and issubclass(each, BaseModel) and each is not BaseModel
     ]
     _, definitions = models_json_schema(

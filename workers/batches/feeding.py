@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from broker import large_bodies
+from broker.blobs.lines import RawLine
 from broker.persistence import persistently
 from broker.ports import Engine
 from broker.telemetry import BATCH_LINES_FED
@@ -24,7 +25,6 @@ from workers.batches.asked import BadLine, read_line
 from workers.batches.held import HeldBatch
 from workers.batches.pacing import FED_AT_ONCE, MIB, room
 from workers.batches.progress import Progress
-from workers.batches.reading import RawLine
 from workers.batches.rules import BatchRules
 from workers.batches.source import InputGone, Source, envelope_of, unservable
 from workers.settlement import ended

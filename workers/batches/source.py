@@ -10,6 +10,7 @@ from contextlib import aclosing
 import orjson
 import structlog
 
+from broker.blobs.lines import RawLine, UnreadableFile, lines_of
 from broker.lifecycle import backoff
 from broker.ports import Blobs, Files
 from schemas.batches import BatchTerms, Cursor, LineError
@@ -18,7 +19,6 @@ from schemas.errors import BlobMissing, EngineError
 from schemas.ids import line_id
 from schemas.priority import Lane, Priority
 from workers.batches.asked import AskedLine
-from workers.batches.reading import RawLine, UnreadableFile, lines_of
 
 _log = structlog.get_logger("penstock.batches")
 # More than any line has that was found good.

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from broker.blobs.lines import RawLine, UnreadableFile, lines_of
 from broker.ports.blobs import Blobs
 from schemas.batches import BatchTerms, Cursor, LineError
 from schemas.errors import BATCH_ERRORS, BlobMissing
@@ -15,7 +16,6 @@ from workers.batches.asked import BadLine, Opens, read_line
 from workers.batches.duplicates import CustomIds
 from workers.batches.mistakes import Mistakes
 from workers.batches.pauses import Pauses
-from workers.batches.reading import RawLine, UnreadableFile, lines_of
 
 FIRST_MISTAKES = 100
 _SEVERAL = 2
