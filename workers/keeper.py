@@ -72,8 +72,8 @@ class Keeper:
         while True:
             try:
                 await self._engine.upkeep.sweep()
-                await drop_expired(self._engine.files, self._engine.blobs)
                 swept = await self._drop_blobs(swept)
+                await drop_expired(self._engine.files, self._engine.blobs)
             except EngineError as error:
                 _log.warning("no sweep while the engine is away", error=str(error))
             await asyncio.sleep(_SWEEP_S)

@@ -232,7 +232,8 @@ class Settlement:
             attempt,
             result,
             self._retention_s,
-            dead_letter=dead_letter,
+            # As long as a letter: it may be a while before the end of a line is gathered.
+            dead_letter=dead_letter or envelope.batch is not None,
         )
         keep_envelope = dead_letter and envelope.batch is None
         finish = await persistently(

@@ -19,6 +19,7 @@ from broker.telemetry import BATCH_LINES_FED
 from schemas.batches import Cursor
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES
+from schemas.large import LARGE_BYTES
 from schemas.lifecycle import Status
 from workers.batches.asked import BadLine, read_line
 from workers.batches.held import HeldBatch
@@ -159,7 +160,8 @@ class Feeder:
         """Set large bodies aside, make the records, then have every message confirmed."""
         held = self._held
         for each in chunk:
-            each.envelope = await self._light(each.envelope)
+            if len(each.envelope.body) > LARGE_BYTES:
+                each.envelope = await self._set_aside(each.envelope)
         while (flags := await held.feed([each.envelope for each in chunk])) is None:
             # Paused, or no longer ours to feed: then this run is ended.
             await held.until(lambda batch: not batch.paused)
@@ -170,11 +172,10 @@ class Feeder:
                 group.create_task(self._end(each.envelope) if each.gone else self._publish(each))
         BATCH_LINES_FED.inc(len(new))
 
-    async def _light(self, envelope: Envelope) -> Envelope:
-        retention_s = self._rules.config.server.retention_s
+    async def _set_aside(self, envelope: Envelope) -> Envelope:
+        kept_s = self._rules.config.server.retention_s
         return await persistently(
-            lambda: large_bodies.set_aside(self._engine, envelope, retention_s),
-            "set a line's body aside",
+            lambda: large_bodies.set_aside(self._engine, envelope, kept_s), "store a large line"
         )
 
     async def _publish(self, made: Made) -> None:

@@ -180,9 +180,9 @@ class Gatherer:
         size = turn = 0
         for each in found:
             size += self._take(replace(each, record=await self._whole(each.record)))
-            if size >= most_bytes:
-                # The rest is read again: results in blobs did not count in what was asked for.
-                break
+            if self._buffer.bytes >= most_bytes:
+                # Large answers lie in blobs: there may be many times that in what was found.
+                await self.flush()
             if size - turn > _TURN_BYTES:
                 turn = size
                 await asyncio.sleep(0)
