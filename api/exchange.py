@@ -25,7 +25,6 @@ from broker.telemetry import REFUSED
 from schemas.anthropic_errors import in_anthropics_shape
 from schemas.body import read_object
 from schemas.errors import (
-    BlobMissing,
     BlobsUnavailable,
     EngineError,
     QueueUnavailable,
@@ -279,7 +278,7 @@ def unavailable(error: EngineError) -> RequestError:
         return RequestError("storage_full")
     if isinstance(error, QueueUnavailable):
         return RequestError("queue_unavailable")
-    if isinstance(error, BlobsUnavailable | BlobMissing):
+    if isinstance(error, BlobsUnavailable):
         return RequestError("blobs_unavailable")
     return RequestError("store_unavailable")
 

@@ -193,10 +193,7 @@ DOOR_ERRORS: dict[str, DoorError] = {
         503, _UNAVAILABLE, "The store is not reachable; try again.", retry_after_s=2
     ),
     "blobs_unavailable": DoorError(
-        503,
-        _UNAVAILABLE,
-        "The place of files and large bodies is not reachable; nothing was changed.",
-        retry_after_s=2,
+        503, _UNAVAILABLE, "The place of files is not reachable; try again.", retry_after_s=2
     ),
     "not_accepted": DoorError(
         503, _UNAVAILABLE, "The request was not accepted; nothing will run.", retry_after_s=2
