@@ -24,6 +24,7 @@ from api.auth import Access, Authenticator, Caller
 from broker.telemetry import REFUSED
 from schemas.body import read_object
 from schemas.errors import (
+    BlobMissing,
     BlobsUnavailable,
     EngineError,
     QueueUnavailable,
@@ -236,7 +237,7 @@ def unavailable(error: EngineError) -> RequestError:
         return RequestError("storage_full")
     if isinstance(error, QueueUnavailable):
         return RequestError("queue_unavailable")
-    if isinstance(error, BlobsUnavailable):
+    if isinstance(error, BlobsUnavailable | BlobMissing):
         return RequestError("blobs_unavailable")
     return RequestError("store_unavailable")
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 _RETRY = "Send it again after the seconds in Retry-After; SDKs do so by themselves."
 _LOOK = "Look at the backend's log; `GET /v1/requests/{id}` names the backend."
+_BLOBS = (
+    "Send it again. Find out who deletes from the place of blobs: every process must use the same "
+    "one, and nothing but Penstock may remove what is under `until/`."
+)
 
 DOOR_ADVICE: dict[str, str] = {
     "bad_request": "Mend the client: the message says which rule of HTTP/1.1 it breaks.",
@@ -97,12 +101,14 @@ DOOR_ADVICE: dict[str, str] = {
     ),
     "backend_failed": _LOOK,
     "backend_invalid_response": _LOOK,
+    "body_lost": _BLOBS,
+    "result_lost": _BLOBS,
+    "blobs_unavailable": (
+        "Send it again after the seconds in Retry-After. `penstock doctor` says what is wrong with "
+        "`blobs.directory` or `blobs.s3`; bodies up to 256 KiB are accepted meanwhile."
+    ),
     "queue_unavailable": _RETRY,
     "store_unavailable": _RETRY,
-    "blobs_unavailable": (
-        "Send it again after the seconds in Retry-After. `penstock doctor` tells what is wrong "
-        "with `blobs`."
-    ),
     "not_accepted": _RETRY,
     "storage_full": (
         "Free space on the disk of `server.data_dir`; Penstock accepts again by itself."
@@ -132,10 +138,38 @@ ENDING_ADVICE: dict[str, str] = {
     "poisoned": "It kills its worker: look at the worker's memory and log before a redrive.",
     "dead_lettered": "Look for a policy or a delivery limit on Penstock's queues; redrive it.",
     "not_accepted": "Nothing: the client was answered 503 and told to send it again.",
+    "body_lost": _BLOBS,
     "copy_lost": "Find out who purged the queue, or how Redis lost its last writes; send it again.",
     "model_removed": "Configure the model again and redrive it, or ask for another one.",
     "stream_interrupted": (
         "Drop what was shown and send it again, or redrive it. With `restart: true` another "
         "attempt begins the answer anew in the same stream."
     ),
+}
+
+BATCH_ADVICE: dict[str, str] = {
+    "invalid_json_line": (
+        "Write one JSON object a line, ended by LF or CRLF; the message says where it stops being "
+        "JSON."
+    ),
+    "missing_custom_id": "Give every line a `custom_id` of its own.",
+    "invalid_custom_id": "Give it a string of 1 to 512 characters.",
+    "duplicate_custom_id": "Give one of the two lines that the message names another one.",
+    "invalid_method": 'Write `"method": "POST"`.',
+    "invalid_url": "Write the path alone, as in `endpoint` of the batch; no host and no query.",
+    "url_mismatch": "Create one batch for each endpoint.",
+    "invalid_body": "Mend the field that `param` names.",
+    "model_not_found": "Ask for a model that `GET /v1/models` shows.",
+    "model_not_allowed": (
+        "Ask for a model that `GET /v1/models` shows with this key, or have the tenant's "
+        "`models` extended."
+    ),
+    "streaming_unsupported": "Leave `stream` out of the line's body.",
+    "line_too_long": "Send less in one line, or raise `server.max_body_bytes`.",
+    "too_many_lines": "Split the file into several batches, or raise `batches.max_lines`.",
+    "empty_file": "Check what was uploaded: nothing but blank lines was in it.",
+    "unreadable_file": "Upload the JSON lines themselves, in UTF-8: the message says what it is.",
+    "input_file_missing": "Upload the file again and create a new batch with it.",
+    "batch_expired": "Give the batch a longer `completion_window`, or add capacity; retry it.",
+    "batch_cancelled": "Nothing: the batch was cancelled. Create a new one for what is missing.",
 }

@@ -123,10 +123,8 @@ class EmbeddedBatches:
 
     async def gathered(self, batch_id: str, token: int, step: Gathered) -> bool:
         """Add a step to the batch and its files."""
-        now, retention_s = self._life.clock(), self._life.retention_s
-        return await self._database.write(
-            lambda file: gathered(file, batch_id, token, step, now, retention_s)
-        )
+        now = self._life.clock()
+        return await self._database.write(lambda file: gathered(file, batch_id, token, step, now))
 
     async def unended(self, batch_id: str) -> Sequence[int]:
         """Return the lines that were made and have not ended."""

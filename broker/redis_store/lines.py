@@ -81,7 +81,7 @@ class Lines:
     async def unended(self, batch_id: str) -> Sequence[int]:
         """As Batches.unended."""
         made, first, bits = await self._run("batch_unended", batch_id)
-        return _clear_bits(bits, first, made)
+        return clear_bits(bits, first, made)
 
     async def lost(self, batch_id: str) -> Sequence[int]:
         """As Batches.lost."""
@@ -152,7 +152,7 @@ def _growth(file_id: str, part: Part, name: str) -> list[Any]:
     return [file_id, part_value(part), part.bytes, fields]
 
 
-def _clear_bits(bits: bytes, first: int, end: int) -> list[int]:
+def clear_bits(bits: bytes, first: int, end: int) -> list[int]:
     """Return the numbers from `first` to before `end` whose bits are not set.
 
     `bits` begin with that of `first`, the highest of byte 0; those behind them are not set either.

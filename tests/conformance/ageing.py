@@ -26,6 +26,9 @@ async def age_limits(client: Any, namespace: str, seconds: float) -> None:
             await _shift(client, found, seconds * 1000)
         elif name == "lapses" or (name.startswith("turns:") and ":parallel:" in name):
             await _shift(client, found, seconds)
+        elif name.startswith("live:"):
+            left_ms = await client.pttl(found)
+            await client.pexpire(found, max(1, left_ms - int(seconds * 1000)))
         elif name.startswith("rate:"):
             await _age_bucket(client, found, seconds)
         elif name in ("booked", "reserved"):

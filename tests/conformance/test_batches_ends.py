@@ -184,8 +184,9 @@ async def test_no_end_is_forgotten_before_it_is_gathered(stage: Stage) -> None:
         assert await ended_lines(engine, run.batch) == []
 
 
-async def test_one_that_is_deleted_is_still_gathered(engine: Process) -> None:
-    run = await in_progress(engine)
+@pytest.mark.parametrize("told", [False, True])
+async def test_one_that_is_deleted_is_still_gathered(engine: Process, told: bool) -> None:
+    run = await in_progress(engine, line_events=told)
     (line,) = await fed(engine, run, 0)
     await by_commit(engine, line, body=b"kept")
     await engine.store.forget(line.id)
@@ -193,3 +194,5 @@ async def test_one_that_is_deleted_is_still_gathered(engine: Process) -> None:
     (ended,) = await engine.batches.ends(run.batch.id, FAR, MUCH)
     assert ended.record.result is not None
     assert ended.record.result.body == b"kept"
+    assert await gathered(engine, run, 0)
+    assert await engine.store.get(line.id) is None

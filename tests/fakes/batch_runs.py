@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -59,12 +59,17 @@ async def now_of(engine: Engine, batch: Batch) -> Batch:
     return found
 
 
-async def told(engine: Engine, batch: Batch, timeout_s: float = 60) -> Batch:
-    """Wait until a batch has ended and that is told."""
-    async with asyncio.timeout(timeout_s):
-        while not (found := await now_of(engine, batch)).told:
+async def until(engine: Engine, batch: Batch, holds: Callable[[Batch], bool]) -> Batch:
+    """Wait until a batch is so."""
+    async with asyncio.timeout(60):
+        while not holds(found := await now_of(engine, batch)):  # noqa: ASYNC110  because nothing wakes
             await asyncio.sleep(0.02)
     return found
+
+
+async def told(engine: Engine, batch: Batch) -> Batch:
+    """Wait until a batch has ended and that is told."""
+    return await until(engine, batch, lambda now: now.told)
 
 
 async def text_of(engine: Engine, file_id: str | None) -> bytes:
@@ -96,7 +101,8 @@ async def files_of(engine: Engine, batch: Batch) -> tuple[dict[str, Any], dict[s
     codes = [line["error"]["code"] for line in errors]
     assert counts.expired == codes.count("batch_expired")
     assert counts.cancelled == codes.count("batch_cancelled") + codes.count("cancelled")
-    return {line["custom_id"]: line for line in output}, {line["custom_id"]: line for line in errors}
+    by_id = [{line["custom_id"]: line for line in lines} for lines in (output, errors)]
+    return by_id[0], by_id[1]
 
 
 @asynccontextmanager

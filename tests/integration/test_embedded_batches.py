@@ -10,11 +10,12 @@ from typing import Any
 
 import apsw
 import pytest
+from broker.embedded.free_space import Floor
 
 from broker.claims import Run
 from broker.embedded.batch_rows import BatchRow
 from broker.embedded.engine import EmbeddedEngine
-from broker.embedded.free_space import Floor
+from broker.embedded.runs import release_older_lives
 from broker.ports import FileSelection, Held, Selection
 from schemas.batches import BatchStatus, Cursor
 from schemas.errors import StorageFull
@@ -217,3 +218,13 @@ async def test_a_line_that_nobody_can_read_fails_and_is_gathered(tmp_path: Path)
         assert record.result.code == "dead_lettered"
         assert await engine.dead_letters.select(Selection("acme"), None, 10) == []
         assert await ended_lines(engine, run.batch) == [0]
+
+
+async def test_what_ran_at_a_crash_is_found_among_the_open_ones(tmp_path: Path) -> None:
+    """A million lines that were told may be kept beside them."""
+    async with running(tmp_path) as engine:
+        statements = await _traced(engine)
+        await engine._database.write(lambda file: release_older_lives(file, engine.owner, 0.0))
+        ((text, bindings),) = [each for each in statements if _has_plan(each[0])]
+        (step,) = await engine._database.read(_plan, text, bindings)
+        assert step == "SCAN requests USING INDEX open_checks"

@@ -76,6 +76,7 @@ def test_a_process_with_many_runs_holds_no_more_of_them(runs: int) -> None:
 
 def test_looks_become_rarer_while_nothing_ends() -> None:
     pause = pacing.next_pause(9.9, found=True, runs=1)
+    assert pause == pacing.next_pause(0.0, found=False, runs=1) == 0.05
     pauses = [pause := pacing.next_pause(pause, found=False, runs=1) for _ in range(10)]
     assert pauses == sorted(pauses)
     assert pauses[-1] == 0.2

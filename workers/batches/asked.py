@@ -11,7 +11,7 @@ import orjson
 
 from schemas.batches import BatchTerms, LineError
 from schemas.body import JsonObject, Span, read_object
-from schemas.errors import RequestError
+from schemas.errors import BATCH_ERRORS, RequestError
 from schemas.request import ENDPOINTS
 from schemas.responses.asked import check_common, read_asked
 from schemas.responses.told import ENDPOINT as RESPONSES
@@ -20,6 +20,7 @@ from schemas.tokens import input_tokens, most_output
 MAX_CUSTOM_ID_CHARACTERS = 512
 _MAX_MODEL_CHARACTERS = 200
 _QUOTED_CHARACTERS = 100
+_PARAM_CHARACTERS = 200
 _PLACE = re.compile(r": line 1 column \d+ \(char (\d+)\)")
 # The members in the order of OpenAI's own examples, with an id that needs no escapes.
 _USUAL = re.compile(
@@ -128,33 +129,23 @@ def _line(data: bytes) -> JsonObject:
             sentence += " Lines end with LF or CRLF; a CR alone ends none."
         elif data.lstrip().startswith(b"["):
             sentence += " The file is no JSON array: write one object a line, without commas."
-        _refuse("invalid_json_line", sentence, error.param)
+        _refuse("invalid_json_line", sentence, error.param and error.param[:_PARAM_CHARACTERS])
 
 
 def _custom_id(members: Mapping[str, Any]) -> str:
     custom_id = members.get("custom_id")
     if custom_id is None:
-        _refuse(
-            "missing_custom_id",
-            "`custom_id` is missing; give every line one of its own, to find its answer by.",
-            "custom_id",
-        )
-    if not isinstance(custom_id, str):
-        _refuse("invalid_custom_id", "`custom_id` must be a string.", "custom_id")
+        _refuse("missing_custom_id", None, "custom_id")
+    if not isinstance(custom_id, str) or "\0" in custom_id:
+        _refuse("invalid_custom_id", None, "custom_id")
     if not 0 < len(custom_id) <= MAX_CUSTOM_ID_CHARACTERS:
-        _refuse(
-            "invalid_custom_id",
-            f"`custom_id` must have 1 to {MAX_CUSTOM_ID_CHARACTERS} characters.",
-            "custom_id",
-        )
-    if "\0" in custom_id:
-        _refuse("invalid_custom_id", "`custom_id` must not contain NUL.", "custom_id")
+        _refuse("invalid_custom_id", None, "custom_id")
     return custom_id
 
 
 def _check_method(members: Mapping[str, Any]) -> None:
     if members.get("method") != "POST":
-        _refuse("invalid_method", '`method` must be "POST".', "method")
+        _refuse("invalid_method", None, "method")
 
 
 def _check_url(url: Any, endpoint: str) -> None:
@@ -200,11 +191,7 @@ def _check_stream(body: Mapping[str, Any]) -> None:
     if stream is None or stream is False:
         return
     if stream is True:
-        _refuse(
-            "streaming_unsupported",
-            "A line of a batch is not streamed; leave `stream` out.",
-            "body.stream",
-        )
+        _refuse("streaming_unsupported", None, "body.stream")
     _refuse("invalid_body", "`body.stream` must be false, or left out.", "body.stream")
 
 
@@ -241,12 +228,12 @@ def _of(custom_id: str, error: BadLine) -> BadLine:
     return BadLine(replace(error.mistake, custom_id=custom_id))
 
 
-def _refuse(code: str, message: str, param: str | None) -> NoReturn:
-    raise BadLine(LineError(code, message, param=param))
+def _refuse(code: str, message: str | None, param: str | None) -> NoReturn:
+    raise BadLine(LineError(code, message or BATCH_ERRORS[code], param=param))
 
 
 def _below(place: str, param: str | None) -> str:
-    return place if param is None else f"{place}.{param}"[: 2 * _QUOTED_CHARACTERS]
+    return place if param is None else f"{place}.{param}"[:_PARAM_CHARACTERS]
 
 
 def _short(message: str) -> str:

@@ -1,5 +1,6 @@
 """The first reading of a batch's file: the batch begins if every line is good, else it has failed.
 
+It is read even if the deadline has passed: the lines are known then, and are written as expired.
 A crash before the end leaves it validating, and whoever comes next reads the file anew. All
 mistakes are one part of the error file, added in one step: where there is such a file, it is whole.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -44,7 +46,9 @@ class Checking:
         if await persistently(lambda: files.get(file_id), "look for an input") is None:
             await self._held.move(BatchStatus.FAILED, (_GONE,))
             return
-        await self._models_known()
+        if not await self._models_known():
+            await self._held.move(BatchStatus.EXPIRED)
+            return
         scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="penstock-batch-"))
         try:
             found = await persistently(lambda: self._validate(scratch), "read a batch's input")
@@ -55,13 +59,19 @@ class Checking:
         finally:
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
 
-    async def _models_known(self) -> None:
-        """Wait until anything is served: before, every name would be refused for good."""
-        tenant = self._held.batch.terms.tenant
-        await self._rules.refresh(tenant)
-        while not self._rules.opened(tenant).known:
+    async def _models_known(self) -> bool:
+        """Wait until anything is served: before, every name would be refused for good.
+
+        False where that is not before the deadline.
+        """
+        terms = self._held.batch.terms
+        await self._rules.refresh(terms.tenant)
+        while not self._rules.opened(terms.tenant).known:
+            if time.time() >= terms.deadline:
+                return False
             await asyncio.sleep(_LOOK_S)
-            await self._rules.refresh(tenant)
+            await self._rules.refresh(terms.tenant)
+        return True
 
     async def _validate(self, scratch: Path) -> Validation:
         terms, config = self._held.batch.terms, self._rules.config

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import defaultdict
+from array import array
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -28,10 +28,10 @@ class CustomIds:
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
-        self._waiting: defaultdict[int, bytearray] = defaultdict(bytearray)
+        self._waiting = [bytearray() for _ in range(_BUCKETS)]
         self._waiting_bytes = 0
-        self._chunks: defaultdict[int, list[_Chunk]] = defaultdict(list)
-        self._written = 0
+        # Of each part of the scratch file: where it begins, and where in it each bucket ends.
+        self._parts: list[tuple[int, array[int]]] = []
 
     async def add(self, custom_id: str, line: int) -> None:
         """Note that `line` has this id; lines come in order."""
@@ -40,9 +40,7 @@ class CustomIds:
         self._waiting[hash(encoded) % _BUCKETS] += entry
         self._waiting_bytes += len(entry)
         if self._waiting_bytes >= _BLOCK_BYTES:
-            waiting, self._waiting = self._waiting, defaultdict(bytearray)
-            self._waiting_bytes = 0
-            await asyncio.to_thread(self._write, waiting)
+            await asyncio.to_thread(self._write)
 
     async def repeated(self) -> AsyncIterator[LineError]:
         """Yield a mistake for every line whose id an earlier one has, bucket by bucket."""
@@ -59,7 +57,7 @@ class CustomIds:
     async def _blocks(self, bucket: int) -> AsyncIterator[bytes | bytearray]:
         """Yield the entries of a bucket in order, at most about a MiB at once."""
         chunks: list[_Chunk] = []
-        for chunk in self._chunks[bucket]:
+        for chunk in self._chunks(bucket):
             if chunks and sum(size for _, size in chunks) + chunk[1] > _BLOCK_BYTES:
                 yield await asyncio.to_thread(self._read, chunks)
                 chunks = []
@@ -68,12 +66,21 @@ class CustomIds:
             yield await asyncio.to_thread(self._read, chunks)
         yield self._waiting[bucket]
 
-    def _write(self, waiting: dict[int, bytearray]) -> None:
+    def _chunks(self, bucket: int) -> Iterator[_Chunk]:
+        for start, ends in self._parts:
+            before = ends[bucket - 1] if bucket else 0
+            if ends[bucket] > before:
+                yield start + before, ends[bucket] - before
+
+    def _write(self) -> None:
         with self._scratch.open("ab") as file:
-            for bucket, entries in waiting.items():
+            start, ends = file.tell(), array("I")
+            for entries in self._waiting:
                 file.write(entries)
-                self._chunks[bucket].append((self._written, len(entries)))
-                self._written += len(entries)
+                entries.clear()
+                ends.append(file.tell() - start)
+        self._parts.append((start, ends))
+        self._waiting_bytes = 0
 
     def _read(self, chunks: Sequence[_Chunk]) -> bytes:
         with self._scratch.open("rb") as file:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
@@ -228,14 +228,16 @@ class Ending:
         return True
 
 
-async def _each(items: Iterable[Item], ask: Callable[[Item], Awaitable[Answer]]) -> list[Answer]:
+async def _each(items: Sequence[Item], ask: Callable[[Item], Awaitable[Answer]]) -> list[Answer]:
     """Ask for each, many at once, and return the answers in order."""
-    bound = asyncio.Semaphore(_AT_ONCE)
+    waiting = iter(enumerate(items))
+    answers: dict[int, Answer] = {}
 
-    async def bounded(item: Item) -> Answer:
-        async with bound:
-            return await ask(item)
+    async def work() -> None:
+        for place, item in waiting:
+            answers[place] = await ask(item)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(bounded(item)) for item in items]
-    return [task.result() for task in tasks]
+        for _ in range(min(_AT_ONCE, len(items))):
+            group.create_task(work())
+    return [answers[place] for place in range(len(items))]

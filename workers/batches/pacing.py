@@ -56,7 +56,8 @@ def next_pause(last_s: float, *, found: bool, runs: int) -> float:
     """Return the seconds until the next look for ends: longer while there are none."""
     if found:
         return _FIRST_PAUSE_S
-    return min(last_s * _SLOWER, max(_LONGEST_PAUSE_S, runs / _LOOKS))
+    longest = max(_LONGEST_PAUSE_S, runs / _LOOKS)
+    return min(longest, max(_FIRST_PAUSE_S, last_s * _SLOWER))
 
 
 def next_rate(last: float, lines: int, took_s: float) -> float:

@@ -14,6 +14,7 @@ from workers.batches.asked import BadLine
 from workers.batches.models import Opened
 
 _COUNTED_FOR_S = 2.0
+_FEEDING = (BatchStatus.VALIDATING, BatchStatus.IN_PROGRESS)
 # Of one process: a file is read as fast as it can be.
 _VALIDATED_AT_ONCE = 2
 
@@ -104,8 +105,6 @@ class BatchRules:
                 return count
             batches = self._engine.batches
             found = await persistently(lambda: batches.running(tenant), "count running batches")
-            feeding = sum(
-                each.status is BatchStatus.IN_PROGRESS and not each.paused for each in found
-            )
+            feeding = sum(each.status in _FEEDING and not each.paused for each in found)
             self._counts[tenant] = time.monotonic(), max(1, feeding)
             return max(1, feeding)

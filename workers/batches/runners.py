@@ -19,6 +19,8 @@ from workers.batches.running import BatchRun
 
 _log = structlog.get_logger("penstock.batches")
 _LOOK_EVERY_S = 1.0
+# Most batches that one finds are in the hands of others.
+_ASKED_A_SECOND = 200
 _LET_GO_S = 2.0
 
 
@@ -55,15 +57,17 @@ class Runners:
         """Take what nobody has, until cancelled."""
         while True:
             self._changed.clear()
+            asked = 0
             try:
                 for batch_id in await self._engine.batches.unfinished():
                     if batch_id not in self._taken:
+                        asked += 1
                         self._taken.add(batch_id)
                         self._tasks.spawn(batch_id, self._serve(batch_id))
             except EngineError as error:
                 _log.warning("no batch is looked for while the engine is away", error=str(error))
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY_S):
+                async with asyncio.timeout(max(_LOOK_EVERY_S, asked / _ASKED_A_SECOND)):
                     await self._changed.wait()
 
     async def _serve(self, batch_id: str) -> None:

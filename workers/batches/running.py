@@ -67,6 +67,11 @@ class BatchRun:
         self._source = Source(engine.files, engine.blobs, held.batch.terms)
         self._input_gone = False
 
+    @property
+    def batch_id(self) -> str:
+        """Which batch it is."""
+        return self._held.id
+
     async def carry(self) -> None:
         """Do what its status asks for, until that is another one. Raises Fenced."""
         working = asyncio.ensure_future(self._work())
@@ -82,10 +87,8 @@ class BatchRun:
         held = self._held
         left_s = held.batch.terms.deadline - time.time()
         match held.batch.status:
-            case BatchStatus.VALIDATING if left_s <= 0:
-                await held.move(BatchStatus.EXPIRED)
             case BatchStatus.VALIDATING:
-                await self._until_deadline(left_s, self._validate())
+                await self._validate()
             case BatchStatus.IN_PROGRESS if left_s <= 0:
                 await self._ending().expire()
             case BatchStatus.IN_PROGRESS:
@@ -124,6 +127,8 @@ class BatchRun:
             feeding.cancel()
             watching.cancel()
         if self._input_gone:
+            # How far it has come by now.
+            await held.until(lambda _batch: True)
             await self._ending().give_up()
             return
         await held.move(BatchStatus.FINALIZING)

@@ -10,7 +10,7 @@ from pathlib import Path
 from broker.blobs.lines import RawLine, UnreadableFile, lines_of
 from broker.ports.blobs import Blobs
 from schemas.batches import BatchTerms, Cursor, LineError
-from schemas.errors import BlobMissing
+from schemas.errors import BATCH_ERRORS, BlobMissing
 from schemas.files import Part
 from workers.batches.asked import BadLine, Opens, read_line
 from workers.batches.duplicates import CustomIds
@@ -19,8 +19,6 @@ from workers.batches.pauses import Pauses
 
 FIRST_MISTAKES = 100
 _SEVERAL = 2
-_MISSING = "The input file is gone; upload it again, and create a new batch with it."
-_EMPTY = "The input file has no lines; write one JSON object a line."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ async def validate(
     except UnreadableFile as error:
         await validating.mistakes.add(LineError("unreadable_file", str(error)))
     except BlobMissing:
-        await validating.mistakes.add(LineError("input_file_missing", _MISSING))
+        await validating.mistakes.add(_of_the_file("input_file_missing"))
     return await validating.found()
 
 
@@ -91,7 +89,7 @@ class _Validating:
                 await self._check(line)
                 await pauses.turn()
         if self._total == 0:
-            await self.mistakes.add(LineError("empty_file", _EMPTY))
+            await self.mistakes.add(_of_the_file("empty_file"))
 
     async def found(self) -> Validation:
         async for mistake in self._custom_ids.repeated():
@@ -126,3 +124,7 @@ class _Validating:
             "split it into several."
         )
         return LineError("too_many_lines", sentence, line.number)
+
+
+def _of_the_file(code: str) -> LineError:
+    return LineError(code, BATCH_ERRORS[code])

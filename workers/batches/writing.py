@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from broker.ports.batches import EndedLine
 from schemas.batches import Batch, BatchStatus, BatchUsage, LineError
-from schemas.errors import TERMINAL_CODES
+from schemas.errors import BATCH_ENDINGS, TERMINAL_CODES
 from schemas.ids import line_id
 from schemas.lifecycle import Status
 from schemas.record import Record
@@ -19,10 +19,6 @@ from schemas.result import Usage
 from workers.batches.one_line import json_value, members_in, one_line, sound_text
 
 Unstarted = Literal["batch_cancelled", "batch_expired"]
-_SENTENCES: dict[str, str] = {
-    "batch_cancelled": "The batch was cancelled before this request had ended.",
-    "batch_expired": ("This request could not be executed before the completion window expired."),
-}
 # What stands for an HTTP status where nothing has answered.
 _NUMBERS = {"batch_cancelled": 499, "cancelled": 499, "batch_expired": 504, "expired": 504}
 _ANTHROPIC_TYPES = {
@@ -73,7 +69,7 @@ def unstarted_line(batch: Batch, line: int, custom_id: str, code: Unstarted) -> 
     """Return the line of a request that was never made, for `line` counts from 0."""
     if batch.terms.dialect == "anthropic":
         return _result_line(custom_id, {"type": _ANTHROPIC_ENDS[code]})
-    error = {"code": _code(batch, code, None), "message": _SENTENCES[code]}
+    error = {"code": _code(batch, code, None), "message": BATCH_ENDINGS[code]}
     return _line(line_id(batch.id, line), custom_id, None, error)
 
 
@@ -95,12 +91,12 @@ def usage_of(record: Record, body: bytes | None) -> BatchUsage:
 
     What was read from a cache is part of the input.
     """
-    result = record.result
-    charged = result.usage if result is not None else None
-    if body is None or not any(detail in body for detail in _DETAILED):
-        told = charged or Usage(0, 0, 0)
-        return BatchUsage(told.input_tokens, told.output_tokens)
-    usage = _object(members_in(body), "usage")
+    usage: Mapping[str, Any] = {}
+    if body is not None and any(detail in body for detail in _DETAILED):
+        usage = _object(members_in(body), "usage")
+    if not usage:
+        charged = (record.result and record.result.usage) or Usage(0, 0, 0)
+        return BatchUsage(charged.input_tokens, charged.output_tokens)
     given = _count(usage, "prompt_tokens", "input_tokens")
     cached = _count(usage, "cache_read_input_tokens")
     given += cached + _count(usage, "cache_creation_input_tokens")
@@ -121,9 +117,9 @@ def _why(batch: Batch, record: Record) -> tuple[str, str]:
     """Return the code and the sentence of a line that did not complete."""
     result = record.result
     if record.status is Status.EXPIRED:
-        return "batch_expired", _SENTENCES["batch_expired"]
+        return "batch_expired", BATCH_ENDINGS["batch_expired"]
     if record.status is Status.CANCELLED and batch.status in _BEING_CANCELLED:
-        return "batch_cancelled", _SENTENCES["batch_cancelled"]
+        return "batch_cancelled", BATCH_ENDINGS["batch_cancelled"]
     code = (result and result.code) or _CODES_WITHOUT_RESULT[record.status]
     return code, (result and result.message) or TERMINAL_CODES.get(code, code)
 
