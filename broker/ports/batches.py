@@ -137,15 +137,16 @@ class Batches(Protocol):
     async def gathered(self, batch_id: str, token: int, step: Gathered) -> bool:
         """Add a step to the batch and its files; its lines' records are dropped with it.
 
-        Files that are not there yet are made. Where the batch tells the ends of its lines, their
-        records stay for the usual retention instead.
+        Until then they stay, however long that takes. Files that are not there yet are made. Where
+        the batch tells the ends of its lines, their records stay for the usual retention instead.
+        False also if the batch has ended, or one of the lines has not or is gathered.
         """
 
     async def unended(self, batch_id: str) -> Sequence[int]:
-        """Return the fed lines whose requests have not ended; those without a record too."""
+        """Return the lines that were made and have not ended; those without a record too."""
 
     async def lost(self, batch_id: str) -> Sequence[int]:
-        """Return the fed lines that have not ended and have no record."""
+        """Return the lines that were made, have not ended and have no record."""
 
     async def failed_lines(self, batch_id: str) -> bytes:
         """Return which lines are in the error file, as bits: line 0 is the highest of byte 0."""
