@@ -112,7 +112,7 @@ def build_api(engine: Engine, config: Config) -> Api:
     catalog = Catalog(engine, config)
     backlog = Backlog(engine, catalog, config)
     preparing = Preparing(engine, catalog, settings)
-    admission = Admission(engine, catalog, backlog, preparing, config.server.namespace)
+    admission = Admission(engine, catalog, backlog, preparing, config.server)
     holding = Holding(engine)
     app = FastAPI(
         title="Penstock",

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 _RETRY = "Send it again after the seconds in Retry-After; SDKs do so by themselves."
 _LOOK = "Look at the backend's log; `GET /v1/requests/{id}` names the backend."
+_BLOBS = (
+    "Send it again. Find out who deletes from the place of blobs: every process must use the same "
+    "one, and nothing but Penstock may remove what is under `until/`."
+)
 
 DOOR_ADVICE: dict[str, str] = {
     "bad_request": "Mend the client: the message says which rule of HTTP/1.1 it breaks.",
@@ -98,12 +102,14 @@ DOOR_ADVICE: dict[str, str] = {
     ),
     "backend_failed": _LOOK,
     "backend_invalid_response": _LOOK,
+    "body_lost": _BLOBS,
+    "result_lost": _BLOBS,
+    "blobs_unavailable": (
+        "Send it again after the seconds in Retry-After. `penstock doctor` says what is wrong with "
+        "`blobs.directory` or `blobs.s3`; bodies up to 256 KiB are accepted meanwhile."
+    ),
     "queue_unavailable": _RETRY,
     "store_unavailable": _RETRY,
-    "blobs_unavailable": (
-        "Send it again after the seconds in Retry-After. `penstock doctor` tells what is wrong "
-        "with `blobs`."
-    ),
     "not_accepted": _RETRY,
     "storage_full": (
         "Free space on the disk of `server.data_dir`; Penstock accepts again by itself."
@@ -133,6 +139,7 @@ ENDING_ADVICE: dict[str, str] = {
     "poisoned": "It kills its worker: look at the worker's memory and log before a redrive.",
     "dead_lettered": "Look for a policy or a delivery limit on Penstock's queues; redrive it.",
     "not_accepted": "Nothing: the client was answered 503 and told to send it again.",
+    "body_lost": _BLOBS,
     "copy_lost": "Find out who purged the queue, or how Redis lost its last writes; send it again.",
     "model_removed": "Configure the model again and redrive it, or ask for another one.",
     "stream_interrupted": (

@@ -179,6 +179,12 @@ DOOR_ERRORS: dict[str, DoorError] = {
         409, _INVALID, "The request was cancelled before it ended.", final=True
     ),
     "internal_error": DoorError(500, "server_error", "Penstock failed; this is a bug in it."),
+    "body_lost": DoorError(
+        410, _INVALID, "The body of this request is gone; send it anew.", final=True
+    ),
+    "result_lost": DoorError(
+        410, "server_error", "The result of this request is gone; send it anew.", final=True
+    ),
     "queue_unavailable": DoorError(
         503, _UNAVAILABLE, "The queue is not reachable; nothing was accepted.", retry_after_s=2
     ),
@@ -186,7 +192,10 @@ DOOR_ERRORS: dict[str, DoorError] = {
         503, _UNAVAILABLE, "The store is not reachable; try again.", retry_after_s=2
     ),
     "blobs_unavailable": DoorError(
-        503, _UNAVAILABLE, "The place of files is not reachable; try again.", retry_after_s=2
+        503,
+        _UNAVAILABLE,
+        "The place of files and large bodies is not reachable; nothing was changed.",
+        retry_after_s=2,
     ),
     "not_accepted": DoorError(
         503, _UNAVAILABLE, "The request was not accepted; nothing will run.", retry_after_s=2
@@ -219,6 +228,7 @@ TERMINAL_CODES: dict[str, str] = {
     "poisoned": "Every worker that ran this request died while running it.",
     "dead_lettered": "RabbitMQ set the message aside.",
     "not_accepted": "The request was refused after its record was made.",
+    "body_lost": "The body of this request is gone from the place of blobs.",
     "copy_lost": "The message of this request is gone from RabbitMQ.",
     "model_removed": "The model is no longer served.",
     "stream_interrupted": "The stream broke off after a part of it was shown; send it again.",
@@ -256,6 +266,7 @@ CALL_ERRORS: dict[str, str] = {
     "cancelled": "request_cancelled",
     "expired": "deadline_exceeded",
     "model_removed": "model_not_found",
+    "body_lost": "body_lost",
 }
 
 

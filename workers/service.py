@@ -50,7 +50,13 @@ class WorkerService:
         self._answering = Answering(engine, config.server.retention_s)
         self._late_replies = LateReplies(engine, self._answering)
         self._dispatcher = Dispatcher(engine, config.webhooks)
-        self._settlement = Settlement(engine, self._slots, self._answering, self._dispatcher.ended)
+        self._settlement = Settlement(
+            engine,
+            self._slots,
+            self._answering,
+            config.server.retention_s,
+            self._dispatcher.ended,
+        )
         self._upstreams = Upstreams()
         self._executor = Executor(
             engine,

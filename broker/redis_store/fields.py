@@ -15,7 +15,7 @@ from schemas.attempts import decode_history
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.priority import Priority
-from schemas.record import BODY_KEPT, Record
+from schemas.record import BODY_KEPT, Record, kept_body
 from schemas.result import decode_head, decode_result
 
 # Written at birth where the envelope has them, under the same names.
@@ -62,7 +62,7 @@ def birth_fields(envelope: Envelope) -> dict[str, Any]:
         name, kept = _metadata_field(envelope)
         fields[name] = msgpack.packb(kept)
     if envelope.endpoint in BODY_KEPT and envelope.batch is None:
-        fields["asked"] = envelope.body
+        fields["asked"] = kept_body(envelope)
     return fields
 
 

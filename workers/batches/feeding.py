@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from broker import large_bodies
 from broker.blobs.lines import RawLine
 from broker.persistence import persistently
 from broker.ports import Engine
@@ -18,6 +19,7 @@ from broker.telemetry import BATCH_LINES_FED
 from schemas.batches import Cursor
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES
+from schemas.large import LARGE_BYTES
 from schemas.lifecycle import Status
 from workers.batches.asked import BadLine, read_line
 from workers.batches.held import HeldBatch
@@ -157,6 +159,9 @@ class Feeder:
     async def _start(self, chunk: Sequence[Made]) -> None:
         """Make the records, then have every message confirmed."""
         held = self._held
+        for each in chunk:
+            if len(each.envelope.body) > LARGE_BYTES:
+                each.envelope = await self._set_aside(each.envelope)
         while (flags := await held.feed([each.envelope for each in chunk])) is None:
             # Paused, or no longer ours to feed: then this run is ended.
             await held.until(lambda batch: not batch.paused)
@@ -166,6 +171,12 @@ class Feeder:
             for each in new:
                 group.create_task(self._end(each.envelope) if each.gone else self._publish(each))
         BATCH_LINES_FED.inc(len(new))
+
+    async def _set_aside(self, envelope: Envelope) -> Envelope:
+        kept_s = self._rules.config.server.retention_s
+        return await persistently(
+            lambda: large_bodies.set_aside(self._engine, envelope, kept_s), "store a large line"
+        )
 
     async def _publish(self, made: Made) -> None:
         await persistently(lambda: self._engine.queue.publish(made.envelope), "publish a line")

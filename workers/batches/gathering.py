@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from broker import large_bodies
 from broker.persistence import persistently
 from broker.ports import Blobs, EndedLine, Engine, Gathered
 from broker.telemetry import BATCH_LINES_ENDED, BATCH_PARTS
@@ -176,7 +177,10 @@ class Gatherer:
         )
         size = turn = 0
         for each in found:
-            size += self._take(each)
+            size += self._take(each, await self._body(each.record))
+            if self._buffer.bytes >= most_bytes:
+                # Large answers lie in blobs: there may be many times that in what was found.
+                await self.flush()
             if size - turn > _TURN_BYTES:
                 turn = size
                 await asyncio.sleep(0)
@@ -185,7 +189,17 @@ class Gatherer:
             self._progress.moved.set()
         return bool(found), len(found) >= _READ_AT_ONCE or size >= most_bytes
 
-    def _take(self, ended: EndedLine) -> int:
+    async def _body(self, record: Record) -> bytes | None:
+        """Return the backend's answer; None where there is none, or it is lost."""
+        result = record.result
+        if result is not None and result.body_blob is not None:
+            whole = persistently(
+                lambda: large_bodies.whole(self._engine, record), "fetch a line's result"
+            )
+            result = (await whole).result
+        return result.body if result is not None else None
+
+    def _take(self, ended: EndedLine, body: bytes | None) -> int:
         """Write a line into the buffer, and return how many bytes it has."""
         buffer, record, batch = self._buffer, ended.record, self._held.batch
         if not buffer.lines:
@@ -194,7 +208,6 @@ class Gatherer:
         self._progress.line_ended(record.model)
         if batch.status is BatchStatus.CANCELLING and _is_dropped(batch, record):
             return 0
-        body = body_of(record)
         kind: Kind
         if record.status is Status.COMPLETED:
             kind, text = "output", output_line(batch, ended, body)
@@ -212,8 +225,3 @@ def _is_dropped(batch: Batch, record: Record) -> bool:
     """Tell whether a line is not written: it was cancelled before anybody had claimed it."""
     never_started = record.status is Status.CANCELLED and record.attempt == 0
     return never_started and not batch.terms.include_cancelled
-
-
-def body_of(record: Record) -> bytes | None:
-    """Return the backend's answer."""
-    return record.result.body if record.result is not None else None
