@@ -11,6 +11,7 @@ from api.auth import Access
 from api.openapi.admin_operations import ADMIN
 from api.openapi.document import build_document
 from api.openapi.examples import BACKEND, MODEL, REQUEST_ID
+from api.openapi.message_operations import MESSAGE_BATCH_ID, MESSAGE_BATCHES
 from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
 from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS
 from api.openapi.parameters import HEADERS, PARAMETERS
@@ -21,10 +22,12 @@ from reference.markdown import block, code, head, noted, table
 URL = "http://127.0.0.1:8080"
 _INTRO = """
 The same as `/openapi.json` of a running server, to read. Every path below `/v1` also answers
-without it. Errors have one shape and one table: [errors](errors.md).
+without it. Errors have one table, [errors](errors.md), and one shape, but for those below
+`/v1/messages`, which have Anthropic's.
 
-A key is sent as `Authorization: Bearer psk_…`. While no key is configured none is asked for, and
-the server listens on loopback addresses only. Paths below `/admin/v1` need the admin key.
+A key is sent as `Authorization: Bearer psk_…`, or as `x-api-key: psk_…`. While no key is configured
+none is asked for, and the server listens on loopback addresses only. Paths below `/admin/v1` need
+the admin key.
 """
 _FURTHER = """
 ### Further endpoints
@@ -34,7 +37,11 @@ to the backend with its body, JSON or multipart, and answered with the backend's
 [models and routing](../guide/models.md#further-endpoints).
 """
 # Of paths whose `{id}` is no request's.
-_IDS = {"webhook_endpoint": ENDPOINT_ID, "webhook_delivery": DELIVERY_ID}
+_IDS = {
+    "message_batch": MESSAGE_BATCH_ID,
+    "webhook_endpoint": ENDPOINT_ID,
+    "webhook_delivery": DELIVERY_ID,
+}
 
 
 def page() -> str:
@@ -50,8 +57,8 @@ def _tags() -> list[tuple[str, str]]:
 
 
 def _tag(name: str, said: str) -> str:
-    all_of_them = (*REQUESTS, *CALLS, *MODELS, *WEBHOOKS, *ADMIN, *DOCUMENTS, *HEALTH)
-    operations = [each for each in all_of_them if each.tag == name]
+    tables = (REQUESTS, CALLS, MESSAGE_BATCHES, MODELS, WEBHOOKS, ADMIN, DOCUMENTS, HEALTH)
+    operations = [each for table_ in tables for each in table_ if each.tag == name]
     sections = "\n".join("\n".join(_section(each)) for each in operations)
     return f"## {name}\n\n{said}\n\n{sections}"
 
