@@ -17,6 +17,9 @@ from tests.fakes.stack import Setup
 
 ADMIN = "an-admin-key-for-tests"
 ENDPOINTS = "/v1/webhook_endpoints"
+MESSAGES = "/v1/messages/batches"
+# What these tell has ids of its own.
+OF_THEIR_OWN = (ENDPOINTS, f"{MESSAGES}/{{id}}")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def test_every_read_is_answered_as_documented(door: Door, document: dict[str, An
     door.ended(done)
     responded = door.ask("POST", "/v1/responses", {"model": MODEL, "input": "Hi"}).json["id"]
     for path, methods in document["paths"].items():
-        if "get" not in methods or path.startswith(("/admin/v1/dead-letters/{", ENDPOINTS)):
+        if "get" not in methods or path.startswith(("/admin/v1/dead-letters/{", *OF_THEIR_OWN)):
             continue
         one = responded if path.startswith("/v1/responses") else done
         concrete = path.replace("{id}", one).replace("{name}", MODEL)
@@ -145,6 +148,23 @@ def test_a_webhook_endpoint_goes_its_documented_ways(door: Door, document: dict[
         check(document, base + verb, "get", door.ask("GET", one + verb))
     check(document, base, "delete", door.ask("DELETE", one))
     door.ask("GET", one).assert_refused("webhook_endpoint_not_found")
+
+
+def test_a_batch_of_messages_goes_its_documented_ways(door: Door, document: dict[str, Any]) -> None:
+    example = document["paths"][MESSAGES]["post"]["requestBody"]["content"]["application/json"]
+    batch = door.ask("POST", MESSAGES, example["example"]).json
+    one, base = f"{MESSAGES}/{batch['id']}", f"{MESSAGES}/{{id}}"
+    check(document, f"{base}/cancel", "post", door.ask("POST", f"{one}/cancel"))
+    until = time.monotonic() + 30
+    while batch["processing_status"] != "ended":
+        assert time.monotonic() < until, batch
+        time.sleep(0.1)
+        told = door.ask("GET", one)
+        check(document, base, "get", told)
+        batch = told.json
+    check(document, f"{base}/results", "get", door.ask("GET", f"{one}/results"))
+    check(document, base, "delete", door.ask("DELETE", one))
+    check(document, base, "get", door.ask("GET", one))
 
 
 def test_every_switch_answers_as_documented(door: Door, document: dict[str, Any]) -> None:
