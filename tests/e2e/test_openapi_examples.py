@@ -18,8 +18,9 @@ from tests.fakes.uploads import FORM, form, jsonl, line
 
 ADMIN = "an-admin-key-for-tests"
 ENDPOINTS, FILES, BATCHES = "/v1/webhook_endpoints", "/v1/files", "/v1/batches"
-# What is read of these belongs to what was made before.
-ELSEWHERE = ("/admin/v1/dead-letters/{", ENDPOINTS, f"{FILES}/{{", f"{BATCHES}/{{")
+MESSAGES = "/v1/messages/batches"
+# What these tell has ids of its own.
+OF_THEIR_OWN = (ENDPOINTS, *(f"{each}/{{id}}" for each in (FILES, BATCHES, MESSAGES)))
 JSON = "application/json"
 
 
@@ -84,7 +85,7 @@ def test_every_read_is_answered_as_documented(door: Door, document: dict[str, An
     door.ended(done)
     responded = door.ask("POST", "/v1/responses", {"model": MODEL, "input": "Hi"}).json["id"]
     for path, methods in document["paths"].items():
-        if "get" not in methods or path.startswith(ELSEWHERE):
+        if "get" not in methods or path.startswith(("/admin/v1/dead-letters/{", *OF_THEIR_OWN)):
             continue
         one = responded if path.startswith("/v1/responses") else done
         concrete = path.replace("{id}", one).replace("{name}", MODEL)
@@ -177,6 +178,23 @@ def test_files_and_batches_go_their_documented_ways(door: Door, document: dict[s
     retry = step("POST", f"{batch}/retry-failed", made)
     step("POST", f"{batch}/cancel", retry["id"])
     step("DELETE", file, file_id)
+
+
+def test_a_batch_of_messages_goes_its_documented_ways(door: Door, document: dict[str, Any]) -> None:
+    example = document["paths"][MESSAGES]["post"]["requestBody"]["content"]["application/json"]
+    batch = door.ask("POST", MESSAGES, example["example"]).json
+    one, base = f"{MESSAGES}/{batch['id']}", f"{MESSAGES}/{{id}}"
+    check(document, f"{base}/cancel", "post", door.ask("POST", f"{one}/cancel"))
+    until = time.monotonic() + 30
+    while batch["processing_status"] != "ended":
+        assert time.monotonic() < until, batch
+        time.sleep(0.1)
+        told = door.ask("GET", one)
+        check(document, base, "get", told)
+        batch = told.json
+    check(document, f"{base}/results", "get", door.ask("GET", f"{one}/results"))
+    check(document, base, "delete", door.ask("DELETE", one))
+    check(document, base, "get", door.ask("GET", one))
 
 
 def test_every_switch_answers_as_documented(door: Door, document: dict[str, Any]) -> None:
