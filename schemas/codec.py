@@ -16,13 +16,15 @@ import msgpack
 
 from schemas.envelope import Envelope
 from schemas.ids import is_request_id
+from schemas.large import is_body_key
 from schemas.priority import Lane, Priority
 
 VERSION = 1
 MAX_HEADER_BYTES = 64 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _PREFIX = struct.Struct(">BI")
-_NAMES = tuple(field.name for field in fields(Envelope) if field.name not in ("body", "extra"))
+_APART = ("body", "extra", "encoded")
+_NAMES = tuple(field.name for field in fields(Envelope) if field.name not in _APART)
 _REQUIRED = ("id", "tenant", "model", "endpoint", "priority", "accepted_at", "deadline")
 _NEEDED = (*_REQUIRED, "body_hash")
 _values_of = attrgetter(*_NAMES)
@@ -39,6 +41,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "deadline": (int, float),
     "not_before": (int, float, type(None)),
     "body_hash": (bytes,),
+    "body_blob": (str, type(None)),
+    "body_bytes": (int,),
     "generation": (int,),
     "meetings": (int,),
     "lane": (str,),
@@ -66,6 +70,14 @@ class BadEnvelope(ValueError):
 
 def encode(envelope: Envelope) -> bytes:
     """Return the bytes of `envelope`; defaults are left out, unknown keys survive."""
+    if envelope.encoded is None:
+        # Of one that never changes this is no change.
+        object.__setattr__(envelope, "encoded", _encoded(envelope))
+    assert envelope.encoded is not None  # noqa: S101  because it was made just now
+    return envelope.encoded
+
+
+def _encoded(envelope: Envelope) -> bytes:
     written = zip(_NAMES, _values_of(envelope), _LEFT_OUT, strict=True)
     known = {name: value for name, value, left_out in written if value != left_out}
     header = dict(envelope.extra) | known
@@ -153,8 +165,11 @@ def _check_values(known: dict[str, Any], body_bytes: int) -> None:
         raise BadEnvelope("a count of tokens is negative")
     if known.get("on_disconnect", "cancel") not in ("cancel", "finish"):
         raise BadEnvelope("`on_disconnect` is neither cancel nor finish")
+    blob = known.get("body_blob")
+    if blob is not None and (body_bytes or not is_body_key(blob, known["id"])):
+        raise BadEnvelope("`body_blob` cannot be where its body lies")
     span = known.get("model_span")
-    if span is not None and not _is_span(span, body_bytes):
+    if span is not None and not _is_span(span, known.get("body_bytes", 0) if blob else body_bytes):
         raise BadEnvelope("`model_span` lies outside the body")
     metadata = known.get("metadata", {})
     if not all(isinstance(part, str) for pair in metadata.items() for part in pair):

@@ -15,7 +15,7 @@ from api.auth import Authenticator, Caller
 from api.backlog import Backlog
 from api.catalog import Catalog
 from api.settings import Settings
-from broker import replying
+from broker import large_bodies, replying
 from broker.lifecycle import Tasks
 from broker.persistence import persistently
 from broker.ports import Consumer, Engine, Reply, Submission
@@ -100,16 +100,15 @@ class AmqpDoor:
             most = self._settings.server.max_body_bytes
             record = await cancelling.cancel(self._engine, submission, caller, most)
             if asker is not None:
-                await self._reply(replying.ended(asker, record))
+                whole = await large_bodies.inlined_at_last(self._engine, record)
+                await self._reply(replying.ended(asker, whole))
             SUBMITTED.labels("cancel").inc()
             submission.receipt.ack()
         else:
             await self._accept(submission, caller, asker)
 
     async def _accept(self, submission: Submission, caller: Caller, asker: Asker | None) -> None:
-        settings = self._settings
-        server, endpoints, allowed = settings.server, settings.endpoints, settings.webhooks_allowed
-        intake = intake_of(submission, asker, self._catalog, server, endpoints, allowed)
+        intake = intake_of(submission, asker, self._catalog, self._settings)
         told = wants_progress(submission)
         admitted = await self._acceptance.accept(submission, intake, caller)
         if asker is not None:

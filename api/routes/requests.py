@@ -9,11 +9,12 @@ from api import query
 from api.admission import Admission, Admitted
 from api.backlog import Backlog
 from api.exchange import Exchange, Reply, StreamReply, json_reply
-from api.holding import Holding, reply_of
+from api.holding import Holding
 from api.reading import submitted
 from api.settings import Settings
 from api.streams.native import NativeFraming
 from api.streams.sending import Streams
+from broker import large_bodies
 from broker.ports import Engine
 from schemas.errors import RequestError
 from schemas.record import Record
@@ -43,10 +44,8 @@ class RequestRoutes:
 
     async def submit(self, exchange: Exchange) -> Reply:
         """POST /v1/requests: 202 once the request is durable."""
-        server = self._settings.server
-        raw = await exchange.json_body(server.max_body_bytes)
-        settings = self._settings
-        intake = submitted(raw, exchange, server, settings.endpoints, settings.webhooks_allowed)
+        raw = await exchange.json_body(self._settings.server.max_body_bytes)
+        intake = submitted(raw, exchange, self._settings)
         return await self.accepted(await self._admission.accept(intake, exchange.caller))
 
     async def accepted(self, admitted: Admitted, headers: Mapping[str, str] = {}) -> Reply:
@@ -86,7 +85,7 @@ class RequestRoutes:
         record = _own(await self._engine.store.get(exchange.request_id), exchange)
         if not record.terminal:
             raise RequestError("not_finished", f"The request is {record.status.value}.")
-        return reply_of(record)
+        return await self._holding.answer(record)
 
     async def cancel(self, exchange: Exchange) -> Reply:
         """POST /v1/requests/{id}/cancel: 200 with the object, also when it has ended before."""
@@ -97,6 +96,7 @@ class RequestRoutes:
         return json_reply(await self._object(record), headers={"x-request-id": record.id})
 
     async def _object(self, record: Record) -> dict[str, Any]:
+        record = await large_bodies.inlined(self._engine, record)
         expected = await self._backlog.outlook(record)
         return whole_request(record, expected.position, expected.eta_s, expected.waiting_for)
 

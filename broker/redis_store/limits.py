@@ -21,7 +21,7 @@ from broker.ports import (
     Wait,
     Want,
 )
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
 from broker.redis_store.waits import Waits

@@ -2,67 +2,69 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
+from dataclasses import replace
 from typing import Any
 
-import orjson
+from schemas.batches import Batch, BatchStatus, BatchTerms
+from schemas.envelope import Envelope
+from schemas.files import StoredFile
+from schemas.ids import line_id, new_batch_id, new_file_id
+from schemas.priority import Priority
 
-from schemas.batches import Batch, BatchTerms, LineError
-from workers.batches.asked import BadLine
-
-CHAT = "/v1/chat/completions"
-
-
-def make_terms(**changes: Any) -> BatchTerms:
-    """Return the terms of a batch of chat completions for a day, with `changes`."""
-    plain: dict[str, Any] = {
-        "id": "batch_03" + "0" * 32,
-        "tenant": "default",
-        "endpoint": CHAT,
-        "input_file_id": "file-03" + "1" * 32,
-        "completion_window": "24h",
-        "created_at": 1_000.0,
-        "deadline": 87_400.0,
-    }
-    return BatchTerms(**{**plain, **changes})
+_DAY_S = 86_400.0
 
 
-def make_batch(**terms: Any) -> Batch:
-    """Return a batch that is validating, with these terms."""
-    return Batch(make_terms(**terms))
+def make_batch(**changes: Any) -> Batch:
+    """Return a new batch of `acme`, due in a day, its terms with `changes`."""
+    now = time.time()
+    plain = BatchTerms(
+        id=new_batch_id(),
+        tenant="acme",
+        endpoint="/v1/chat/completions",
+        input_file_id=new_file_id(),
+        completion_window="24h",
+        created_at=now,
+        deadline=now + _DAY_S,
+    )
+    terms = replace(plain, **changes)
+    return Batch(terms, times={BatchStatus.VALIDATING: terms.created_at})
 
 
-def make_line(custom_id: Any = "a", **changes: Any) -> dict[str, Any]:
-    """Return a line of a chat completion of model `m`, with `changes` of its members."""
-    line = {
-        "custom_id": custom_id,
-        "method": "POST",
-        "url": CHAT,
-        "body": {"model": "m", "messages": [{"role": "user", "content": "hi"}]},
-    }
-    return {**line, **changes}
+def make_line(batch: Batch, line: int, **changes: Any) -> Envelope:
+    """Return the envelope of a line, as the feeder makes it, with `changes`."""
+    body = b'{"model": "m", "messages": [%d]}' % line
+    terms = batch.terms
+    plain = Envelope(
+        id=line_id(batch.id, line),
+        tenant=terms.tenant,
+        model="m",
+        endpoint=terms.endpoint,
+        priority=Priority.BATCH,
+        accepted_at=time.time(),
+        deadline=terms.deadline,
+        body=body,
+        body_hash=hashlib.sha256(body).digest(),
+        key_id=terms.key_id,
+        batch=batch.id,
+        line=line,
+        quiet=not terms.line_events,
+        metadata={"batch_id": batch.id, "custom_id": f"line {line}"},
+    )
+    return replace(plain, **changes)
 
 
-def write_lines(*lines: Any) -> bytes:
-    """Return a file of these lines."""
-    return b"".join(orjson.dumps(line) + b"\n" for line in lines)
-
-
-class TheseModels:
-    """Fills Opens: models by name, those of them that their backends serve natively."""
-
-    def __init__(self, *names: str, native: tuple[str, ...] = ()) -> None:
-        self._names = names
-        self._native = native
-
-    def __call__(self, asked: str) -> str:
-        if asked not in self._names:
-            raise BadLine(
-                LineError("model_not_found", "It is not served here.", param="body.model")
-            )
-        return asked
-
-    def natively(self, model: str) -> bool:
-        return model in self._native
-
-    async def refresh(self) -> None:
-        pass
+def make_file(**changes: Any) -> StoredFile:
+    """Return an uploaded file of `acme`, kept for a day, with `changes`."""
+    now = time.time()
+    plain = StoredFile(
+        id=new_file_id(),
+        tenant="acme",
+        purpose="batch",
+        filename="lines.jsonl",
+        bytes=10,
+        created_at=now,
+        expires_at=now + _DAY_S,
+    )
+    return replace(plain, **changes)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.body import read_object
 from schemas.tokens import input_tokens
-from tests.fakes.batches import CHAT, TheseModels, make_line, make_terms
+from tests.fakes.batch_lines import CHAT, TheseModels, make_line, make_terms
 from workers.batches.asked import AskedLine, BadLine, read_line
 
 MODELS = TheseModels("m", "native", native=("native",))

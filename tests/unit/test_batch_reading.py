@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.blobs.lines import RawLine, Splitting, UnreadableFile, lines_of
 from schemas.batches import Cursor
 from schemas.files import Part
 from tests.fakes.blobs import MemoryBlobs
-from workers.batches.reading import RawLine, Splitting, UnreadableFile, lines_of
 
 MAX = 12
 START = Cursor()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.batches import LineError
 from schemas.errors import BATCH_ERRORS
 from schemas.files import Part
-from tests.fakes.batches import CHAT, TheseModels, make_line, make_terms, write_lines
+from tests.fakes.batch_lines import CHAT, TheseModels, make_line, make_terms, write_lines
 from tests.fakes.blobs import MemoryBlobs
 from workers.batches import duplicates, mistakes
 from workers.batches.validating import Validation, validate

@@ -16,7 +16,7 @@ from schemas.ids import line_id
 from schemas.lifecycle import Status
 from schemas.record import Record, born
 from schemas.result import Result, Usage
-from tests.fakes.batches import make_batch
+from tests.fakes.batch_lines import make_batch
 from tests.fakes.envelopes import make_envelope
 from workers.batches.writing import (
     error_line,
@@ -178,49 +178,6 @@ def test_a_mistake_in_the_input_names_its_line() -> None:
         "param": "url",
     }
     assert only(mistake_line(NUMBERS, mistake))["error"]["code"] == 400
-
-
-def test_anthropic_s_results() -> None:
-    message = {"type": "message", "content": []}
-    done = only(output_line(ANTHROPIC, completed(), json.dumps(message).encode()))
-    assert done == {"custom_id": "a", "result": {"type": "succeeded", "message": message}}
-    for code, said in (("cancelled", "canceled"), ("expired", "expired")):
-        told = only(error_line(ANTHROPIC, failed(code), None))
-        assert told == {"custom_id": "a", "result": {"type": said}}
-    never = only(unstarted_line(ANTHROPIC, 7, "a", "batch_cancelled"))
-    assert never == {"custom_id": "a", "result": {"type": "canceled"}}
-
-
-@pytest.mark.parametrize(
-    ("line", "body", "error"),
-    [
-        (
-            failed(status_code=400),
-            b'{"type":"error","error":{"type":"x","message":"y"},"request_id":"r"}',
-            {"type": "x", "message": "y"},
-        ),
-        (
-            failed(status_code=429),
-            b'{"error":{"message":"Slowly."}}',
-            {"type": "rate_limit_error", "message": "Slowly."},
-        ),
-        (
-            failed(message="It has no answer."),
-            None,
-            {"type": "api_error", "message": "It has no answer."},
-        ),
-        (
-            failed("backend_invalid_response", 200, "No JSON."),
-            b"<html>",
-            {"type": "api_error", "message": "No JSON."},
-        ),
-    ],
-)
-def test_anthropic_s_errors(line: EndedLine, body: bytes | None, error: dict[str, str]) -> None:
-    result = only(error_line(ANTHROPIC, line, body))["result"]
-    assert result["type"] == "errored"
-    assert result["error"]["type"] == "error"
-    assert result["error"]["error"] == error
 
 
 def record(usage: Usage | None) -> Record:

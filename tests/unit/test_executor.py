@@ -59,7 +59,7 @@ class Stage:
         self.ends: list[tuple[str, Usage | None, float]] = []
         self.made: list[Attempt | None] = []
         slots = Slots(engine.limits, ME)
-        settlement = Settlement(engine, slots, Answering(engine, 60.0))
+        settlement = Settlement(engine, slots, Answering(engine, 60.0), 60.0)
         logs = Logs(self.events)
         self.executor = Executor(engine, settlement, slots, self.inflight, self.upstreams, logs)
 

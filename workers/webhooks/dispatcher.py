@@ -13,12 +13,14 @@ from itertools import islice
 
 import structlog
 
+from broker import large_bodies
 from broker.lifecycle import Tasks
 from broker.ports import Engine, Post
 from broker.ports.webhooks import KEPT_S
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
 from schemas.webhook_config import WebhooksConfig
+from schemas.webhook_events import RESPONSES
 from workers.webhooks.addressing import posts_of
 from workers.webhooks.backstop import Backstop
 from workers.webhooks.bounds import PER_RECEIVER, Bounds, Receiver
@@ -80,7 +82,8 @@ class Dispatcher:
 
     def ended(self, envelope: Envelope) -> None:
         """Take note of a request whose end has just been committed here."""
-        wanted = envelope.webhook is not None or self._registry.of(envelope.tenant)
+        registered = not envelope.quiet and self._registry.of(envelope.tenant)
+        wanted = envelope.webhook is not None or registered
         # A commit may come later than the end of the dispatcher; others read the outbox.
         if wanted and not self._over and len(self._ends) < _ENDS:
             self._ends.spawn("end", self._tell_soon(envelope.id))
@@ -107,6 +110,9 @@ class Dispatcher:
         for request_id in request_ids:
             record = await self._engine.store.get(request_id)
             if record is not None and record.terminal:
+                if record.endpoint == RESPONSES:
+                    # Its body says which event it is.
+                    record = await large_bodies.whole(self._engine, record)
                 endpoints = self._registry.of(record.tenant)
                 posts = posts_of(record, endpoints, self._config.retry_s)
                 # Of one request there may be hundreds, each with the whole event.

@@ -10,10 +10,11 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from broker.ports.blobs import Blobs
+from broker.blobs.stored import bytes_of
+from broker.pauses import Pauses
+from broker.ports import Blobs
 from schemas.batches import Cursor
 from schemas.files import Part
-from workers.batches.pauses import Pauses
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = re.compile(rb"[ \t\r\n]*+")
@@ -151,7 +152,7 @@ async def _pieces(blobs: Blobs, parts: Sequence[Part], offset: int) -> AsyncGene
     """Yield the bytes of a file from `offset` on. Raises UnreadableFile for a foreign beginning."""
     head = bytearray()
     judged = offset > 0
-    async with aclosing(_bytes_from(blobs, parts, offset)) as pieces:
+    async with aclosing(bytes_of(blobs, parts, offset)) as pieces:
         async for piece in pieces:
             if judged:
                 yield piece
@@ -165,20 +166,6 @@ async def _pieces(blobs: Blobs, parts: Sequence[Part], offset: int) -> AsyncGene
     if not judged:
         _check_head(head)
         yield bytes(head)
-
-
-async def _bytes_from(blobs: Blobs, parts: Sequence[Part], offset: int) -> AsyncGenerator[bytes]:
-    begins = 0
-    for part in parts:
-        if begins + part.bytes > offset:
-            pieces = blobs.read(part.key, max(0, offset - begins))
-            try:
-                async for piece in pieces:
-                    yield piece
-            finally:
-                if isinstance(pieces, AsyncGenerator):
-                    await pieces.aclose()
-        begins += part.bytes
 
 
 def _check_head(head: bytes | bytearray) -> None:
