@@ -17,7 +17,12 @@ def open_engine(config: Config) -> Engine:
     if server.amqp_url is None or server.redis_url is None:
         from broker.embedded.engine import EmbeddedEngine
 
-        return EmbeddedEngine(server.data_dir, retention_s=server.retention_s, blobs=blobs)
+        return EmbeddedEngine(
+            server.data_dir,
+            retention_s=server.retention_s,
+            batches_kept_s=config.batches.retention_s,
+            blobs=blobs,
+        )
     from broker.real import RealEngine
 
     return RealEngine(
@@ -25,5 +30,6 @@ def open_engine(config: Config) -> Engine:
         redis_url=server.redis_url,
         namespace=server.namespace,
         retention_s=server.retention_s,
+        batches_kept_s=config.batches.retention_s,
         blobs=blobs,
     )

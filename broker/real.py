@@ -10,7 +10,7 @@ import structlog
 
 from broker.amqp.adapter import AmqpQueue
 from broker.ports import Blobs, Replies, Submissions
-from broker.redis_store.parts import RedisParts
+from broker.redis_store.parts import BATCHES_KEPT_S, RedisParts
 
 _log = structlog.get_logger("penstock.engine")
 
@@ -28,10 +28,15 @@ class RealEngine:
         namespace: str,
         retention_s: float,
         blobs: Blobs,
+        batches_kept_s: float = BATCHES_KEPT_S,
     ) -> None:
         self.owner = new_owner()
         self._redis = RedisParts(
-            redis_url, self.owner, namespace=namespace, retention_s=retention_s
+            redis_url,
+            self.owner,
+            namespace=namespace,
+            retention_s=retention_s,
+            batches_kept_s=batches_kept_s,
         )
         self.queue = AmqpQueue(amqp_url, namespace)
         self.submissions: Submissions | None = self.queue.submissions
@@ -44,6 +49,8 @@ class RealEngine:
         self.members = self._redis.members
         self.switches = self._redis.switches
         self.webhooks = self._redis.webhooks
+        self.batches = self._redis.batches
+        self.files = self._redis.files
         self.blobs = blobs
 
     async def start(self) -> None:

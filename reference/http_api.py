@@ -9,9 +9,10 @@ from typing import Any
 
 from api.auth import Access
 from api.openapi.admin_operations import ADMIN
+from api.openapi.bulk_operations import BULK
 from api.openapi.document import build_document
 from api.openapi.examples import BACKEND, MODEL, REQUEST_ID
-from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
+from api.openapi.operation import EVENT_STREAM, Answer, Operation
 from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS
 from api.openapi.parameters import HEADERS, PARAMETERS
 from api.openapi.webhook_examples import DELIVERY_ID, ENDPOINT_ID
@@ -50,7 +51,7 @@ def _tags() -> list[tuple[str, str]]:
 
 
 def _tag(name: str, said: str) -> str:
-    all_of_them = (*REQUESTS, *CALLS, *MODELS, *WEBHOOKS, *ADMIN, *DOCUMENTS, *HEALTH)
+    all_of_them = (*REQUESTS, *BULK, *CALLS, *MODELS, *WEBHOOKS, *ADMIN, *DOCUMENTS, *HEALTH)
     operations = [each for each in all_of_them if each.tag == name]
     sections = "\n".join("\n".join(_section(each)) for each in operations)
     return f"## {name}\n\n{said}\n\n{sections}"
@@ -81,9 +82,15 @@ def curl(operation: Operation) -> str:
     if operation.access is Access.ADMIN:
         lines.append('-H "Authorization: Bearer $PENSTOCK_ADMIN_KEY"')
     if operation.body is not None:
-        lines.append(f"-H 'Content-Type: {JSON}'")
-        lines.append(f"-d {quote(json.dumps(operation.example))}")
+        lines.append(f"-H 'Content-Type: {operation.body_kind}'")
+        lines.append(_sent(operation.example))
     return " \\\n  ".join(lines)
+
+
+def _sent(example: Any) -> str:
+    if isinstance(example, str):
+        return f"--data-binary {quote(example.rstrip())}"
+    return f"-d {quote(json.dumps(example))}"
 
 
 def _parameter(name: str) -> tuple[str, str, str]:

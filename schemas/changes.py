@@ -20,6 +20,8 @@ _RELOADABLE = frozenset(
         "max_queued",
     }
 )
+# Sections whose keys are told one by one.
+_SECTIONS = ("webhooks", "batches", "files")
 _NAMES_SHOWN = 10
 
 
@@ -45,7 +47,9 @@ def changes(old: Config, new: Config) -> list[str]:
     told += _entries("tenant", old.tenants, new.tenants)
     if old.endpoints != new.endpoints:
         told.append("endpoints changed")
-    told += [f"webhooks.{name} changed" for name in _changed(old.webhooks, new.webhooks)]
+    for section in _SECTIONS:
+        was, now = getattr(old, section), getattr(new, section)
+        told += [f"{section}.{name} changed" for name in _changed(was, now)]
     return told
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from schemas.batch_config import BatchesConfig, FilesConfig
 from schemas.blob_config import BlobsConfig
 from schemas.limits import AdaptiveConcurrency, Limits, Rates, SchedulingConfig
 from schemas.nearness import did_you_mean
@@ -269,6 +270,12 @@ class Config(Section):
     webhooks: WebhooksConfig = Field(
         WebhooksConfig(), description="where webhooks may go, and how often each is tried"
     )
+    batches: BatchesConfig = Field(
+        BatchesConfig(), description="how large a batch may be, and how it is run"
+    )
+    files: FilesConfig = Field(
+        FilesConfig(), description="how large files may be, and how long they are kept"
+    )
 
     @field_validator("endpoints")
     @classmethod
@@ -323,6 +330,17 @@ class Config(Section):
                 )
             if not any(target.weight > 0 for target in model.targets):
                 yield _misfit(at, "none has a weight above 0")
+
+    def backends_of(self, model: str) -> frozenset[str]:
+        """Return the backends that `model` may be sent to; all where the file does not say."""
+        if self.models == "auto" or model not in self.models:
+            return frozenset(self.backends)
+        return frozenset(t.backend for t in self.models[model].targets if t.weight)
+
+    def natively(self, model: str) -> bool:
+        """Tell whether every backend that can serve `model` serves Responses itself."""
+        backends = self.backends_of(model)
+        return bool(backends) and all(self.backends[name].native_responses for name in backends)
 
     @property
     def has_keys(self) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from broker import large_bodies
+from broker.blobs.dropping import drop_expired
 from broker.lifecycle import Tasks
 from broker.ports import Engine, Spent
 from broker.scheduling.keeping import (
@@ -72,6 +73,7 @@ class Keeper:
             try:
                 await self._engine.upkeep.sweep()
                 swept = await self._drop_blobs(swept)
+                await drop_expired(self._engine.files, self._engine.blobs)
             except EngineError as error:
                 _log.warning("no sweep while the engine is away", error=str(error))
             await asyncio.sleep(_SWEEP_S)

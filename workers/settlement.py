@@ -220,7 +220,11 @@ class Settlement:
         made: Attempt | None = None,
         started_at: float | None = None,
     ) -> Finish:
-        """Commit, holding the result for as long as the store is away, then reply."""
+        """Commit, holding the result for as long as the store is away, then reply.
+
+        A batch's line is in its input file: that is where it can be tried again from, and no dead
+        letter.
+        """
         store = self._engine.store
         kept = await large_bodies.result_aside(
             self._engine,
@@ -228,11 +232,13 @@ class Settlement:
             attempt,
             result,
             self._retention_s,
-            dead_letter=dead_letter,
+            # As long as a letter: it may be a while before the end of a line is gathered.
+            dead_letter=dead_letter or envelope.batch is not None,
         )
+        keep_envelope = dead_letter and envelope.batch is None
         finish = await persistently(
             lambda: store.finish(
-                envelope, kept, attempt, reservation, keep_envelope=dead_letter, made=made
+                envelope, kept, attempt, reservation, keep_envelope=keep_envelope, made=made
             ),
             "commit the result",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterable
 from datetime import timedelta
 from typing import TypeVar
 
@@ -87,7 +87,7 @@ class S3Blobs:
             self._underway.discard(parts)
         return parts.size
 
-    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
         """Yield the bytes, of which a window at a time is asked for."""
         path, size = _path(key), await self.size(key)
         if size is None:

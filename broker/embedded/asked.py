@@ -10,8 +10,8 @@ from schemas.record import BODY_KEPT, kept_body
 
 
 def keep(file: apsw.Connection, seq: int, envelope: Envelope) -> None:
-    """Store the body of a new request, if it is one of those."""
-    if envelope.endpoint in BODY_KEPT:
+    """Store the body of a new request, if it is one of those; a batch's line is in its input."""
+    if envelope.endpoint in BODY_KEPT and envelope.batch is None:
         kept = kept_body(envelope)
         file.execute("INSERT OR REPLACE INTO asked VALUES (?, NULL, ?)", (seq, kept))
 

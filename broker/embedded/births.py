@@ -18,8 +18,9 @@ _INSERT = """
 INSERT INTO requests (
     id, partition, tenant, model, endpoint, priority, status, accepted_at, deadline, not_before,
     generation, held_by, on_disconnect, next_check, parked, metadata, body_hash, redrive_of,
-    lane, stream, restart, reply_to, correlation_id, reply_as, webhook
-) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    lane, stream, restart, reply_to, correlation_id, reply_as, webhook,
+    batch, line, quiet
+) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 RETURNING *
 """
 
@@ -85,6 +86,9 @@ def insert(file: apsw.Connection, envelope: Envelope, now: float) -> Row:
         envelope.correlation_id,
         envelope.reply_as,
         envelope.webhook,
+        envelope.batch,
+        envelope.line,
+        int(envelope.quiet),
     )
     row = row_from(file.execute(_INSERT, values).fetchall()[0])
     keep_envelope(file, row.seq, envelope)

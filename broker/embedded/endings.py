@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import apsw
 
-from broker.embedded import asked, births, outbox
+from broker.embedded import asked, births, line_ends, outbox
 from broker.embedded.rows import Key, Row, erase_bodies, find, find_with_result, record_of
 from broker.embedded.runs import tell_attempt
 from broker.ports import Reservation
@@ -102,13 +103,15 @@ def set_aside(
 ) -> Record | None:
     """End a waiting copy that cannot be handed over; its envelope stays to be looked at.
 
-    Return the record as it was; None if the copy no longer waits.
+    That of a line does not: it is in the input of its batch. Return the record as it was; None if
+    the copy no longer waits.
     """
     row = find(file, copy.id)
     if row is None or (row.status, row.generation) != (Status.QUEUED, copy.generation):
         return None
     result = Result(status=Status.FAILED, finished_at=now, code="dead_lettered", message=why)
-    _conclude(file, row, Ending(result, row.attempt, retention_s, keep_envelope=True))
+    ending = Ending(result, row.attempt, retention_s, keep_envelope=row.batch is None)
+    _conclude(file, row, ending)
     return record_of(row)
 
 
@@ -143,7 +146,8 @@ def forget(file: apsw.Connection, request_id: str, now: float) -> bool:
     if row is None or row.expires_at is None or row.expires_at <= now:
         return False
     file.execute("UPDATE requests SET expires_at = ?, dead = 0 WHERE seq = ?", (now, row.seq))
-    erase_bodies(file, row.seq)
+    if row.gone_at is not None:  # else its batch has to gather it yet
+        erase_bodies(file, row.seq)
     return True
 
 
@@ -162,22 +166,32 @@ def _is_stored(file: apsw.Connection, row: Row, result: Result) -> bool:
 def _conclude(file: apsw.Connection, row: Row, ending: Ending) -> None:
     result = ending.result
     expires_at = result.finished_at + ending.retention_s
-    gone_at = max(expires_at, row.deadline)
-    if ending.keep_envelope:
-        gone_at = max(gone_at, result.finished_at + LETTER_KEPT_S)
-    else:
+    gone_at, result_until = _kept_until(row, ending, expires_at, line_ends.note(file, row))
+    if not ending.keep_envelope:
         file.execute("DELETE FROM envelopes WHERE seq = ?", (row.seq,))
     times = (result.finished_at, expires_at, gone_at)
     dead = int(ending.keep_envelope)
     file.execute(_CONCLUDE, (result.status.value, ending.attempt, *times, dead, row.seq))
     file.execute(
         "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
-        (row.seq, gone_at if ending.kept else expires_at, encode_result(result)),
+        (row.seq, result_until, encode_result(result)),
     )
     asked.keep_until(file, row, expires_at)
     tell_attempt(file, row, ending.made)
     if ending.told:
         outbox.tell(file, row, result, ending.reservation, in_hand=ending.in_hand)
+
+
+def _kept_until(
+    row: Row, ending: Ending, expires_at: float, to_gather: bool
+) -> tuple[float | None, float]:
+    """Return how long the row and its result stay; those of a line stay until it is gathered."""
+    if to_gather:
+        return None, math.inf
+    gone_at = max(expires_at, row.deadline)
+    if ending.keep_envelope:
+        gone_at = max(gone_at, ending.result.finished_at + LETTER_KEPT_S)
+    return gone_at, gone_at if ending.kept else expires_at
 
 
 def _bare(status: Status, code: str, now: float) -> Result:

@@ -12,9 +12,11 @@ import structlog
 
 from broker.blobs.directory import DirectoryBlobs
 from broker.blobs.opening import default_directory
+from broker.embedded.batches import EmbeddedBatches
 from broker.embedded.database import Database
 from broker.embedded.dead_letters import EmbeddedDeadLetters
 from broker.embedded.events import EmbeddedEvents
+from broker.embedded.files import EmbeddedFiles
 from broker.embedded.hook_posts import free_all
 from broker.embedded.life import Life
 from broker.embedded.limits import EmbeddedLimits
@@ -28,9 +30,11 @@ from broker.embedded.webhooks import EmbeddedWebhooks
 from broker.embedded.work_queue import EmbeddedQueue
 from broker.free_space import Floor, FreeSpace
 from broker.ports import (
+    Batches,
     Blobs,
     DeadLetters,
     Events,
+    Files,
     Limits,
     Members,
     NoReplies,
@@ -44,6 +48,7 @@ from broker.ports import (
 )
 
 _log = structlog.get_logger("penstock.embedded")
+BATCHES_KEPT_S = 30 * 86_400.0
 
 
 def end_process(_sentence: str) -> None:
@@ -61,6 +66,7 @@ class EmbeddedEngine:
         data_dir: str | Path,
         retention_s: float,
         *,
+        batches_kept_s: float = BATCHES_KEPT_S,
         clock: Callable[[], float] = time.time,
         floor: Floor | None = None,
         on_broken: Callable[[str], None] = end_process,
@@ -85,6 +91,8 @@ class EmbeddedEngine:
         self.switches: Switches = EmbeddedSwitches(self._database)
         self.webhooks: Webhooks = EmbeddedWebhooks(self._database, self._life)
         self.blobs = blobs or DirectoryBlobs(default_directory(directory), floor)
+        self.files: Files = EmbeddedFiles(self._database, self._life)
+        self.batches: Batches = EmbeddedBatches(self._database, self._life, space, batches_kept_s)
         self.submissions: Submissions | None = None
         self.replies: Replies = NoReplies()
 

@@ -70,7 +70,7 @@ class Shelf:
         return [seq for seq, _, _, fits in rows if fits], reached
 
 
-REQUESTS = Shelf("TRUE", "(expires_at IS NULL OR expires_at > :now)")
+REQUESTS = Shelf("batch IS NULL", "(expires_at IS NULL OR expires_at > :now)")
 DEAD_LETTERS = Shelf("dead = 1", "TRUE")
 
 

@@ -13,11 +13,13 @@ from schemas.result import Result
 
 _TELL = """
 INSERT INTO outbox (
-    partition, request_id, status, backend, reservation, tokens, tenant, wants_webhook, wants_reply
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    partition, request_id, status, backend, reservation, tokens, tenant, wants_webhook, wants_reply,
+    quiet
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _READ = """
-SELECT cursor, request_id, status, backend, reservation, tokens, tenant, wants_webhook, wants_reply
+SELECT cursor, request_id, status, backend, reservation, tokens, tenant, wants_webhook, wants_reply,
+    quiet
 FROM outbox
 WHERE partition = :partition AND (wants_reply = 1 OR :reader <> 'replies') AND cursor > coalesce(
     (SELECT cursor FROM outbox_cursors WHERE partition = :partition AND reader = :reader), 0)
@@ -47,6 +49,7 @@ def tell(
         row.tenant,
         int(row.webhook is not None),
         int(row.reply_to is not None and not in_hand),
+        row.quiet,
     )
     file.execute(_TELL, values)
 
@@ -70,13 +73,15 @@ def move(file: apsw.Connection, partition: int, cursor: int, reader: OutboxReade
 
 
 def _entry(values: list[Any]) -> OutboxEntry:
-    request_id, status, backend, reservation, tokens, tenant, wants_webhook, wants_reply = values
+    request_id, status, backend, reservation, tokens, tenant, *flags = values
+    wants_webhook, wants_reply, quiet = map(bool, flags)
     return OutboxEntry(
         request_id,
         Status(status),
         Reservation(backend, reservation) if reservation is not None else None,
         tokens,
         tenant=tenant,
-        wants_webhook=bool(wants_webhook),
-        wants_reply=bool(wants_reply),
+        wants_webhook=wants_webhook,
+        wants_reply=wants_reply,
+        quiet=quiet,
     )

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import apsw
 import structlog
 
-from broker.embedded.batches import next_batch
+from broker.embedded.thread_queue import next_batch
 from schemas.errors import StoreUnavailable
 
 T = TypeVar("T")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import apsw
 import msgpack
+import orjson
 
 from broker.scheduling.checks import Open
 from broker.scheduling.claiming import Found
@@ -16,6 +18,8 @@ from schemas.lifecycle import Status
 from schemas.priority import Lane, Priority
 from schemas.record import Record
 from schemas.result import Result, decode_result
+
+_ERASE = "DELETE FROM {} WHERE seq IN (SELECT value FROM json_each(?))"
 
 
 class Row(NamedTuple):
@@ -61,6 +65,9 @@ class Row(NamedTuple):
     reply_as: str | None
     replied: int
     webhook: str | None
+    batch: str | None
+    line: int | None
+    quiet: int
 
 
 def row_from(values: Any) -> Row:
@@ -149,6 +156,13 @@ def erase(file: apsw.Connection, seq: int) -> None:
     file.execute("DELETE FROM requests WHERE seq = ?", (seq,))
 
 
+def erase_all(file: apsw.Connection, numbers: Sequence[int]) -> None:
+    """Remove every trace of these requests."""
+    listed = (orjson.dumps(numbers).decode(),)
+    for table in ("envelopes", "results", "asked", "requests"):
+        file.execute(_ERASE.format(table), listed)
+
+
 def erase_bodies(file: apsw.Connection, seq: int) -> None:
     """Remove all of a request but its row."""
     file.execute("DELETE FROM envelopes WHERE seq = ?", (seq,))
@@ -207,6 +221,9 @@ def record_of(row: Row, result: Result | None = None) -> Record:
         reply_as=row.reply_as,
         replied=bool(row.replied),
         webhook=row.webhook,
+        batch=row.batch,
+        line=row.line,
+        quiet=bool(row.quiet),
         metadata=msgpack.unpackb(row.metadata) if row.metadata else {},
         result=result,
     )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import apsw
 import orjson
 
-from broker.claims import Claim, Run
+from broker.claims import Claim, Done, Run
+from broker.embedded import line_ends
 from broker.embedded.births import insert
 from broker.embedded.rows import (
     Placed,
@@ -61,6 +62,8 @@ def claim(
 ) -> Claim:
     """Decide by the table and, for `Run`, write it."""
     row = find(file, message.id)
+    if row is None and not line_ends.may_begin(file, message):
+        return Done()
     answer = decide_claim(found_in(row), message, claimant, now, retention_s)
     if isinstance(answer, Run):
         _start(file, row or insert(file, message, now), message, claimant, answer, now)
@@ -77,6 +80,8 @@ def take_over(
 ) -> Claim:
     """As `claim`, but a run of `dead_owner` is taken from it."""
     row = find(file, message.id)
+    if row is None and not line_ends.may_begin(file, message):
+        return Done()
     answer = decide_take_over(found_in(row), message, claimant, dead_owner, now, retention_s)
     if isinstance(answer, Run):
         _start(file, row or insert(file, message, now), message, claimant, answer, now)
@@ -152,7 +157,10 @@ def release(file: apsw.Connection, request_id: str, dead_owner: str, now: float)
 
 def release_older_lives(file: apsw.Connection, owner: str, now: float) -> int:
     """Let everything wait again that an earlier life of this process ran; return how many."""
-    query = "SELECT * FROM requests WHERE status = 'in_progress' AND owner <> ?"
+    query = (
+        "SELECT * FROM requests"
+        " WHERE next_check IS NOT NULL AND status = 'in_progress' AND owner <> ?"
+    )
     rows = [row_from(values) for values in file.execute(query, (owner,)).fetchall()]
     for row in rows:
         wait_again(file, row, _returned_by_the_dead(row), now)

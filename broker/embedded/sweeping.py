@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import apsw
 
-from broker.embedded.rows import erase
+from broker.embedded.batch_steps import erase_batch
+from broker.embedded.rows import erase_all
 
 _BATCH = 1_000
 _OLD_MARKS = """
@@ -18,6 +17,7 @@ _EXPIRED = (
     "DELETE FROM asked WHERE seq IN (SELECT seq FROM asked WHERE expires_at <= ? LIMIT ?)",
     _OLD_MARKS,
 )
+_OLD_BATCH = "SELECT seq FROM batches WHERE expires_at <= ? LIMIT 1"
 _GONE = "SELECT seq FROM requests WHERE gone_at <= ? LIMIT ?"
 
 
@@ -27,7 +27,9 @@ def sweep(file: apsw.Connection, now: float) -> bool:
     for delete in _EXPIRED:
         file.execute(delete, (now, _BATCH))
         more |= file.changes() == _BATCH
-    gone: list[Any] = file.execute(_GONE, (now, _BATCH)).fetchall()
-    for (seq,) in gone:
-        erase(file, seq)
-    return more or len(gone) == _BATCH
+    gone = [int(seq) for (seq,) in file.execute(_GONE, (now, _BATCH))]
+    erase_all(file, gone)
+    old: int | None = file.execute(_OLD_BATCH, (now,)).get
+    if old is not None:
+        erase_batch(file, old)
+    return more or len(gone) == _BATCH or old is not None

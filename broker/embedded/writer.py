@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import apsw
 import structlog
 
-from broker.embedded.batches import next_batch
+from broker.embedded.thread_queue import next_batch
 from schemas.errors import StorageFull, StoreUnavailable
 
 T = TypeVar("T")

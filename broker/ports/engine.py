@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from broker.ports.batches import Batches
 from broker.ports.blobs import Blobs
 from broker.ports.dead_letters import DeadLetters
 from broker.ports.events import Events
+from broker.ports.files import Files
 from broker.ports.limits import Limits
 from broker.ports.members import Members
 from broker.ports.messages import Queue
@@ -53,6 +55,12 @@ class Engine(Protocol):
 
     @property
     def webhooks(self) -> Webhooks: ...
+
+    @property
+    def files(self) -> Files: ...
+
+    @property
+    def batches(self) -> Batches: ...
 
     @property
     def blobs(self) -> Blobs: ...

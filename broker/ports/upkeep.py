@@ -22,7 +22,8 @@ class OutboxEntry:
 
     `reservation` is what its last call held, `tokens` what that used; None where it is not known.
     `tenant` is None in an entry of an older version. `wants_webhook` tells that the request names
-    one, `wants_reply` that it asked for an AMQP reply and no worker held its delivery as it ended.
+    one, `wants_reply` that it asked for an AMQP reply and no worker held its delivery as it ended,
+    `quiet` that its end is told to no registered endpoint.
     """
 
     request_id: str
@@ -32,6 +33,7 @@ class OutboxEntry:
     tenant: str | None = None
     wants_webhook: bool = False
     wants_reply: bool = False
+    quiet: bool = False
 
 
 class Upkeep(Protocol):

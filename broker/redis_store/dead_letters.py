@@ -7,7 +7,7 @@ import time
 import msgpack
 
 from broker.ports import DeadLetter, ForeignLetter, Selection
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.fields import record_of
 from broker.redis_store.keys import Keys
 from broker.redis_store.lists import Lists

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from broker.ports.events import KEPT_S, LOST_GAP, Chunk, Follower
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.keys import Keys
 from broker.redis_store.listening import Listening
 from broker.redis_store.scripts import script

@@ -5,7 +5,7 @@ Short values keep the hash in Redis' compact form; the envelope and the result h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -19,14 +19,19 @@ from schemas.record import BODY_KEPT, Record, kept_body
 from schemas.result import decode_head, decode_result
 
 # Written at birth where the envelope has them, under the same names.
-_FLAGS = ("stream", "restart")
-_TEXTS = ("redrive_of", "reply_to", "correlation_id", "reply_as", "webhook")
+_FLAGS = ("stream", "restart", "quiet")
+_TEXTS = ("redrive_of", "reply_to", "correlation_id", "reply_as", "webhook", "batch")
 
 
 def at_birth(envelope: Envelope) -> list[Any]:
-    """Return the fields and values of a new record, alternating; the scripts add `status`.
+    """Return the fields and values of a new record, alternating, as `birth_fields`."""
+    return [part for pair in birth_fields(envelope).items() for part in pair]
 
-    The last may be the body, which has a key of its own.
+
+def birth_fields(envelope: Envelope) -> dict[str, Any]:
+    """Return the fields of a new record; the scripts add `status`.
+
+    The last may be the body, which has a key of its own; a line's is in its batch's input.
     """
     fields: dict[str, Any] = {
         "tenant": envelope.tenant,
@@ -51,11 +56,24 @@ def at_birth(envelope: Envelope) -> list[Any]:
     for name in _TEXTS:
         if (value := getattr(envelope, name)) is not None:
             fields[name] = value
+    if envelope.line is not None:
+        fields["line"] = envelope.line
     if envelope.metadata:
-        fields["metadata"] = msgpack.packb(dict(envelope.metadata))
-    if envelope.endpoint in BODY_KEPT:
+        name, kept = _metadata_field(envelope)
+        fields[name] = msgpack.packb(kept)
+    if envelope.endpoint in BODY_KEPT and envelope.batch is None:
         fields["asked"] = kept_body(envelope)
-    return [part for pair in fields.items() for part in pair]
+    return fields
+
+
+def shared_of(born: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the fields that all of some new records have alike."""
+    first, *others = born
+    return {
+        name: value
+        for name, value in first.items()
+        if all(each.get(name) == value for each in others)
+    }
 
 
 def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> Record:
@@ -96,6 +114,9 @@ def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> R
         reply_as=_text(fields, b"reply_as"),
         replied=b"replied" in fields,
         webhook=_text(fields, b"webhook"),
+        batch=_text(fields, b"batch"),
+        line=int(fields[b"line"]) if b"line" in fields else None,
+        quiet=b"quiet" in fields,
         metadata=_metadata(fields),
         result=decode_result(result) if result else None,
     )
@@ -121,6 +142,22 @@ def _on_disconnect(fields: dict[bytes, bytes]) -> Literal["cancel", "finish"]:
     return "finish" if fields.get(b"on_disconnect") == b"finish" else "cancel"
 
 
+def _metadata_field(envelope: Envelope) -> tuple[str, dict[str, str]]:
+    """Return where the metadata are kept: a line's without its batch's id, which is there anyway.
+
+    With it the value would be too long for Redis' compact form of the hash.
+    """
+    kept = dict(envelope.metadata)
+    if envelope.batch is None or kept.get("batch_id") != envelope.batch:
+        return "metadata", kept
+    del kept["batch_id"]
+    return "line_metadata", kept
+
+
 def _metadata(fields: dict[bytes, bytes]) -> dict[str, str]:
-    packed = fields.get(b"metadata")
-    return {} if packed is None else msgpack.unpackb(packed)
+    known: dict[str, str] = {}
+    if (packed := fields.get(b"line_metadata")) is not None:
+        known["batch_id"] = fields[b"batch"].decode()
+    else:
+        packed = fields.get(b"metadata")
+    return known if packed is None else known | msgpack.unpackb(packed)

@@ -28,7 +28,17 @@ class Keys:
 
     def of_request(self, request_id: str) -> tuple[str, ...]:
         """Return KEYS of every script about one request, in the order of scripts/record.lua."""
-        tag = "{" + self.tag(request_id) + "}:"
+        return self._about(self.tag(request_id), request_id)
+
+    def of_lines(self, tag: str) -> tuple[str, ...]:
+        """Return KEYS of the scripts about a batch and its lines, as `of_request`.
+
+        What is a request's own is given as what stands before its id.
+        """
+        return self._about(tag, "")
+
+    def _about(self, partition: str, request_id: str) -> tuple[str, ...]:
+        tag = "{" + partition + "}:"
         return (
             tag + "rec:" + request_id,  # hash: what is known of it
             tag + "open",  # zset: requests that are not terminal, by their next check
@@ -42,6 +52,7 @@ class Keys:
             tag + "dead",  # zset: the dead letters by accepted_at
             tag + "waiting",  # set: models that something waits for; their counts begin with it
             tag + "asked:" + request_id,  # its body, where its client may ask for it
+            tag + "batches",  # zset: batches; what is known of each begins with it
         )
 
     def of_log(self, request_id: str) -> tuple[str, ...]:
@@ -106,6 +117,34 @@ class Keys:
         """Return the key that exists while what waits in a partition need not be counted anew."""
         return "{" + tag + "}:recounted"
 
+    def batches(self, tag: str) -> str:
+        """Return the zset of batches that want a runner, by created_at (scripts/batch.lua)."""
+        return "{" + tag + "}:batches"
+
+    def batch(self, tag: str, batch_id: str) -> str:
+        """Return the hash of a batch; without an id what stands before it."""
+        return self.batches(tag) + ":" + batch_id
+
+    def failed_lines(self, batch_id: str) -> str:
+        """Return the bits of a batch's failed lines."""
+        return self.batch(self.tag(batch_id), batch_id) + ":failed"
+
+    def batches_of(self, tag: str, tenant: str) -> str:
+        """Return the zset of a tenant's batches in a partition, by created_at."""
+        return self.batches(tag) + ":of:" + tenant
+
+    def files(self, tag: str) -> str:
+        """Return the zset of files by expires_at (scripts/file.lua)."""
+        return "{" + tag + "}:files"
+
+    def file(self, tag: str, file_id: str) -> str:
+        """Return the hash of a file; without an id what stands before it."""
+        return self.files(tag) + ":" + file_id
+
+    def files_of(self, tag: str, tenant: str) -> str:
+        """Return the zset of a tenant's files in a partition, by created_at."""
+        return self.files(tag) + ":of:" + tenant
+
     def open(self, tag: str) -> str:
         """Return the zset of a partition's requests that are not terminal."""
         return "{" + tag + "}:open"
@@ -132,6 +171,10 @@ class Keys:
             tag + "wanted:" + backend,  # zset: the lines of processes that wait, by their best
             tag + "granted:" + backend,  # zset: the lines a slot is kept for, by until when, in ms
         )
+
+    def live(self, backend: str) -> str:
+        """Return the key that exists while a backend has lately started what is no batch."""
+        return self.limits_prefix() + "live:" + backend
 
     def of_limits(self) -> tuple[str, ...]:
         """Return the last KEYS of the scripts about limits, in the order of scripts/limits.lua."""

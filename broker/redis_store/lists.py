@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from broker.ports import Selection
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.fields import listed_record
 from broker.redis_store.keys import Keys
+from broker.redis_store.paging import (
+    FIRST_ID,
+    LAST_ID,
+    Place,
+    Stream,
+    merged,
+    outermost,
+    share,
+    stopped_at,
+)
 from broker.redis_store.scripts import script
 from schemas.ids import is_request_id
 from schemas.record import Record
 from schemas.result import HEAD_BYTES
 
 _MOST = 500  # entries that one script looks at
-
-Place = tuple[float, str]  # an entry's accepted_at and id
-# No id sorts before the first of these or behind the second.
-_FIRST_ID, _LAST_ID = "", "~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +79,11 @@ class Lists:
             if known is None:
                 return None
             start = (min if selection.newest_first else max)(start, known)
-        most = 2 * limit // (len(sources) or 1) + 4
-        streams = [_Stream(self, source, selection, start, most) for source in sources]
-        return await _merged(streams, selection, limit)
+        most = share(limit, len(sources))
+        streams = [
+            Stream(partial(self._scan, source, selection, most), start) for source in sources
+        ]
+        return await merged(streams, _place, limit, newest_first=selection.newest_first)
 
     async def _place_of(self, request_id: str, tenant: str | None) -> Place | None:
         if not is_request_id(request_id):
@@ -90,10 +97,9 @@ class Lists:
             return None
         return float(accepted_at), request_id
 
-    async def scan(
-        self, source: _Source, selection: Selection, place: Place, most: int
+    async def _scan(
+        self, source: _Source, selection: Selection, most: int, place: Place
     ) -> tuple[list[Record], Place | None]:
-        """Return what one step finds, and where it stopped: None at the end of the list."""
         newest = selection.newest_first
         end = selection.created_after if newest else selection.created_before
         args = (
@@ -115,56 +121,17 @@ class Lists:
         command = script("scan", [source.key], *args)
         matches, stopped = await self._batcher.submit(source.tag, *command)
         records = [listed_record(each.decode(), flat, head) for each, flat, head in matches]
-        return records, (float(stopped[0]), stopped[1].decode()) if stopped else None
+        return records, stopped_at(stopped)
 
 
-class _Stream:
-    """The matches of one source, in order."""
-
-    def __init__(
-        self, lists: Lists, source: _Source, selection: Selection, start: Place, most: int
-    ) -> None:
-        self._lists = lists
-        self._source = source
-        self._selection = selection
-        self._most = most
-        self._place: Place | None = start
-        self.found: deque[Record] = deque()
-
-    @property
-    def hungry(self) -> bool:
-        """Whether its next match is not known yet."""
-        return not self.found and self._place is not None
-
-    async def fill(self) -> None:
-        """Look on by one step."""
-        if self._place is not None:
-            step = self._lists.scan(self._source, self._selection, self._place, self._most)
-            found, self._place = await step
-            self.found.extend(found)
-
-
-async def _merged(streams: list[_Stream], selection: Selection, limit: int) -> list[Record]:
-    choose = max if selection.newest_first else min
-    merged: list[Record] = []
-    while len(merged) < limit:
-        if hungry := [stream for stream in streams if stream.hungry]:
-            await asyncio.gather(*(stream.fill() for stream in hungry))
-        elif full := [stream for stream in streams if stream.found]:
-            merged.append(choose(full, key=_head_place).found.popleft())
-        else:
-            break
-    return merged
-
-
-def _head_place(stream: _Stream) -> tuple[float, str]:
-    return stream.found[0].accepted_at, stream.found[0].id
+def _place(record: Record) -> Place:
+    return record.accepted_at, record.id
 
 
 def _outermost(selection: Selection) -> Place:
     """Return the place before the first that the selection's instants allow."""
-    if selection.newest_first:
-        before = selection.created_before
-        return (math.inf, _LAST_ID) if before is None else (before, _FIRST_ID)
-    after = selection.created_after
-    return (-math.inf, _FIRST_ID) if after is None else (after, _LAST_ID)
+    if selection.newest_first and selection.created_before is not None:
+        return selection.created_before, FIRST_ID
+    if not selection.newest_first and selection.created_after is not None:
+        return selection.created_after, LAST_ID
+    return outermost(selection.newest_first)

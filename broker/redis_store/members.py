@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 
 from broker.ports import Served
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
 from broker.scheduling.served import merge_served

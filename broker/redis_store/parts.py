@@ -7,9 +7,11 @@ import asyncio
 import structlog
 
 from broker.lifecycle import Tasks
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
+from broker.redis_store.batches import RedisBatches
 from broker.redis_store.dead_letters import RedisDeadLetters
 from broker.redis_store.events import RedisEvents
+from broker.redis_store.files import RedisFiles
 from broker.redis_store.health import look_at
 from broker.redis_store.keys import Keys
 from broker.redis_store.layout import keep_told
@@ -25,13 +27,21 @@ from broker.redis_store.webhooks import RedisWebhooks
 from schemas.errors import StoreUnavailable
 
 _log = structlog.get_logger("penstock.redis")
+# How long a batch can be asked for after its end.
+BATCHES_KEPT_S = 30 * 86_400.0
 
 
 class RedisParts:
     """All of one process on one Redis or Redis Cluster but its queue."""
 
     def __init__(
-        self, url: str, owner: str, *, namespace: str = "penstock", retention_s: float = 86_400
+        self,
+        url: str,
+        owner: str,
+        *,
+        namespace: str = "penstock",
+        retention_s: float = 86_400,
+        batches_kept_s: float = BATCHES_KEPT_S,
     ) -> None:
         self._keys = keys = Keys(namespace)
         self._routes = Routes(url)
@@ -40,7 +50,7 @@ class RedisParts:
         self._tasks = Tasks("redis")
         self._warnings: list[str] = []
         self.store = store = RedisStore(batcher, keys, owner, retention_s, waits)
-        pruning = Pruning(batcher, keys, retention_s)
+        pruning = Pruning(batcher, keys, retention_s, batches_kept_s)
         self.upkeep = RedisUpkeep(batcher, keys, owner, store, pruning, waits)
         self.dead_letters = RedisDeadLetters(batcher, keys, store)
         self.limits = RedisLimits(batcher, keys, owner, waits)
@@ -48,6 +58,8 @@ class RedisParts:
         self.members = RedisMembers(batcher, keys, owner)
         self.switches = RedisSwitches(batcher, keys, waits)
         self.webhooks = RedisWebhooks(batcher, keys, owner, waits)
+        self.batches = RedisBatches(batcher, keys, owner, batches_kept_s, waits)
+        self.files = RedisFiles(batcher, keys)
 
     async def start(self) -> None:
         """Begin to listen. A Redis that is away is no failure: each call connects by itself."""

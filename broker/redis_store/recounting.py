@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import cast
 
 from broker.ports import State, Switched
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
 from broker.redis_store.waits import Waits

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.ports import DeadLetter, OutboxEntry, OutboxReader, Reservation
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.dead_letters import filed
 from broker.redis_store.fields import record_of
 from broker.redis_store.keys import Keys
@@ -117,4 +117,5 @@ def _entry(flat: list[bytes]) -> OutboxEntry:
         tenant=fields.get("tenant"),
         wants_webhook="webhook" in fields,
         wants_reply="reply" in fields,
+        quiet="quiet" in fields,
     )

@@ -66,6 +66,7 @@ class Waits:
         self._ended: list[Callable[[str], None]] = []
         self._switched: list[Callable[[], None]] = []
         self._hooks: list[Callable[[], None]] = []
+        self._batches: list[Callable[[], None]] = []
         self._outbox: list[Callable[[int], None]] = []
         self.chunks = Chunks()
         self.connected = False
@@ -98,6 +99,10 @@ class Waits:
     def on_hooks(self, tell: Callable[[], None]) -> None:
         """Call `tell` when a webhook endpoint may have changed."""
         self._hooks.append(tell)
+
+    def on_batches(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when a batch may want something of who runs it."""
+        self._batches.append(tell)
 
     def on_outbox(self, tell: Callable[[int], None]) -> None:
         """Call `tell` with a partition whose outbox may have an entry that should not wait."""
@@ -177,6 +182,8 @@ class Waits:
                 _tell_all(self._switched)
             case [b"hooks"]:
                 _tell_all(self._hooks)
+            case [b"batches"]:
+                _tell_all(self._batches)
 
     def _tell_outbox(self, partition: int) -> None:
         for tell in self._outbox:
@@ -202,6 +209,7 @@ class Waits:
             self._tell_outbox(partition)
         _tell_all(self._switched)
         _tell_all(self._hooks)
+        _tell_all(self._batches)
 
 
 def _tell_all(tells: list[Callable[[], None]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from broker.ports import Endpoint, Post, PostAttempt, PostSelection, PostState
 from broker.ports.webhooks import KEPT_POSTS, KEPT_TRIES
 from broker.posts import by_age, decode_endpoint, encode_endpoint, encode_try, new_secret
-from broker.redis_store.batch import Batcher
+from broker.redis_store.batcher import Batcher
 from broker.redis_store.keys import Keys
 from broker.redis_store.post_fields import at_first, post_of
 from broker.redis_store.scripts import script

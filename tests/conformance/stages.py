@@ -7,20 +7,23 @@ only one process at a time says so, and the tests that need two do not run there
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
+import redis.asyncio as redis
 
 from broker.blobs.directory import DirectoryBlobs
 from broker.embedded import parking, work_queue
 from broker.embedded.engine import EmbeddedEngine
 from broker.ports import (
+    Batches,
     DeadLetters,
     Events,
+    Files,
     Limits,
     Members,
     Queue,
@@ -31,6 +34,7 @@ from broker.ports import (
 )
 from broker.real import RealEngine
 from broker.redis_store.parts import RedisParts
+from tests.conformance.ageing import age_leases
 from tests.integration.amqp import remove
 
 
@@ -55,6 +59,10 @@ class Process(Protocol):
     def switches(self) -> Switches: ...
     @property
     def webhooks(self) -> Webhooks: ...
+    @property
+    def files(self) -> Files: ...
+    @property
+    def batches(self) -> Batches: ...
 
 
 class QueueProcess(Process, Protocol):
@@ -71,6 +79,9 @@ class Stage(Protocol):
 
     def open(self, retention_s: float = 60) -> AbstractAsyncContextManager[Process]:
         """Run one process."""
+
+    async def let_pass(self, seconds: float) -> None:
+        """Let the leases and retentions of batches be so much older."""
 
 
 class QueueStage(Protocol):
@@ -90,6 +101,7 @@ class EmbeddedStage:
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._directory: Path = request.getfixturevalue("tmp_path") / "data"
+        self._passed_s = 0.0
         # Every wake-up must come by itself: the look-around is for what was missed.
         monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
         monkeypatch.setattr(work_queue, "_LOOK_EVERY_S", 3_600)
@@ -99,7 +111,9 @@ class EmbeddedStage:
     async def open(self, retention_s: float = 60) -> AsyncIterator[EmbeddedEngine]:
         """Run the engine; a broken store fails the test instead of ending the process."""
         broken: list[str] = []
-        engine = EmbeddedEngine(self._directory, retention_s, on_broken=broken.append)
+        engine = EmbeddedEngine(
+            self._directory, retention_s, clock=self._clock, on_broken=broken.append
+        )
         await engine.start()
         try:
             yield engine
@@ -107,21 +121,37 @@ class EmbeddedStage:
             await engine.stop()
         assert not broken
 
+    async def let_pass(self, seconds: float) -> None:
+        """Set the engine's clock forward."""
+        self._passed_s += seconds
+
     async def close(self) -> None:
         """The directory is pytest's to remove."""
 
+    def _clock(self) -> float:
+        return time.time() + self._passed_s
 
-@dataclass(frozen=True)
+
 class _RedisProcess:
-    owner: str
-    store: Store
-    upkeep: Upkeep
-    dead_letters: DeadLetters
-    limits: Limits
-    events: Events
-    members: Members
-    switches: Switches
-    webhooks: Webhooks
+    def __init__(self, owner: str, parts: RedisParts) -> None:
+        self.owner = owner
+        self._parts = parts
+        self.store: Store = parts.store
+        self.upkeep: Upkeep = parts.upkeep
+        self.dead_letters: DeadLetters = parts.dead_letters
+        self.limits: Limits = parts.limits
+        self.events: Events = parts.events
+        self.members: Members = parts.members
+        self.switches: Switches = parts.switches
+        self.webhooks: Webhooks = parts.webhooks
+
+    @property
+    def files(self) -> Files:
+        return self._parts.files
+
+    @property
+    def batches(self) -> Batches:
+        return self._parts.batches
 
 
 class RedisStage:
@@ -141,25 +171,26 @@ class RedisStage:
         parts = RedisParts(self._url, owner, namespace=self._namespace, retention_s=retention_s)
         await parts.start()
         try:
-            yield _RedisProcess(
-                owner,
-                parts.store,
-                parts.upkeep,
-                parts.dead_letters,
-                parts.limits,
-                parts.events,
-                parts.members,
-                parts.switches,
-                parts.webhooks,
-            )
+            yield _RedisProcess(owner, parts)
         finally:
             await parts.stop()
+
+    async def let_pass(self, seconds: float) -> None:
+        """Shorten what every key has still to live."""
+        async with self._client() as client:
+            await age_leases(client, self._namespace, seconds)
+
+    def _client(self) -> Any:
+        return redis.Redis.from_url(self._url)
 
 
 class ClusterStage(RedisStage):
     """Three masters: a script that touches two slots fails here."""
 
     url_fixture = "redis_cluster"
+
+    def _client(self) -> Any:
+        return redis.RedisCluster.from_url(self._url)
 
 
 class RealStage:

@@ -57,6 +57,8 @@ BEFORE = config(backends=BACKENDS, models=MODELS)
                 "endpoints": ["/v1/rerank"],
                 "tenants": {"t": {"models": ["*"]}},
                 "webhooks": {"allow": ["hooks.internal"], "timeout_s": 5},
+                "batches": {"window": 10},
+                "files": {"max_bytes": 2048},
             },
             [
                 "alias added: x",
@@ -64,6 +66,8 @@ BEFORE = config(backends=BACKENDS, models=MODELS)
                 "endpoints changed",
                 "webhooks.allow changed",
                 "webhooks.timeout_s changed",
+                "batches.window changed",
+                "files.max_bytes changed",
             ],
         ),
     ],

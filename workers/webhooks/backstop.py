@@ -32,4 +32,6 @@ class Backstop:
 
     def _wants(self, entry: OutboxEntry) -> bool:
         """Tell whether anybody may be told; an entry of an older version does not say of whom."""
-        return entry.wants_webhook or entry.tenant is None or bool(self._registry.of(entry.tenant))
+        if entry.wants_webhook or entry.tenant is None:
+            return True
+        return not entry.quiet and bool(self._registry.of(entry.tenant))

@@ -82,7 +82,8 @@ class Dispatcher:
 
     def ended(self, envelope: Envelope) -> None:
         """Take note of a request whose end has just been committed here."""
-        wanted = envelope.webhook is not None or self._registry.of(envelope.tenant)
+        registered = not envelope.quiet and self._registry.of(envelope.tenant)
+        wanted = envelope.webhook is not None or registered
         # A commit may come later than the end of the dispatcher; others read the outbox.
         if wanted and not self._over and len(self._ends) < _ENDS:
             self._ends.spawn("end", self._tell_soon(envelope.id))

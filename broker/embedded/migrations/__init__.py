@@ -12,7 +12,7 @@ import apsw
 
 from schemas.errors import ConfigError
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 def migrate(connection: apsw.Connection, path: Path) -> None:

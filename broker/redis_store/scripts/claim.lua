@@ -20,7 +20,11 @@ if not found[1] then
   if #ARGV < 10 then
     return {'missing'}
   end
-  birth(10)
+  local born = fields_at(10, #ARGV)
+  if born.batch and not (batch_status(born.batch) == 'in_progress' and is_due(born.batch, born.line)) then
+    return {'done'} -- it has ended and was gathered, or nobody waits for it any more
+  end
+  birth(10, born)
   redis.call('HSET', KEYS[1], 'published', '1')
   check_waiting(time)
   found = {'queued', ARGV[2], false, false, false, false, ARGV[3], ARGV[4], '1', false,

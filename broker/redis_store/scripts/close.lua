@@ -1,9 +1,12 @@
 -- include record
 -- include waiting
+-- include line
 -- The end of a request (PROTOCOL 4): status, result, times to live, outbox entry, wake-up.
 -- ARGV: 2 channel prefix, 3 retention in s, 4 status, 5 finished_at, 6 result.
 local INLINE_BYTES = 65536
 local DEAD_LETTER_S = 604800
+-- What a batch has not gathered stays; should it be forgotten, nothing of it stays for ever.
+local UNGATHERED_S = 2592000
 
 local function wake(runner, holder)
   local owners = redis.call('SMEMBERS', KEYS[5])
@@ -46,10 +49,14 @@ end
 
 -- PROTOCOL 7: tells those who act on an end. What a worker does not see to, it wakes them for, and
 -- the reader of replies finds it on a stream of its own.
-local function tell_outbox(how, tenant, webhook, reply_to)
+local function tell_outbox(how, tenant, webhook, reply_to, quiet)
   local entry = {'id', ARGV[1], 'status', ARGV[4], 'backend', how.backend or '',
     'slot', how.slot or '', 'tokens', how.tokens or '', 'tenant', tenant}
   local reply = reply_to and not how.in_hand
+  if quiet then
+    table.insert(entry, 'quiet')
+    table.insert(entry, '1')
+  end
   if webhook then
     table.insert(entry, 'webhook')
     table.insert(entry, '1')
@@ -71,7 +78,7 @@ local function close(how)
   local time, retention = now(), tonumber(ARGV[3])
   local found = redis.call('HMGET', KEYS[1],
     'deadline', 'held_by', 'tenant', 'accepted_at', 'body_hash', 'counted', 'model', 'priority',
-    'webhook', 'reply_to')
+    'webhook', 'reply_to', 'batch', 'line', 'quiet')
   -- The record outlives its result: until the deadline a late copy could still run.
   local keep, result_kept = math.max(retention, tonumber(found[1]) - time), retention
   if how.dead_letter then
@@ -79,6 +86,10 @@ local function close(how)
     result_kept = keep
     redis.call('SET', KEYS[7], how.dead_letter, 'PX', milliseconds(keep))
     redis.call('ZADD', KEYS[10], found[4], ARGV[1])
+  end
+  local batch = found[11]
+  if batch and end_line(batch, found[12]) then
+    keep, result_kept = keep + UNGATHERED_S, result_kept + UNGATHERED_S
   end
   leave(found[3], found[5], found[4], found[2])
   if found[6] == '1' then
@@ -93,11 +104,14 @@ local function close(how)
   redis.call('HDEL', KEYS[1], 'owner', 'backend', 'slot', 'parked_for')
   redis.call('PEXPIRE', KEYS[1], milliseconds(keep))
   redis.call('SET', KEYS[4], ARGV[6], 'PX', milliseconds(result_kept))
-  redis.call('PEXPIRE', KEYS[12], milliseconds(retention))
   redis.call('ZREM', KEYS[2], ARGV[1])
-  redis.call('DEL', KEYS[3])
+  if not batch then
+    -- A line never had them: its batch's input has its body.
+    redis.call('PEXPIRE', KEYS[12], milliseconds(retention))
+    redis.call('DEL', KEYS[3])
+  end
   if not how.silent then
-    tell_outbox(how, found[3], found[9], found[10])
+    tell_outbox(how, found[3], found[9], found[10], found[13])
   end
   wake(how.runner, found[2])
 end

@@ -10,7 +10,11 @@ if not status then
   if #ARGV < 13 then
     return {'missing'}
   end
-  birth(13)
+  local born = fields_at(13, #ARGV)
+  if born.batch and not (is_running(born.batch) and is_due(born.batch, born.line)) then
+    return {'lost', false}
+  end
+  birth(13, born)
 elseif TERMINAL[status] then
   local stored = redis.call('GET', KEYS[4])
   if stored == ARGV[6] then

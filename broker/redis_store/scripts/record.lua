@@ -1,23 +1,11 @@
+-- include clock
 -- Part of every script about one request. KEYS: 1 record, 2 open set, 3 envelope, 4 result,
 -- 5 processes to wake, 6 outbox, 7 dead letter, 8 counts, 9 joins, 10 dead letters, 11 models with
--- something waiting, 12 the body where it is kept; of a birth also 13 the tenant's list. ARGV[1] is
--- the request id.
+-- something waiting, 12 the body where it is kept, 13 batches; of a birth also 14 the tenant's list.
+-- ARGV[1] is the request id.
 local TERMINAL = {completed = true, failed = true, cancelled = true, expired = true}
-
-local function now()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) + tonumber(time[2]) / 1000000
-end
-
-local function instant(at)
-  return string.format('%.6f', at)
-end
 
 -- The entry under which a held request is found by its body: the newest of equal bodies is last.
 local function joined(tenant, body_hash, accepted_at)
   return tenant .. '\0' .. body_hash .. string.format('%020.6f', tonumber(accepted_at)) .. ARGV[1]
-end
-
-local function milliseconds(duration)
-  return string.format('%.0f', math.max(duration * 1000, 1))
 end

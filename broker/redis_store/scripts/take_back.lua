@@ -5,7 +5,7 @@
 -- 7 generation, 8 accepted_at, 9.. fields at birth. Answers 0 if a worker has or had it, else 1.
 if vacant(ARGV[7]) then
   -- A create still on its way must find it refused.
-  birth(9)
+  birth(9, fields_at(9, #ARGV))
 end
 local found = redis.call('HMGET', KEYS[1],
   'status', 'attempt', 'code', 'generation', 'published', 'accepted_at')

@@ -1,8 +1,9 @@
 -- Part of the scripts that let a request come to wait, or wait no more: how many are queued, by
 -- model, class and tenant. The field `counted` says whether this one is among them, so that a step
 -- of an older version, which knows nothing of it, is made good by the next of ours.
-local function count_in(model, priority, tenant)
-  if redis.call('HINCRBY', KEYS[11] .. ':' .. model, priority .. '/' .. tenant, 1) == 1 then
+local function count_in(model, priority, tenant, number)
+  local counts, field = KEYS[11] .. ':' .. model, priority .. '/' .. tenant
+  if redis.call('HINCRBY', counts, field, number) == number then
     redis.call('SADD', KEYS[11], model)
   end
 end
@@ -19,6 +20,6 @@ local function waits_again()
   local found = redis.call('HMGET', KEYS[1], 'counted', 'model', 'priority', 'tenant')
   if found[1] ~= '1' then
     redis.call('HSET', KEYS[1], 'counted', '1')
-    count_in(found[2], found[3], found[4])
+    count_in(found[2], found[3], found[4], 1)
   end
 end
