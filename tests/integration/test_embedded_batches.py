@@ -10,7 +10,7 @@ from typing import Any
 
 import apsw
 import pytest
-from broker.embedded.free_space import Floor
+from broker.free_space import Floor
 
 from broker.claims import Run
 from broker.embedded.batch_rows import BatchRow
