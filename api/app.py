@@ -17,6 +17,7 @@ from api.backlog import Backlog
 from api.batches.creating import Creating
 from api.batches.retrying import Retrying
 from api.batches.watching import Watching
+from api.bulk.accepting import Accepting
 from api.catalog import Catalog
 from api.cors import Cors
 from api.doors import Doors
@@ -29,6 +30,7 @@ from api.openapi.document import build_document
 from api.responses.preparing import Preparing
 from api.routes.admin import VERBS, AdminRoutes
 from api.routes.batches import BatchRoutes
+from api.routes.bulk import BulkRoutes
 from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
@@ -64,6 +66,7 @@ class Api:
     admission: Admission
     holding: Holding
     responses: ResponseRoutes
+    bulk: BulkRoutes
     catalog: Catalog
     backlog: Backlog
     authenticator: Authenticator
@@ -93,6 +96,7 @@ class Api:
     def drain(self) -> None:
         """Accept nothing more; /ready answers 503."""
         self.admission.draining = True
+        self.bulk.drain()
         self.tasks.spawn("stop the intake", self.amqp.drain())
 
     async def stop(self) -> None:
@@ -100,6 +104,7 @@ class Api:
         self.holding.release()
         self.watching.release()
         await self.amqp.stop()
+        await self.bulk.stop()
         await self.admission.stop()
         await self.responses.stop()
         await self.tasks.stop()
@@ -128,6 +133,9 @@ def build_api(engine: Engine, config: Config) -> Api:
     _add_client_routes(doors, requests, dialect, models)
     responses = ResponseRoutes(engine, dialect, streams, settings)
     _add_response_routes(doors, responses)
+    accepting = Accepting(engine, admission, catalog, backlog, config.server.namespace)
+    bulk = BulkRoutes(admission, accepting, settings)
+    doors.add("POST", "/v1/requests:bulk", bulk.submit)
     _add_cancel_routes(doors, CancelRoutes(engine, settings))
     _add_admin_routes(
         doors,
@@ -150,6 +158,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         admission,
         holding,
         responses,
+        bulk,
         catalog,
         backlog,
         authenticator,

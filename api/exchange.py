@@ -25,7 +25,6 @@ from broker.telemetry import REFUSED
 from schemas.anthropic_errors import in_anthropics_shape
 from schemas.body import read_object
 from schemas.errors import (
-    BlobMissing,
     BlobsUnavailable,
     EngineError,
     QueueUnavailable,
@@ -39,6 +38,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# What a server can offer in a scope's extensions; see `Exchange.unhurried`.
+UNHURRIED = "penstock.unhurried"
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -64,7 +66,8 @@ class Reply:
 class StreamReply:
     """What is sent back piece by piece.
 
-    However the exchange ends, `close` is called once, also where `blocks` was never begun.
+    However the exchange ends, `close` is called once, also where `blocks` was never begun. Blocks
+    that read the body meanwhile see for themselves that the client leaves.
     """
 
     status: int
@@ -72,6 +75,7 @@ class StreamReply:
     close: Callable[[], Awaitable[object]]
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "text/event-stream; charset=utf-8"
+    reads_body: bool = False
 
 
 class Headed(Protocol):
@@ -86,6 +90,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, caller: Caller) -> None:
         self._receive = receive
+        self._extensions: Mapping[str, Any] = scope.get("extensions") or {}
         self.caller = caller
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.path_params: dict[str, str] = scope.get("path_params", {})
@@ -119,7 +124,7 @@ class Exchange:
 
         Raises as `body`, and RequestError `unsupported_media_type`.
         """
-        self._check_media_type()
+        self.check_media_type("application/json")
         return await self.body(max_bytes)
 
     async def asked(self, kind: type[M], max_bytes: int) -> M:
@@ -128,7 +133,7 @@ class Exchange:
 
     async def json_pieces(self, max_bytes: int) -> AsyncGenerator[bytes]:
         """Yield the body as it comes, of a type that says JSON; raises as `json_body`."""
-        self._check_media_type()
+        self.check_media_type("application/json")
         async for chunk in self._within(max_bytes):
             yield chunk
 
@@ -159,6 +164,11 @@ class Exchange:
             yield message.get("body", b"")
             more = message.get("more_body", False)
 
+    def unhurried(self) -> None:
+        """Let the body take as long as it goes on: it is no longer held to a rate."""
+        if (offered := self._extensions.get(UNHURRIED)) is not None:
+            offered["begin"]()
+
     async def disconnected(self) -> None:
         """Return when the client has closed the connection; call it after the body was read."""
         await _disconnected(self._receive)
@@ -178,16 +188,20 @@ class Exchange:
                 raise too_large
             yield chunk
 
-    def _check_media_type(self) -> None:
+    def check_media_type(self, *kinds: str) -> None:
+        """Raise RequestError `unsupported_media_type` unless the body is one of `kinds`."""
         kind, _, parameters = (self.header("content-type") or "").lower().partition(";")
         charset = parameters.replace(" ", "").removeprefix("charset=").strip('"')
         encoding = (self.header("content-encoding") or "identity").lower()
         if (
-            kind.strip() != "application/json"
+            kind.strip() not in kinds
             or charset not in ("", "utf-8", "utf8")
             or encoding != "identity"
         ):
-            raise RequestError("unsupported_media_type")
+            raise RequestError(
+                "unsupported_media_type",
+                f"Send the body as {' or '.join(kinds)}, in UTF-8 and without Content-Encoding.",
+            )
 
 
 Handler = Callable[[Exchange], Awaitable[Reply | StreamReply]]
@@ -222,8 +236,9 @@ class HotRoute:
         if isinstance(reply, Reply):
             await send_reply(send, reply)
             return
+        sending = send_stream(send, reply)
         try:
-            await while_there(receive, send_stream(send, reply))
+            await (sending if reply.reads_body else while_there(receive, sending))
         except ClientGone:
             return
         finally:
@@ -263,7 +278,7 @@ def unavailable(error: EngineError) -> RequestError:
         return RequestError("storage_full")
     if isinstance(error, QueueUnavailable):
         return RequestError("queue_unavailable")
-    if isinstance(error, BlobsUnavailable | BlobMissing):
+    if isinstance(error, BlobsUnavailable):
         return RequestError("blobs_unavailable")
     return RequestError("store_unavailable")
 

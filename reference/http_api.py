@@ -9,10 +9,11 @@ from typing import Any
 
 from api.auth import Access
 from api.openapi.admin_operations import ADMIN
+from api.openapi.bulk_operations import BULK
 from api.openapi.document import build_document
 from api.openapi.examples import BACKEND, MODEL, REQUEST_ID
 from api.openapi.message_operations import MESSAGE_BATCH_ID, MESSAGE_BATCHES
-from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
+from api.openapi.operation import EVENT_STREAM, Answer, Operation
 from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS
 from api.openapi.parameters import HEADERS, PARAMETERS
 from api.openapi.webhook_examples import DELIVERY_ID, ENDPOINT_ID
@@ -57,7 +58,7 @@ def _tags() -> list[tuple[str, str]]:
 
 
 def _tag(name: str, said: str) -> str:
-    tables = (REQUESTS, CALLS, MESSAGE_BATCHES, MODELS, WEBHOOKS, ADMIN, DOCUMENTS, HEALTH)
+    tables = (REQUESTS, BULK, CALLS, MESSAGE_BATCHES, MODELS, WEBHOOKS, ADMIN, DOCUMENTS, HEALTH)
     operations = [each for table_ in tables for each in table_ if each.tag == name]
     sections = "\n".join("\n".join(_section(each)) for each in operations)
     return f"## {name}\n\n{said}\n\n{sections}"
@@ -88,9 +89,15 @@ def curl(operation: Operation) -> str:
     if operation.access is Access.ADMIN:
         lines.append('-H "Authorization: Bearer $PENSTOCK_ADMIN_KEY"')
     if operation.body is not None:
-        lines.append(f"-H 'Content-Type: {JSON}'")
-        lines.append(f"-d {quote(json.dumps(operation.example))}")
+        lines.append(f"-H 'Content-Type: {operation.body_kind}'")
+        lines.append(_sent(operation.example))
     return " \\\n  ".join(lines)
+
+
+def _sent(example: Any) -> str:
+    if isinstance(example, str):
+        return f"--data-binary {quote(example.rstrip())}"
+    return f"-d {quote(json.dumps(example))}"
 
 
 def _parameter(name: str) -> tuple[str, str, str]:

@@ -145,6 +145,7 @@ DOOR_ERRORS: dict[str, DoorError] = {
         413, _INVALID, "Your files take up all the room that you have; delete some first."
     ),
     "range_not_satisfiable": DoorError(416, _INVALID, "The file has no bytes in this range."),
+    "line_too_long": DoorError(413, _INVALID, "The line is larger than this server accepts."),
     "unsupported_media_type": DoorError(
         415, _INVALID, "Send the body as application/json, in UTF-8 and without Content-Encoding."
     ),
@@ -192,10 +193,7 @@ DOOR_ERRORS: dict[str, DoorError] = {
         503, _UNAVAILABLE, "The store is not reachable; try again.", retry_after_s=2
     ),
     "blobs_unavailable": DoorError(
-        503,
-        _UNAVAILABLE,
-        "The place of files and large bodies is not reachable; nothing was changed.",
-        retry_after_s=2,
+        503, _UNAVAILABLE, "The place of files is not reachable; try again.", retry_after_s=2
     ),
     "not_accepted": DoorError(
         503, _UNAVAILABLE, "The request was not accepted; nothing will run.", retry_after_s=2

@@ -28,6 +28,12 @@ def new_request_id(partition_seed: bytes | None = None) -> str:
     return f"req_{partition:02x}{secrets.token_hex(16)}"
 
 
+def new_request_ids(count: int) -> list[str]:
+    """Return fresh ids, all of one partition, in ascending order."""
+    partition, digits = secrets.randbelow(PARTITIONS), secrets.token_hex(16 * count)
+    return sorted(f"req_{partition:02x}{digits[at : at + 32]}" for at in range(0, 32 * count, 32))
+
+
 def derived_request_id(*parts: str) -> str:
     """Return the one id that belongs to `parts`: a SHA-256 of them, no secret (PROTOCOL 1)."""
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from api.auth import Access
 from api.openapi.admin_operations import ADMIN
 from api.openapi.batch_operations import BATCHES
+from api.openapi.bulk_operations import BULK
 from api.openapi.file_operations import FILES
 from api.openapi.message_operations import MESSAGE_BATCHES
 from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
@@ -22,6 +23,7 @@ from api.openapi.webhook_operations import WEBHOOKS
 from schemas import answers, batch_answers, webhook_answers
 from schemas.anthropic_errors import AnthropicError, in_anthropics_shape
 from schemas.batch_wire import CreateBatch
+from schemas.bulk import BulkAccepted, BulkLine, BulkRefused, BulkSummary
 from schemas.cancellation import CancelAnyRequests, CancelRequests
 from schemas.errors import DOOR_ERRORS, RequestError
 from schemas.message_batches import (
@@ -43,6 +45,7 @@ _REF = "#/components/schemas/{model}"
 _ASKED = (
     SubmitRequest,
     CreateBatch,
+    BulkLine,
     CreateMessageBatch,
     CancelRequests,
     CancelAnyRequests,
@@ -53,10 +56,13 @@ _ASKED = (
     RedeliverRange,
 )
 _ANSWERED = (
-    *vars(answers).values(),
-    *vars(batch_answers).values(),
-    *vars(webhook_answers).values(),
+    *(RequestWhole, BulkAccepted, BulkRefused, BulkSummary),
     *(MessageBatch, MessageBatchList, MessageBatchDeleted, AnthropicError),
+    *(
+        each
+        for module in (answers, batch_answers, webhook_answers)
+        for each in vars(module).values()
+    ),
 )
 _TAGS = {
     "Requests": "Submit, come back, cancel: the same request through every door.",
@@ -84,6 +90,7 @@ def build_document(endpoints: Iterable[str]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in (
         *REQUESTS,
+        *BULK,
         *CALLS,
         *RESPONSES,
         *further,
@@ -149,7 +156,8 @@ def _described(operation: Operation) -> dict[str, Any]:
         ]
     bodies = {kind: {"schema": schema} for kind, schema in operation.more_bodies.items()}
     if operation.body is not None:
-        bodies[JSON] = {"schema": _schema(operation.body), "example": operation.example}
+        shown = {"schema": _schema(operation.body), "example": operation.example}
+        bodies[operation.body_kind] = shown
     if bodies:
         described["requestBody"] = {"required": True, "content": bodies}
     return described
@@ -200,7 +208,7 @@ def _schemas() -> dict[str, Any]:
     mode: JsonSchemaMode = "serialization"
     answered = [
         (each, mode)
-        for each in (RequestWhole, *_ANSWERED)
+        for each in _ANSWERED
         if isinstance(each, type) and issubclass(each, BaseModel) and each is not BaseModel
     ]
     _, definitions = models_json_schema(

@@ -72,6 +72,12 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
         "The same key and body is the same request, submitted once.",
     ),
+    "bulk_key": _parameter(
+        "header",
+        "Idempotency-Key",
+        {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        "Gives line 7 the key `KEY-7`, and so on, where it names none itself.",
+    ),
     "prefer": _parameter(
         "header",
         "Prefer",

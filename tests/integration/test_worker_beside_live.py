@@ -34,7 +34,7 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             redis_url=request.getfixturevalue("redis_url"),
             namespace=f"t{secrets.token_hex(4)}",
         )
-    engine = open_engine(server)
+    engine = open_engine(Config(server=server))
     await engine.start()
     yield engine
     await engine.stop()
