@@ -37,9 +37,8 @@ from workers.batches.runners import Runners
 from workers.service import WorkerService
 
 
-def config_of(server: dict[str, Any], url: str = "http://127.0.0.1:9/v1") -> Config:
-    """Return a configuration of one backend that serves a few of the fake's models."""
-    models = ("echo", "slow-50", "status-400", "status-500", "slow-60000", GOOD, IGNORED)
+def config_of(server: dict[str, Any], *models: str, url: str = "http://127.0.0.1:9/v1") -> Config:
+    """Return a configuration of one backend that serves these models."""
     target = {"targets": [{"backend": "b"}], "retry": {"max_attempts": 1}}
     return Config.model_validate(
         {
@@ -86,10 +85,10 @@ async def working(engine: Engine, config: Config) -> AsyncIterator[WorkerService
 
 async def test_a_batch_of_several_models_runs_to_its_end(server: dict[str, Any]) -> None:
     async with Backend() as backend:
-        config = config_of(server, backend.url)
+        models = ["echo", "slow-50", "status-400", "status-500"]
+        config = config_of(server, *models, url=backend.url)
         async with opened(config) as engine, working(engine, config):
-            models = ["echo", "slow-50", "status-400", "status-500"] * 30
-            batch = await told(engine, await submit(engine, lines_for(models)))
+            batch = await told(engine, await submit(engine, lines_for(models * 30)))
             letters = await engine.dead_letters.select(Selection(None), None, 10)
             output, errors = await files_of(engine, batch)
     assert batch.status is BatchStatus.COMPLETED
@@ -108,7 +107,7 @@ async def test_a_batch_of_several_models_runs_to_its_end(server: dict[str, Any])
 
 async def test_what_runs_when_a_batch_is_cancelled_is_told(server: dict[str, Any]) -> None:
     async with Backend() as backend:
-        config = config_of(server, backend.url)
+        config = config_of(server, "slow-60000", url=backend.url)
         async with opened(config) as engine, working(engine, config):
             batch = await submit(engine, lines_for(["slow-60000"] * 30))
             await until(engine, batch, lambda _now: len(backend.ledger.calls) == 8)
@@ -123,7 +122,7 @@ async def test_what_runs_when_a_batch_is_cancelled_is_told(server: dict[str, Any
 
 async def test_large_lines_and_answers_lie_in_blobs_meanwhile(server: dict[str, Any]) -> None:
     """The answer of `echo` is small; that of a hand is as large as it is."""
-    config = config_of(server)
+    config = config_of(server, GOOD, IGNORED)
     padding = "x" * LARGE_BYTES
     lines = [json.loads(line) for line in lines_for([IGNORED, GOOD])]
     for line in lines:
@@ -155,7 +154,7 @@ async def test_one_worker_goes_on_where_another_has_stopped(
         "namespace": f"t{secrets.token_hex(4)}",
     }
     async with Backend() as backend, AsyncExitStack() as stack:
-        config = config_of(server, backend.url)
+        config = config_of(server, "slow-50", url=backend.url)
         engines = [await stack.enter_async_context(opened(config)) for _ in range(3)]
         batch = await submit(engines[0], lines_for(["slow-50"] * 200))
         *others, last = engines
@@ -184,7 +183,7 @@ async def test_a_line_without_a_record_is_fed_again(
         "redis_url": redis_url,
         "namespace": namespace,
     }
-    config = config_of(server)
+    config = config_of(server, GOOD, IGNORED)
     async with opened(config) as engine, redis.from_url(redis_url) as client:
         runners = Runners(engine, config)
         runners.start()
