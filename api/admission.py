@@ -6,15 +6,13 @@ failed does not run. A repeated submission meets the request it repeats.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, replace
-
-import structlog
 
 from api.auth import Caller
 from api.backlog import Backlog
 from api.catalog import Catalog
+from api.durable import Durable
 from api.intake import Intake
 from api.responses.preparing import Preparing
 from broker import large_bodies
@@ -23,15 +21,11 @@ from broker.ports import Engine
 from broker.telemetry import ACCEPTED
 from schemas.config import ServerConfig
 from schemas.envelope import Envelope
-from schemas.errors import BlobMissing, EngineError, RequestError, StorageFull
+from schemas.errors import BlobMissing, RequestError
 from schemas.ids import derived_request_id, new_request_id
 from schemas.lifecycle import Status
 from schemas.record import Record, born
 
-_log = structlog.get_logger("penstock.admission")
-# The keeper publishes an unpublished record after 15 s: give up taking back before it does.
-_TAKE_BACK_S = 12.0
-_TAKE_BACK_PAUSE_S = 0.5
 # No tenant has this name, so no key of one can make the id of a redrive.
 _NO_TENANT = ""
 _FORGOTTEN = "The request of this Idempotency-Key is past its retention; use another key."
@@ -46,7 +40,7 @@ class Admitted:
 
 
 class Admission:
-    """The one way in, for every door of this process."""
+    """The one way in, for every door of this process; many at once go by api.bulk.accepting."""
 
     def __init__(
         self,
@@ -63,6 +57,7 @@ class Admission:
         self._retention_s = server.retention_s
         self._preparing = preparing
         self._tasks = Tasks("admission")
+        self.durable = Durable(engine, self._tasks)
         self.draining = False
 
     async def accept(self, intake: Intake, caller: Caller) -> Admitted:
@@ -73,6 +68,10 @@ class Admission:
         """
         if self.draining:
             raise RequestError("draining")
+        return await self.accept_begun(intake, caller)
+
+    async def accept_begun(self, intake: Intake, caller: Caller) -> Admitted:
+        """Do what `accept` does for one that had come before this server began to drain."""
         self._catalog.find(intake.model, caller)
         if intake.terms.key is not None:
             return await self._accept_once(intake, caller, intake.terms.key)
@@ -114,7 +113,7 @@ class Admission:
             lane = await self._backlog.lane_of(letter.model, letter.tenant, letter.priority)
             again = letter.redriven(request_id, time.time(), _generation_after(found))
             envelope = await self._carried_over(replace(again, lane=lane))
-            if await self._tasks.finish("redrive", self._make_durable(envelope)):
+            if await self._tasks.finish("redrive", self.durable.make(envelope)):
                 return Admitted(born(envelope))
             # Where nothing is found now, it was redriven long ago: past its retention.
             found = await self._engine.store.get(request_id) or born(envelope)
@@ -142,7 +141,7 @@ class Admission:
         self, intake: Intake, caller: Caller, request_id: str, generation: int = 0
     ) -> Admitted:
         envelope = await self.admit(intake, caller, request_id, generation)
-        if not await self._tasks.finish("accept", self._make_durable(envelope)):
+        if not await self._tasks.finish("accept", self.durable.make(envelope)):
             raise _Taken
         ACCEPTED.labels(envelope.model, envelope.priority).inc()
         return Admitted(born(envelope))
@@ -160,74 +159,13 @@ class Admission:
         never told as a result.
         """
         if not found.published and found.status is Status.QUEUED:
-            await self._tasks.finish("publish again", self._publish_again(found.id))
+            await self._tasks.finish("publish again", self.durable.publish_again(found.id))
             found = await self._engine.store.get(found.id) or found
         if _was_refused(found):
             raise RequestError("not_accepted")
         if held and not found.terminal:
             return await self._engine.store.hold(found.id, self._engine.owner) or found
         return found
-
-    async def _publish_again(self, request_id: str) -> None:
-        envelope = await self._engine.upkeep.unpublished(request_id)
-        if envelope is None:
-            return
-        await self._engine.queue.publish(envelope)
-        # Noted before anyone is told: from here on the first submission cannot take it back.
-        await self._engine.store.mark_published(envelope.id, envelope.generation)
-
-    async def _make_durable(self, envelope: Envelope) -> bool:
-        """Return False if the id exists, with nothing changed."""
-        try:
-            if not await self._engine.store.create(envelope):
-                return False
-        except StorageFull:
-            # Nothing was made, and the room that is left belongs to what runs.
-            await self._drop_body(envelope)
-            raise
-        except EngineError:
-            # Whether the record exists is unknown; without a message it must not run later.
-            self._tasks.spawn("take back", self._take_back_later(envelope))
-            raise
-        try:
-            await self._engine.queue.publish(envelope)
-        except EngineError as error:
-            await self._refuse_unless_taken(envelope, error)
-        self._tasks.spawn("mark published", self._mark_published(envelope))
-        return True
-
-    async def _refuse_unless_taken(self, envelope: Envelope, error: EngineError) -> None:
-        """Take the request back and refuse it; if a worker has it already it is accepted."""
-        try:
-            taken_back = await self._engine.store.take_back(envelope)
-        except EngineError:
-            self._tasks.spawn("take back", self._take_back_later(envelope))
-            raise error from None
-        if taken_back:
-            await self._drop_body(envelope)
-            raise error
-
-    async def _take_back_later(self, envelope: Envelope) -> None:
-        gives_up_at = time.monotonic() + _TAKE_BACK_S
-        while time.monotonic() < gives_up_at:
-            await asyncio.sleep(_TAKE_BACK_PAUSE_S)
-            try:
-                taken_back = await self._engine.store.take_back(envelope)
-            except EngineError:
-                continue
-            if taken_back:
-                await self._drop_body(envelope)
-            return
-        _log.warning("could not be taken back; the keeper may run it", request=envelope.id)
-
-    async def _drop_body(self, envelope: Envelope) -> None:
-        await large_bodies.drop_body(self._engine, envelope)
-
-    async def _mark_published(self, envelope: Envelope) -> None:
-        try:
-            await self._engine.store.mark_published(envelope.id, envelope.generation)
-        except EngineError as error:
-            _log.info("the keeper will see to it", request=envelope.id, error=str(error))
 
 
 class _Taken(Exception):

@@ -11,11 +11,13 @@ from starlette.exceptions import HTTPException
 
 from api.admission import Admission
 from api.amqp_intake.door import AmqpDoor
+from api.anthropic.creating import MessageBatches
 from api.auth import Access, Authenticator
 from api.backlog import Backlog
 from api.batches.creating import Creating
 from api.batches.retrying import Retrying
 from api.batches.watching import Watching
+from api.bulk.accepting import Accepting
 from api.catalog import Catalog
 from api.cors import Cors
 from api.doors import Doors
@@ -28,12 +30,14 @@ from api.openapi.document import build_document
 from api.responses.preparing import Preparing
 from api.routes.admin import VERBS, AdminRoutes
 from api.routes.batches import BatchRoutes
+from api.routes.bulk import BulkRoutes
 from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
 from api.routes.documents import DocumentRoutes
 from api.routes.files import FileRoutes
 from api.routes.health import HealthRoutes
+from api.routes.message_batches import MessageBatchRoutes
 from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
 from api.routes.responses import ResponseRoutes
@@ -46,6 +50,7 @@ from broker.lifecycle import Tasks
 from broker.ports import Engine
 from schemas.config import Config
 from schemas.errors import RequestError
+from schemas.message_batches import PATH as MESSAGE_BATCHES
 from schemas.request import ENDPOINTS
 from schemas.responses.told import ENDPOINT as RESPONSES
 
@@ -61,6 +66,7 @@ class Api:
     admission: Admission
     holding: Holding
     responses: ResponseRoutes
+    bulk: BulkRoutes
     catalog: Catalog
     backlog: Backlog
     authenticator: Authenticator
@@ -90,6 +96,7 @@ class Api:
     def drain(self) -> None:
         """Accept nothing more; /ready answers 503."""
         self.admission.draining = True
+        self.bulk.drain()
         self.tasks.spawn("stop the intake", self.amqp.drain())
 
     async def stop(self) -> None:
@@ -97,6 +104,7 @@ class Api:
         self.holding.release()
         self.watching.release()
         await self.amqp.stop()
+        await self.bulk.stop()
         await self.admission.stop()
         await self.responses.stop()
         await self.tasks.stop()
@@ -125,9 +133,10 @@ def build_api(engine: Engine, config: Config) -> Api:
     _add_client_routes(doors, requests, dialect, models)
     responses = ResponseRoutes(engine, dialect, streams, settings)
     _add_response_routes(doors, responses)
-    cancelling = CancelRoutes(engine, settings)
-    doors.add("POST", "/v1/requests/cancel", cancelling.own)
-    doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
+    accepting = Accepting(engine, admission, catalog, backlog, config.server.namespace)
+    bulk = BulkRoutes(admission, accepting, settings)
+    doors.add("POST", "/v1/requests:bulk", bulk.submit)
+    _add_cancel_routes(doors, CancelRoutes(engine, settings))
     _add_admin_routes(
         doors,
         AdminRoutes(engine, catalog, models, settings),
@@ -139,7 +148,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         doors, WebhookEndpointRoutes(engine, settings), WebhookDeliveryRoutes(engine, settings)
     )
     tasks = Tasks("api")
-    watching = _add_batches(doors, engine, admission, settings, tasks)
+    watching = _add_batches(doors, engine, admission, catalog, settings, tasks)
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
@@ -149,6 +158,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         admission,
         holding,
         responses,
+        bulk,
         catalog,
         backlog,
         authenticator,
@@ -175,6 +185,11 @@ def _add_client_routes(
     doors.add("GET", "/v1/models/{name:path}", models.read_model)
 
 
+def _add_cancel_routes(doors: Doors, cancelling: CancelRoutes) -> None:
+    doors.add("POST", "/v1/requests/cancel", cancelling.own)
+    doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
+
+
 def _add_response_routes(doors: Doors, responses: ResponseRoutes) -> None:
     one = f"{RESPONSES}/{{id}}"
     doors.add("POST", RESPONSES, responses.create)
@@ -185,7 +200,12 @@ def _add_response_routes(doors: Doors, responses: ResponseRoutes) -> None:
 
 
 def _add_batches(
-    doors: Doors, engine: Engine, admission: Admission, settings: Settings, tasks: Tasks
+    doors: Doors,
+    engine: Engine,
+    admission: Admission,
+    catalog: Catalog,
+    settings: Settings,
+    tasks: Tasks,
 ) -> Watching:
     """Open the doors of files and batches, and return who follows batches."""
     storing = Storing(engine, tasks)
@@ -195,6 +215,10 @@ def _add_batches(
     retrying = Retrying(engine, creating, storing, settings)
     watching = Watching(engine.batches, tasks)
     _add_batch_routes(doors, BatchRoutes(engine, creating, retrying, watching, settings))
+    taking = MessageBatches(
+        engine, creating, uploads, storing, catalog, settings=settings, tasks=tasks
+    )
+    _add_message_batch_routes(doors, MessageBatchRoutes(engine, creating, taking, storing))
     return watching
 
 
@@ -218,6 +242,16 @@ def _add_batch_routes(doors: Doors, batches: BatchRoutes) -> None:
     doors.add("POST", f"{one}/retry-failed", batches.retry_failed)
     doors.add("POST", f"{one}/pause", batches.pausing(paused=True))
     doors.add("POST", f"{one}/resume", batches.pausing(paused=False))
+
+
+def _add_message_batch_routes(doors: Doors, batches: MessageBatchRoutes) -> None:
+    one = f"{MESSAGE_BATCHES}/{{id}}"
+    doors.add("GET", MESSAGE_BATCHES, batches.list_batches)
+    doors.add("POST", MESSAGE_BATCHES, batches.create)
+    doors.add("GET", one, batches.read)
+    doors.add("DELETE", one, batches.delete)
+    doors.add("POST", f"{one}/cancel", batches.cancel)
+    doors.add("GET", f"{one}/results", batches.results)
 
 
 def _add_admin_routes(doors: Doors, admin: AdminRoutes, letters: DeadLetterRoutes) -> None:
@@ -275,8 +309,9 @@ def _document(app: FastAPI, settings: Settings) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # because FastAPI documents this override
 
 
-async def _refuse(_request: Request, error: Exception) -> Response:
+async def _refuse(request: Request, error: Exception) -> Response:
     """Answer an unknown path or a wrong method in the same shape as everything else."""
     wrong_method = isinstance(error, HTTPException) and error.status_code == _METHOD_NOT_ALLOWED
-    reply = error_reply(RequestError("method_not_allowed" if wrong_method else "route_not_found"))
+    refused = RequestError("method_not_allowed" if wrong_method else "route_not_found")
+    reply = error_reply(refused, path=request.url.path)
     return Response(reply.body, reply.status, dict(reply.headers), "application/json")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from api.auth import Caller
 from api.catalog import Catalog
@@ -46,10 +46,15 @@ class _Queue:
     async def add(self, priority: Priority, tenant: str) -> Lane:
         """Count one more request and return its lane; where a flood begins it is counted anew."""
         now = time.monotonic()
-        tally = self.tally
-        if tally.age_s(now) > _RECOUNT_S and tally.begins_to_flood(priority, tenant, now):
+        if self.is_old(priority, tenant, now):
             await self._recount()
-        return tally.add(priority, tenant, time.monotonic())
+            now = time.monotonic()
+        return self.tally.add(priority, tenant, now)
+
+    def is_old(self, priority: Priority, tenant: str, now: float) -> bool:
+        """Tell whether a flood seems to begin, by a count that is not fresh."""
+        tally = self.tally
+        return tally.age_s(now) > _RECOUNT_S and tally.begins_to_flood(priority, tenant, now)
 
     async def _recount(self) -> None:
         if self._recounting:
@@ -125,21 +130,25 @@ class Backlog:
 
         Raises RequestError `queue_full`, `tenant_queue_full` or `deadline_unreachable`.
         """
-        tenant = caller.tenant
-        queue = await self._queues.get(model)
-        if queue.tally.total >= self._cap:
-            raise RequestError("queue_full", f"{self._cap} requests wait for this model already.")
-        opened: _Opened | None = None
-        if (cap := self._tenant_caps.get(tenant)) is not None:
-            opened = await self._tenants.get(tenant)
-            if opened.open + opened.added >= cap:
-                raise RequestError(
-                    "tenant_queue_full", f"{cap} of your requests are open, which is your limit."
+        queue, opened = await self._known(model, caller.tenant)
+        return await self._admit(queue, opened, caller, priority, deadline)
+
+    async def admit_all(
+        self, model: str, caller: Caller, priority: Priority, deadlines: Sequence[float]
+    ) -> list[Lane | RequestError]:
+        """Count many more requests in their order; return for each what `admit` does or raises."""
+        queue, opened = await self._known(model, caller.tenant)
+        unlimited = self._own.none(caller.tenant, caller.key_id)
+        told: list[Lane | RequestError] = []
+        for deadline in deadlines:
+            try:
+                told.append(
+                    (unlimited and self._admit_plainly(queue, opened, caller, priority, deadline))
+                    or await self._admit(queue, opened, caller, priority, deadline)
                 )
-        await self._check_deadline(queue, caller, priority, deadline)
-        if opened is not None:
-            opened.added += 1
-        return await queue.add(priority, tenant)
+            except RequestError as error:
+                told.append(error)
+        return told
 
     async def lane_of(self, model: str, tenant: str, priority: Priority) -> Lane:
         """Count one more request that no cap refuses, and return its lane."""
@@ -183,6 +192,56 @@ class Backlog:
         with contextlib.suppress(EngineError):
             return await self._own.turn(tenant, key_id, priority, queued)
         return None
+
+    async def _known(self, model: str, tenant: str) -> tuple[_Queue, _Opened | None]:
+        """Return what waits for the model, and what is open of the tenant if that is capped."""
+        queue = await self._queues.get(model)
+        if tenant not in self._tenant_caps:
+            return queue, None
+        return queue, await self._tenants.get(tenant)
+
+    async def _admit(
+        self,
+        queue: _Queue,
+        opened: _Opened | None,
+        caller: Caller,
+        priority: Priority,
+        deadline: float,
+    ) -> Lane:
+        self._check_caps(queue, opened, caller)
+        await self._check_deadline(queue, caller, priority, deadline)
+        if opened is not None:
+            opened.added += 1
+        return await queue.add(priority, caller.tenant)
+
+    def _admit_plainly(
+        self,
+        queue: _Queue,
+        opened: _Opened | None,
+        caller: Caller,
+        priority: Priority,
+        deadline: float,
+    ) -> Lane | None:
+        """Do what `_admit` does for a caller without limits; None where it must look closer."""
+        self._check_caps(queue, opened, caller)
+        left_s = deadline - time.time()
+        if left_s < 0 or self._eta_s(queue, caller, priority) > _SURE_FACTOR * left_s + _SURE_S:
+            return None
+        now = time.monotonic()
+        if queue.is_old(priority, caller.tenant, now):
+            return None
+        if opened is not None:
+            opened.added += 1
+        return queue.tally.add(priority, caller.tenant, now)
+
+    def _check_caps(self, queue: _Queue, opened: _Opened | None, caller: Caller) -> None:
+        if queue.tally.total >= self._cap:
+            raise RequestError("queue_full", f"{self._cap} requests wait for this model already.")
+        cap = self._tenant_caps.get(caller.tenant, math.inf)
+        if opened is not None and opened.open + opened.added >= cap:
+            raise RequestError(
+                "tenant_queue_full", f"{cap} of your requests are open, which is your limit."
+            )
 
     async def _check_deadline(
         self, queue: _Queue, caller: Caller, priority: Priority, deadline: float

@@ -81,7 +81,7 @@ class Catalog:
 
     def served(self, model: str) -> Served:
         """Return what the workers say of `model`; no slots when none serves it."""
-        return self._served.get(model, Served(model, 0))
+        return self._served.get(model) or Served(model, 0)
 
     def find(self, asked: str, caller: Caller) -> str:
         """Return the model that `asked` stands for.

@@ -1,4 +1,4 @@
-"""One HTTP exchange on the hot path: plain ASGI in, bytes out, bounded and in our error shape."""
+"""One HTTP exchange on the hot path: plain ASGI in, bytes out, bounded, errors in one shape."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from pydantic import BaseModel
 
 from api.auth import Access, Authenticator, Caller
 from broker.telemetry import REFUSED
+from schemas.anthropic_errors import in_anthropics_shape
 from schemas.body import read_object
 from schemas.errors import (
-    BlobMissing,
     BlobsUnavailable,
     EngineError,
     QueueUnavailable,
@@ -38,6 +38,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# What a server can offer in a scope's extensions; see `Exchange.unhurried`.
+UNHURRIED = "penstock.unhurried"
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -63,7 +66,8 @@ class Reply:
 class StreamReply:
     """What is sent back piece by piece.
 
-    However the exchange ends, `close` is called once, also where `blocks` was never begun.
+    However the exchange ends, `close` is called once, also where `blocks` was never begun. Blocks
+    that read the body meanwhile see for themselves that the client leaves.
     """
 
     status: int
@@ -71,6 +75,7 @@ class StreamReply:
     close: Callable[[], Awaitable[object]]
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "text/event-stream; charset=utf-8"
+    reads_body: bool = False
 
 
 class Headed(Protocol):
@@ -85,15 +90,26 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, caller: Caller) -> None:
         self._receive = receive
+        self._extensions: Mapping[str, Any] = scope.get("extensions") or {}
         self.caller = caller
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.path_params: dict[str, str] = scope.get("path_params", {})
         self.query: bytes = scope.get("query_string", b"")
+        self._scheme: str = scope.get("scheme", "http")
 
     def header(self, name: str) -> str | None:
         """Return a header's value; `name` in lower case."""
         value = self.headers.get(name.encode())
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def base_url(self) -> str:
+        """What the client has put before the path, for links in answers.
+
+        A proxy that ends TLS says so; for nothing else are its headers believed.
+        """
+        secure = self.header("x-forwarded-proto") == "https"
+        return f"{'https' if secure else self._scheme}://{self.header('host') or ''}"
 
     @property
     def request_id(self) -> str:
@@ -108,12 +124,18 @@ class Exchange:
 
         Raises as `body`, and RequestError `unsupported_media_type`.
         """
-        self._check_media_type()
+        self.check_media_type("application/json")
         return await self.body(max_bytes)
 
     async def asked(self, kind: type[M], max_bytes: int) -> M:
         """Return the body as a `kind`. Raises as `json_body`, and RequestError for a misfit."""
         return fitted(kind, read_object(await self.json_body(max_bytes)).members)
+
+    async def json_pieces(self, max_bytes: int) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes, of a type that says JSON; raises as `json_body`."""
+        self.check_media_type("application/json")
+        async for chunk in self._within(max_bytes):
+            yield chunk
 
     async def body(self, max_bytes: int) -> bytes:
         """Return the body's bytes.
@@ -121,17 +143,7 @@ class Exchange:
         Raises RequestError `body_too_large` as soon as that is known, ClientGone when the client
         leaves first.
         """
-        too_large = RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
-        if self.declared_bytes > max_bytes:
-            raise too_large
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in self.pieces():
-            size += len(chunk)
-            if size > max_bytes:
-                raise too_large
-            chunks.append(chunk)
-        return b"".join(chunks)
+        return b"".join([chunk async for chunk in self._within(max_bytes)])
 
     @property
     def declared_bytes(self) -> float:
@@ -152,6 +164,11 @@ class Exchange:
             yield message.get("body", b"")
             more = message.get("more_body", False)
 
+    def unhurried(self) -> None:
+        """Let the body take as long as it goes on: it is no longer held to a rate."""
+        if (offered := self._extensions.get(UNHURRIED)) is not None:
+            offered["begin"]()
+
     async def disconnected(self) -> None:
         """Return when the client has closed the connection; call it after the body was read."""
         await _disconnected(self._receive)
@@ -160,23 +177,38 @@ class Exchange:
         """Return what `work` does; call it after the body was read. Raises ClientGone."""
         return await while_there(self._receive, work)
 
-    def _check_media_type(self) -> None:
+    async def _within(self, max_bytes: int) -> AsyncGenerator[bytes]:
+        too_large = RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
+        if self.declared_bytes > max_bytes:
+            raise too_large
+        size = 0
+        async for chunk in self.pieces():
+            size += len(chunk)
+            if size > max_bytes:
+                raise too_large
+            yield chunk
+
+    def check_media_type(self, *kinds: str) -> None:
+        """Raise RequestError `unsupported_media_type` unless the body is one of `kinds`."""
         kind, _, parameters = (self.header("content-type") or "").lower().partition(";")
         charset = parameters.replace(" ", "").removeprefix("charset=").strip('"')
         encoding = (self.header("content-encoding") or "identity").lower()
         if (
-            kind.strip() != "application/json"
+            kind.strip() not in kinds
             or charset not in ("", "utf-8", "utf8")
             or encoding != "identity"
         ):
-            raise RequestError("unsupported_media_type")
+            raise RequestError(
+                "unsupported_media_type",
+                f"Send the body as {' or '.join(kinds)}, in UTF-8 and without Content-Encoding.",
+            )
 
 
 Handler = Callable[[Exchange], Awaitable[Reply | StreamReply]]
 
 
 class HotRoute:
-    """An ASGI endpoint around a handler; every failure leaves in OpenAI's error shape.
+    """An ASGI endpoint around a handler; every failure leaves in the path's error shape.
 
     Nobody gets past it without what `access` asks for.
     """
@@ -195,17 +227,18 @@ class HotRoute:
         except ClientGone:
             return
         except RequestError as error:
-            reply = error_reply(error)
+            reply = error_reply(error, path=scope["path"])
         except EngineError as error:
-            reply = error_reply(unavailable(error))
+            reply = error_reply(unavailable(error), path=scope["path"])
         except Exception:  # noqa: BLE001  because whatever fails, the client gets an answer
             _log.exception("failed to answer", path=scope.get("path"))
-            reply = error_reply(RequestError("internal_error"))
+            reply = error_reply(RequestError("internal_error"), path=scope["path"])
         if isinstance(reply, Reply):
             await send_reply(send, reply)
             return
+        sending = send_stream(send, reply)
         try:
-            await while_there(receive, send_stream(send, reply))
+            await (sending if reply.reads_body else while_there(receive, sending))
         except ClientGone:
             return
         finally:
@@ -217,8 +250,11 @@ def json_reply(content: object, status: int = 200, headers: Mapping[str, str] = 
     return Reply(status, orjson.dumps(content), headers)
 
 
-def error_reply(error: RequestError, headers: Mapping[str, str] = {}) -> Reply:
-    """Return the reply for a refusal, with what an OpenAI SDK needs to know about retrying."""
+def error_reply(error: RequestError, headers: Mapping[str, str] = {}, path: str = "") -> Reply:
+    """Return the reply for a refusal, with what an SDK needs to know about retrying.
+
+    Its shape is OpenAI's; Anthropic's for a path of that dialect.
+    """
     REFUSED.labels(error.code).inc()
     told = dict(headers)
     if error.retry_after_s is not None:
@@ -228,7 +264,12 @@ def error_reply(error: RequestError, headers: Mapping[str, str] = {}) -> Reply:
     if error.status == RequestError("body_too_large").status:
         # The rest of the body will not be read: the connection cannot be used again.
         told["connection"] = "close"
-    return json_reply(error.as_dict(), error.status, told)
+    content = in_anthropics_shape(error) if _is_anthropics(path) else error.as_dict()
+    return json_reply(content, error.status, told)
+
+
+def _is_anthropics(path: str) -> bool:
+    return f"{path.removeprefix('/v1')}/".startswith("/messages/")
 
 
 def unavailable(error: EngineError) -> RequestError:
@@ -237,7 +278,7 @@ def unavailable(error: EngineError) -> RequestError:
         return RequestError("storage_full")
     if isinstance(error, QueueUnavailable):
         return RequestError("queue_unavailable")
-    if isinstance(error, BlobsUnavailable | BlobMissing):
+    if isinstance(error, BlobsUnavailable):
         return RequestError("blobs_unavailable")
     return RequestError("store_unavailable")
 

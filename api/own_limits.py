@@ -44,6 +44,10 @@ class OwnLimits:
         self._asking = Asking(config)
         self._peeked.clear()
 
+    def none(self, tenant: str, key_id: str | None) -> bool:
+        """Tell whether nothing of its own limits this caller."""
+        return not self._asking.own(tenant, key_id, _SOME_TOKENS)
+
     async def turn(
         self, tenant: str, key_id: str | None, priority: Priority, queued: int
     ) -> LimitTurn | None:

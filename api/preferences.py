@@ -65,13 +65,16 @@ def terms_of_call(
 def idempotency_key(exchange: Headed) -> str | None:
     """Return the Idempotency-Key. Raises RequestError for one that cannot be."""
     key = exchange.header("idempotency-key")
-    if key is None:
-        return None
+    return None if key is None else checked_key(key, "Idempotency-Key")
+
+
+def checked_key(key: str, param: str) -> str:
+    """Return `key`. Raises RequestError for one that cannot be."""
     if len(key) > _MAX_KEY_CHARACTERS or not _VISIBLE.fullmatch(key):
         raise RequestError(
             "invalid_body",
-            f"Idempotency-Key must be 1 to {_MAX_KEY_CHARACTERS} visible ASCII characters.",
-            param="Idempotency-Key",
+            f"{param} must be 1 to {_MAX_KEY_CHARACTERS} visible ASCII characters.",
+            param=param,
         )
     return key
 

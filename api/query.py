@@ -143,7 +143,7 @@ def page(
             raise RequestError(
                 "invalid_body", f"There is no filter {name[:50]!r}; use {known}.", param=name[:50]
             )
-    limit = _limit(asked, most, usual)
+    limit = limit_in(asked, most, usual)
     after = asked.get("after")
     if after is not None and not is_id(after):
         raise RequestError("invalid_body", "`after` must be an id of the list.", param="after")
@@ -153,7 +153,7 @@ def page(
 def items_page(exchange: Exchange, items: Sequence[dict[str, Any]]) -> Reply:
     """Return a page of a list that is whole, given oldest first. Raises RequestError."""
     asked = fields(exchange)
-    limit, newest_first = _limit(asked, _MAX_PAGE, _USUAL_PAGE), _newest_first(asked)
+    limit, newest_first = limit_in(asked, _MAX_PAGE, _USUAL_PAGE), _newest_first(asked)
     left = list(reversed(items)) if newest_first else list(items)
     if (after := asked.get("after")) is not None:
         place = next((n for n, item in enumerate(left) if item["id"] == after), None)
@@ -176,7 +176,8 @@ def _list_reply(data: Sequence[dict[str, Any]], limit: int) -> Reply:
     )
 
 
-def _limit(asked: Mapping[str, str], most: int, usual: int) -> int:
+def limit_in(asked: Mapping[str, str], most: int, usual: int) -> int:
+    """Return how long a page is asked to be, `usual` where it is not said. Raises RequestError."""
     limit = asked.get("limit", str(usual))
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= most:
         raise RequestError("invalid_body", f"`limit` must be 1 to {most}.", param="limit")

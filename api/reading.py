@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection
 from typing import cast
 
 from api import preferences
 from api.exchange import Exchange, Headed
 from api.intake import Intake, Terms
-from schemas.body import JsonObject, read_object, with_member
+from api.settings import Settings
+from schemas.body import JsonObject, read_nested, read_object, with_member, without_member
+from schemas.bulk import BulkLine
 from schemas.config import MAX_DEADLINE_S, ServerConfig
 from schemas.destinations import AllowList, BadDestination, check_destination
 from schemas.errors import RequestError
@@ -23,19 +24,45 @@ from schemas.webhooks import write_webhook
 _MAX_MODEL_CHARACTERS = 200
 
 
-def submitted(
-    raw: bytes,
-    exchange: Headed,
-    server: ServerConfig,
-    endpoints: Collection[str],
-    allowed: AllowList,
-) -> Intake:
-    """Return the Intake of the object of a `POST /v1/requests`. Raises RequestError.
-
-    `allowed` is where webhooks may go beside the public internet.
-    """
-    outer = read_object(raw)
+def submitted(raw: bytes, exchange: Headed, settings: Settings) -> Intake:
+    """Return the Intake of the object of a `POST /v1/requests`. Raises RequestError."""
+    outer, inner = read_nested(raw, "body", "The body", "`body`")
     submit = fitted(SubmitRequest, outer.members)
+    key, trace = preferences.idempotency_key(exchange), preferences.traceparent(exchange)
+    return _understood(inner, submit, raw, settings, key, trace)
+
+
+def submitted_in_bulk(
+    raw: bytes, key: str | None, traceparent: str | None, settings: Settings
+) -> Intake:
+    """Return the Intake of one line of many. Raises RequestError.
+
+    `key` is the line's where it names none. Naming one makes it no other request: sent again by
+    itself, with the key beside it, it is the same.
+    """
+    outer, inner = read_nested(raw, "body", "The line", "`body`")
+    submit = fitted(BulkLine, outer.members)
+    sent = raw
+    if submit.idempotency_key is not None:
+        key = preferences.checked_key(submit.idempotency_key, "idempotency_key")
+        sent = without_member(outer, "idempotency_key")
+    return _understood(inner, submit, sent, settings, key, traceparent)
+
+
+def _understood(
+    inner: JsonObject | None,
+    submit: SubmitRequest,
+    sent: bytes,
+    settings: Settings,
+    key: str | None,
+    traceparent: str | None,
+) -> Intake:
+    """Return the Intake of an object that fits, with the object at its `body`.
+
+    `sent` is what makes it the same once more.
+    """
+    assert inner is not None  # noqa: S101  because what fits has an object there
+    endpoints = settings.endpoints
     if submit.endpoint not in endpoints:
         raise RequestError(
             "unsupported_endpoint",
@@ -43,28 +70,27 @@ def submitted(
             f"{', '.join(endpoints)}.",
             param="endpoint",
         )
-    inner = read_object(outer.part("body"), "`body`")
     stream, inner = _with_stream(inner, submit.stream, submit.endpoint)
     model, inner = _with_model(inner, submit.model)
     return Intake(
         path="/v1/requests",
-        sent=raw,
+        sent=sent,
         body=inner.raw,
         model=model,
         model_span=inner.spans["model"],
         endpoint=submit.endpoint,
         terms=Terms(
             priority=Priority(submit.priority),
-            deadline=_deadline(submit, server),
+            deadline=_deadline(submit, settings.server),
             not_before=submit.not_before,
             on_disconnect=submit.on_disconnect,
-            key=preferences.idempotency_key(exchange),
+            key=key,
             restart=submit.restart,
-            traceparent=preferences.traceparent(exchange),
+            traceparent=traceparent,
         ),
         max_tokens=most_output(submit.endpoint, inner.members),
         stream=stream,
-        webhook=_webhook(submit, allowed),
+        webhook=_webhook(submit, settings.webhooks_allowed),
         metadata=submit.metadata,
     )
 

@@ -21,7 +21,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from api.exchange import error_reply
+from api.exchange import UNHURRIED, error_reply
 from api.framing import MAX_TARGET_BYTES, check_head, check_unfinished
 from schemas.config import ServerConfig
 from schemas.errors import RequestError
@@ -65,7 +65,7 @@ class Phase(Enum):
 
 
 class Wire(HttpToolsProtocol):
-    """A connection within `limits`; what breaks them is refused in OpenAI's error shape."""
+    """A connection within `limits`; what breaks them is refused in the path's error shape."""
 
     limits: ClassVar[Limits]
 
@@ -82,6 +82,7 @@ class Wire(HttpToolsProtocol):
         self._until = math.inf
         self._body_began = 0.0
         self._body_bytes = 0
+        self._unhurried = False
         # Since the parser last passed something on: it keeps an unfinished header to itself.
         self._unseen_bytes = 0
         self._unsent_bytes = 0
@@ -121,6 +122,8 @@ class Wire(HttpToolsProtocol):
         check_head(self.parser.get_http_version(), self.url, self.headers)
         if len(self.pipeline) >= MAX_PIPELINED:
             raise RequestError("bad_request", "Too many requests in one go; await the answers.")
+        self._unhurried = False
+        self.scope["extensions"] = {UNHURRIED: {"begin": self._let_be_slow}}
         super().on_headers_complete()
         # Trailers must not become headers of the request that is already on its way.
         self.headers = []
@@ -132,6 +135,8 @@ class Wire(HttpToolsProtocol):
         """Count what has arrived."""
         self._unseen_bytes = 0
         self._body_bytes += len(body)
+        if self._unhurried:
+            self._body_began = self.loop.time()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -191,11 +196,18 @@ class Wire(HttpToolsProtocol):
             self.transport.close()
             self._enter(Phase.OVER, self.limits.body_timeout_s)
 
+    def _let_be_slow(self) -> None:
+        """From now on the body that comes in may take as long as it does not stand still."""
+        self._unhurried = True
+        self._body_began = self.loop.time()
+
     def _check_body(self, now: float) -> None:
         """Let a body be slow, but not slower than its rate."""
-        if self.flow.read_paused:
+        reads_answer = self._unhurried and self.flow.write_paused
+        if self.flow.read_paused or reads_answer:
             self._body_began = now  # we do not read it, so the time is not the client's
-        allowed_s = self.limits.body_timeout_s + self._body_bytes / MIN_BYTES_PER_S
+        owed = 0 if self._unhurried else self._body_bytes
+        allowed_s = self.limits.body_timeout_s + owed / MIN_BYTES_PER_S
         self._until = self._body_began + allowed_s
         if now > self._until:
             self._refuse(RequestError("request_timeout"))
@@ -231,7 +243,8 @@ class Wire(HttpToolsProtocol):
             self._tell(error)
 
     def _tell(self, error: RequestError) -> None:
-        reply = error_reply(error, {"connection": "close"})
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        reply = error_reply(error, {"connection": "close"}, path)
         status = HTTPStatus(reply.status)
         head = [f"HTTP/1.1 {status.value} {status.phrase}"]
         head += [f"{name}: {value}" for name, value in reply.headers.items()]

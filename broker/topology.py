@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -15,6 +16,7 @@ from schemas.priority import PRIORITIES, Lane, Priority
 
 # Every nack counts as a delivery on 3.10 to 4.2: this is a fuse, never our poison counter.
 DELIVERY_LIMIT = 10_000
+_KNOWN_QUEUES = 2_048
 # Among what clients publish; of strays there are few.
 _OF_STRAYS = Priority.LOW
 
@@ -84,6 +86,8 @@ class Topology:
             "x-queue-type": "quorum",
             "x-delivery-limit": DELIVERY_LIMIT,
         }
+        # It is asked for with each message.
+        self._work_queues = lru_cache(_KNOWN_QUEUES)(self._work_queue)
         self.dead_queue = QueueSpec(self.dead.name, self.dead.name, "", MappingProxyType(limited))
 
     def routing_key(self, model: str, priority: Priority, lane: Lane = Lane.OPEN) -> str:
@@ -92,6 +96,9 @@ class Topology:
 
     def work_queue(self, model: str, priority: Priority, lane: Lane = Lane.OPEN) -> QueueSpec:
         """Return the queue where the requests of (model, priority, lane) wait."""
+        return self._work_queues(model, priority, lane)
+
+    def _work_queue(self, model: str, priority: Priority, lane: Lane) -> QueueSpec:
         key = self.routing_key(model, priority, lane)
         arguments = _kept_at_least_once(self.dead.name)
         arguments["x-delivery-limit"] = DELIVERY_LIMIT

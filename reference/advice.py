@@ -69,6 +69,7 @@ DOOR_ADVICE: dict[str, str] = {
         "Check the id and the key: another tenant's file is not found either, nor one past its "
         "`expires_at`. Upload it again."
     ),
+    "results_not_ready": "Wait until `processing_status` is `ended`.",
     "batch_not_found": "Check the id and the key: `GET /v1/batches` lists yours.",
     "file_in_use": "Cancel the batch that the message names, or wait for its end.",
     "batch_not_ended": "Wait for the end (`GET /v1/batches/{id}/events` tells it), or cancel it.",
@@ -86,6 +87,9 @@ DOOR_ADVICE: dict[str, str] = {
         "Delete files that are not needed any more, or have `files.max_tenant_bytes` raised."
     ),
     "range_not_satisfiable": "Ask for less: the header `Content-Range` tells the file's size.",
+    "line_too_long": (
+        "Send less in that line, or raise `server.max_body_bytes`; the lines behind it are taken."
+    ),
     "uri_too_long": "Send fewer or shorter parameters.",
     "unsupported_media_type": "Send JSON in UTF-8, uncompressed, as `application/json`.",
     "headers_too_large": "Send fewer or shorter headers; cookies are the usual cause.",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -21,6 +21,9 @@ MAX_MEMBERS = 1_000
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _KEY = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+")
 _SCALAR = re.compile(rb"(?:" + _STRING + rb'|[^,{}\[\]\s"]++)')
+_END = re.compile(rb"[\s,]*+}")
+_OPENING = ord("{")
+_COMMA = re.compile(rb"\s*+,\s*+")
 _UP_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+")
 
 Span = tuple[int, int]
@@ -46,7 +49,7 @@ class JsonObject:
         """
         members, raw = self.members[key], self.part(key)
         _check_members(members, what)
-        return JsonObject(raw, members, _scan(raw, what))
+        return JsonObject(raw, members, _scan(raw, 0, _At(what)).spans)
 
 
 def read_object(raw: bytes, what: str = "The body") -> JsonObject:
@@ -55,14 +58,53 @@ def read_object(raw: bytes, what: str = "The body") -> JsonObject:
     Raises RequestError `invalid_json`, `invalid_body` (not an object, too deep, too many parts)
     or `duplicate_key`; `what` names the thing in the sentence.
     """
+    members = _checked(raw, what)
+    return JsonObject(raw, members, _scan(raw, raw.index(b"{"), _At(what)).spans)
+
+
+def read_nested(
+    raw: bytes, key: str, what: str, what_is_inside: str
+) -> tuple[JsonObject, JsonObject | None]:
+    """Return the object in `raw` and the one at its `key`, None where there is another value.
+
+    Each byte is looked at once. Raises as `read_object`, of the one and of the other.
+    """
+    members = _checked(raw, what)
+    at = _At(what, inside=key, what_is_inside=what_is_inside)
+    spans, inner_spans, _ = _scan(raw, raw.index(b"{"), at)
+    whole = JsonObject(raw, members, spans)
+    if inner_spans is None:
+        return whole, None
+    inner = members[key]
+    _check_members(inner, what_is_inside)
+    return whole, JsonObject(whole.part(key), inner, inner_spans)
+
+
+def _checked(raw: bytes, what: str) -> dict[str, Any]:
+    """Return the members of the object in `raw`, of which only the top level's keys are unsure."""
     if not raw.strip():
         raise RequestError("invalid_json", f"{what} is empty; send a JSON object.")
     if raw.startswith(b"\xef\xbb\xbf"):
         raise RequestError("invalid_json", f"{what} starts with a byte order mark; remove it.")
     if raw.count(b"[") + raw.count(b"{") > MAX_CONTAINERS:
         raise RequestError("invalid_body", f"{what} has more than {MAX_CONTAINERS} parts.")
-    members = _parse(raw, what)
-    return JsonObject(raw, members, _scan(raw, what))
+    return _parse(raw, what)
+
+
+def without_member(whole: JsonObject, key: str) -> bytes:
+    """Return the bytes of `whole` without its member `key` and one comma beside it.
+
+    They stay as they are where the key is written with escapes.
+    """
+    start, end = whole.spans[key]
+    name, raw = orjson.dumps(key), whole.raw
+    at = raw.rfind(name, 0, start)
+    if at < 0 or raw[at + len(name) : start].strip() != b":":
+        return raw
+    before, after = raw[:at], raw[end:]
+    if following := _COMMA.match(after):
+        return before + after[following.end() :]
+    return before.rstrip().removesuffix(b",") + after
 
 
 def with_member(raw: bytes, key: str, value: str | bool | dict[str, bool]) -> bytes:
@@ -91,31 +133,59 @@ def _check_members(parsed: Any, what: str) -> None:
         raise RequestError("invalid_body", f"{what} has more than {MAX_MEMBERS} members.")
 
 
-def _scan(raw: bytes, what: str) -> dict[str, Span]:
-    """Return the span of each top-level value; `raw` is known to be one valid object."""
+class _At(NamedTuple):
+    """Where a scan is: what it looks through, from where spans count, how deep that lies.
+
+    It looks into the value `inside` as well.
+    """
+
+    what: str
+    origin: int = 0
+    depth: int = 0
+    inside: str | None = None
+    what_is_inside: str = ""
+
+
+class _Scanned(NamedTuple):
+    """The spans of an object's values, of those of its inner one, and where the object ends."""
+
+    spans: dict[str, Span]
+    inner: dict[str, Span] | None
+    end: int
+
+
+def _scan(raw: bytes, first: int, at: _At) -> _Scanned:
+    """Scan the object that begins at `first`, which is known to be valid."""
     spans: dict[str, Span] = {}
-    position = raw.index(b"{") + 1
+    inner: dict[str, Span] | None = None
+    position = first + 1
     while found := _KEY.match(raw, position):
         key = orjson.loads(found[1])
         if key in spans:
-            raise RequestError("duplicate_key", f"{what} has the key {key!r} twice.", param=key)
+            raise RequestError("duplicate_key", f"{at.what} has the key {key!r} twice.", param=key)
         start = found.end()
-        position = _value_end(raw, start, what)
-        spans[key] = (start, position)
-    return spans
+        if key == at.inside and raw[start] == _OPENING:
+            deeper = _scan(raw, start, _At(at.what_is_inside, start, at.depth + 1))
+            inner, position = deeper.spans, deeper.end
+        else:
+            position = _value_end(raw, start, at)
+        spans[key] = (start - at.origin, position - at.origin)
+    end = _END.match(raw, position)
+    assert end is not None  # noqa: S101  because the parser has accepted these bytes
+    return _Scanned(spans, inner, end.end())
 
 
-def _value_end(raw: bytes, start: int, what: str) -> int:
+def _value_end(raw: bytes, start: int, at: _At) -> int:
     if raw[start] not in b"{[":
         scalar = _SCALAR.match(raw, start)
         assert scalar is not None  # noqa: S101  because the parser has accepted these bytes
         return scalar.end()
-    depth, position = 1, start + 1
-    while depth:
+    depth, position = at.depth + 1, start + 1
+    while depth > at.depth:
         gap = _UP_TO_BRACKET.match(raw, position)
         assert gap is not None  # noqa: S101  because the pattern matches the empty text too
         depth += 1 if raw[gap.end()] in b"{[" else -1
         if depth >= MAX_DEPTH:
-            raise RequestError("invalid_body", f"{what} is nested deeper than {MAX_DEPTH}.")
+            raise RequestError("invalid_body", f"{at.what} is nested deeper than {MAX_DEPTH}.")
         position = gap.end() + 1
     return position

@@ -23,7 +23,8 @@ VERSION = 1
 MAX_HEADER_BYTES = 64 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _PREFIX = struct.Struct(">BI")
-_NAMES = tuple(field.name for field in fields(Envelope) if field.name not in ("body", "extra"))
+_APART = ("body", "extra", "encoded")
+_NAMES = tuple(field.name for field in fields(Envelope) if field.name not in _APART)
 _REQUIRED = ("id", "tenant", "model", "endpoint", "priority", "accepted_at", "deadline")
 _NEEDED = (*_REQUIRED, "body_hash")
 _values_of = attrgetter(*_NAMES)
@@ -69,6 +70,14 @@ class BadEnvelope(ValueError):
 
 def encode(envelope: Envelope) -> bytes:
     """Return the bytes of `envelope`; defaults are left out, unknown keys survive."""
+    if envelope.encoded is None:
+        # Of one that never changes this is no change.
+        object.__setattr__(envelope, "encoded", _encoded(envelope))
+    assert envelope.encoded is not None  # noqa: S101  because it was made just now
+    return envelope.encoded
+
+
+def _encoded(envelope: Envelope) -> bytes:
     written = zip(_NAMES, _values_of(envelope), _LEFT_OUT, strict=True)
     known = {name: value for name, value, left_out in written if value != left_out}
     header = dict(envelope.extra) | known

@@ -62,6 +62,8 @@ class Envelope:
     traceparent: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    # Its bytes once they were made: a door writes them to the record and to the message.
+    encoded: bytes | None = field(default=None, init=False, compare=False, repr=False)
 
     def apart(self, key: str) -> Envelope:
         """Return the envelope whose body lies in the blob `key`."""

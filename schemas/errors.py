@@ -101,7 +101,9 @@ DOOR_ERRORS: dict[str, DoorError] = {
     ),
     "nothing_failed": DoorError(400, _INVALID, "No line of this batch has failed."),
     "invalid_api_key": DoorError(
-        401, "authentication_error", "Send a valid API key as `Authorization: Bearer psk_...`."
+        401,
+        "authentication_error",
+        "Send a valid API key as `Authorization: Bearer psk_...` or `x-api-key: psk_...`.",
     ),
     "unknown_user": DoorError(
         401,
@@ -121,6 +123,9 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "webhook_endpoint_not_found": DoorError(404, _INVALID, "No webhook endpoint has this id."),
     "webhook_delivery_not_found": DoorError(404, _INVALID, "No webhook delivery has this id."),
     "file_not_found": DoorError(404, _INVALID, "No file has this id."),
+    "results_not_ready": DoorError(
+        404, _INVALID, "The results of this batch are there once it has ended."
+    ),
     "batch_not_found": DoorError(404, _INVALID, "No batch has this id."),
     "route_not_found": DoorError(404, _INVALID, "There is nothing at this path."),
     "method_not_allowed": DoorError(405, _INVALID, "This path does not take this method."),
@@ -140,6 +145,7 @@ DOOR_ERRORS: dict[str, DoorError] = {
         413, _INVALID, "Your files take up all the room that you have; delete some first."
     ),
     "range_not_satisfiable": DoorError(416, _INVALID, "The file has no bytes in this range."),
+    "line_too_long": DoorError(413, _INVALID, "The line is larger than this server accepts."),
     "unsupported_media_type": DoorError(
         415, _INVALID, "Send the body as application/json, in UTF-8 and without Content-Encoding."
     ),
@@ -187,10 +193,7 @@ DOOR_ERRORS: dict[str, DoorError] = {
         503, _UNAVAILABLE, "The store is not reachable; try again.", retry_after_s=2
     ),
     "blobs_unavailable": DoorError(
-        503,
-        _UNAVAILABLE,
-        "The place of files and large bodies is not reachable; nothing was changed.",
-        retry_after_s=2,
+        503, _UNAVAILABLE, "The place of files is not reachable; try again.", retry_after_s=2
     ),
     "not_accepted": DoorError(
         503, _UNAVAILABLE, "The request was not accepted; nothing will run.", retry_after_s=2

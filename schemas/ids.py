@@ -28,6 +28,12 @@ def new_request_id(partition_seed: bytes | None = None) -> str:
     return f"req_{partition:02x}{secrets.token_hex(16)}"
 
 
+def new_request_ids(count: int) -> list[str]:
+    """Return fresh ids, all of one partition, in ascending order."""
+    partition, digits = secrets.randbelow(PARTITIONS), secrets.token_hex(16 * count)
+    return sorted(f"req_{partition:02x}{digits[at : at + 32]}" for at in range(0, 32 * count, 32))
+
+
 def derived_request_id(*parts: str) -> str:
     """Return the one id that belongs to `parts`: a SHA-256 of them, no secret (PROTOCOL 1)."""
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -62,6 +68,17 @@ def derived_batch_id(*parts: str) -> str:
 def is_batch_id(text: str) -> bool:
     """Tell whether `text` has the exact form of a batch's id."""
     return _BATCH_ID.fullmatch(text) is not None
+
+
+def message_batch_id(batch_id: str) -> str:
+    """Return the name of a batch in Anthropic's dialect: `msgbatch_` and the same digits."""
+    return f"msgbatch_{batch_id.removeprefix('batch_')}"
+
+
+def batch_id_of(text: str) -> str | None:
+    """Return the batch's id that `text`, of Anthropic's dialect, names; None if it cannot."""
+    batch_id = f"batch_{text.removeprefix('msgbatch_')}"
+    return batch_id if text.startswith("msgbatch_") and is_batch_id(batch_id) else None
 
 
 def line_id(batch_id: str, line: int) -> str:

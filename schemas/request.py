@@ -54,7 +54,10 @@ class SubmitRequest(BaseModel):
     )
     on_disconnect: OnDisconnect = "cancel"
     webhook: AskedWebhook | None = Field(None, description="Where the end is told.")
-    metadata: dict[MetadataKey, MetadataValue] = Field({}, max_length=MAX_METADATA_PAIRS)
+    # By a factory, since a default that can change is copied deeply each time.
+    metadata: dict[MetadataKey, MetadataValue] = Field(
+        default_factory=dict, max_length=MAX_METADATA_PAIRS
+    )
 
 
 class RequestError(BaseModel):

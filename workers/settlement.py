@@ -226,7 +226,6 @@ class Settlement:
         letter.
         """
         store = self._engine.store
-        dead_letter = dead_letter and envelope.batch is None
         kept = await large_bodies.result_aside(
             self._engine,
             envelope.id,
@@ -236,9 +235,10 @@ class Settlement:
             # As long as a letter: it may be a while before the end of a line is gathered.
             dead_letter=dead_letter or envelope.batch is not None,
         )
+        keep_envelope = dead_letter and envelope.batch is None
         finish = await persistently(
             lambda: store.finish(
-                envelope, kept, attempt, reservation, keep_envelope=dead_letter, made=made
+                envelope, kept, attempt, reservation, keep_envelope=keep_envelope, made=made
             ),
             "commit the result",
         )

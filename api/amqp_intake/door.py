@@ -108,9 +108,7 @@ class AmqpDoor:
             await self._accept(submission, caller, asker)
 
     async def _accept(self, submission: Submission, caller: Caller, asker: Asker | None) -> None:
-        settings = self._settings
-        server, endpoints, allowed = settings.server, settings.endpoints, settings.webhooks_allowed
-        intake = intake_of(submission, asker, self._catalog, server, endpoints, allowed)
+        intake = intake_of(submission, asker, self._catalog, self._settings)
         told = wants_progress(submission)
         admitted = await self._acceptance.accept(submission, intake, caller)
         if asker is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,11 +11,10 @@ import orjson
 from api.catalog import Catalog
 from api.intake import Intake
 from api.reading import submitted
+from api.settings import Settings
 from broker.ports import Submission
 from broker.replying import JSON, MSGPACK, Asker
 from schemas.body import JsonObject, read_object
-from schemas.config import ServerConfig
-from schemas.destinations import AllowList
 from schemas.errors import RequestError
 from schemas.ids import slug
 from schemas.packed import json_of
@@ -74,16 +72,11 @@ def body_of(submission: Submission, max_bytes: int) -> JsonObject:
 
 
 def intake_of(
-    submission: Submission,
-    asker: Asker | None,
-    catalog: Catalog,
-    server: ServerConfig,
-    endpoints: Collection[str],
-    allowed: AllowList,
+    submission: Submission, asker: Asker | None, catalog: Catalog, settings: Settings
 ) -> Intake:
     """Return the Intake of a submission. Raises RequestError."""
     named = named_by(submission.routing_key)
-    sent = body_of(submission, server.max_body_bytes)
+    sent = body_of(submission, settings.server.max_body_bytes)
     said = {
         **_model(sent, named, catalog),
         **_priority(sent, named),
@@ -91,7 +84,7 @@ def intake_of(
         **_stream(sent, submission),
     }
     headers = _Headers(submission)
-    intake = submitted(_with_members(sent.raw, said), headers, server, endpoints, allowed)
+    intake = submitted(_with_members(sent.raw, said), headers, settings)
     if slug(intake.model) != named.slug:
         raise RequestError(
             "model_mismatch",

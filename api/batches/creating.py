@@ -18,9 +18,9 @@ from schemas.completion_window import window_s
 from schemas.errors import RequestError
 from schemas.ids import derived_batch_id, new_batch_id
 from schemas.instants import in_words
+from schemas.message_batches import ENDPOINT as MESSAGES
 from schemas.webhooks import write_webhook
 
-MESSAGES = "/v1/messages"
 _GONE = "The batch of this Idempotency-Key is past its retention; use another key."
 
 

@@ -9,6 +9,7 @@ import time
 from api.exchange import Exchange
 from api.files.incoming import Incoming, Room
 from api.files.storing import IdTaken, Storing
+from api.origins import check_origin
 from api.preferences import idempotency_key
 from api.settings import Settings
 from broker.blobs.stored import bytes_of
@@ -33,8 +34,9 @@ class Uploads:
 
         Raises RequestError, ClientGone and EngineError; then nothing is stored.
         """
+        check_origin(exchange, self._settings)
         key, tenant = idempotency_key(exchange), exchange.caller.tenant
-        upload = Incoming(exchange, await self._room(tenant), hashed=key is not None)
+        upload = Incoming(exchange, await self.room(tenant), hashed=key is not None)
         if key is None:
             file_id = new_file_id()
             return await self._store(upload, tenant, file_id, f"files/{file_id}"), False
@@ -86,7 +88,7 @@ class Uploads:
             digest.update(piece)
         return digest.digest()
 
-    async def _room(self, tenant: str) -> Room:
+    async def room(self, tenant: str) -> Room:
         """Return how large the tenant's next file may be.
 
         Uploads at the same time do not see each other: each may take what is left.

@@ -10,6 +10,7 @@ from api.auth import Access
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
+NDJSON = "application/x-ndjson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A method on a path; `errors` are codes of the table of refusals beside those of every one."""
+    """A method on a path; `errors` are codes of the table of refusals beside those of every one.
+
+    `body` is sent as `body_kind`; the example of one that is not JSON is its text.
+    """
 
     id: str
     method: str
@@ -40,4 +44,7 @@ class Operation:
     example: Any = None
     description: str | None = None
     access: Access = Access.CLIENT
+    # The fields of a form that calls it, where that is all it takes; `@` names a file.
+    form: Mapping[str, str] = field(default_factory=dict)
     more_bodies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    body_kind: str = JSON

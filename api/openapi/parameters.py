@@ -72,6 +72,12 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
         "The same key and body is the same request, submitted once.",
     ),
+    "bulk_key": _parameter(
+        "header",
+        "Idempotency-Key",
+        {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        "Gives line 7 the key `KEY-7`, and so on, where it names none itself.",
+    ),
     "prefer": _parameter(
         "header",
         "Prefer",
@@ -164,6 +170,27 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "after",
         {"type": "string", "pattern": "^batch_0[0-9a-f]{33}$"},
         "The last id of the page before.",
+    ),
+    "message_batch": _parameter(
+        "path", "id", {"type": "string", "pattern": "^msgbatch_[0-9a-f]{34}$"}, "A batch's id."
+    ),
+    "message_batch_limit": _parameter(
+        "query",
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20},
+        "How many to return.",
+    ),
+    "after_id": _parameter(
+        "query",
+        "after_id",
+        {"type": "string", "pattern": "^msgbatch_0[0-9a-f]{33}$"},
+        "The `last_id` of the page before.",
+    ),
+    "before_id": _parameter(
+        "query",
+        "before_id",
+        {"type": "string", "pattern": "^msgbatch_0[0-9a-f]{33}$"},
+        "The `first_id` of the page behind; not with `after_id`.",
     ),
     "traceparent": _parameter(
         "header", "traceparent", _TEXT, "W3C trace context, passed on to the backend."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from api import query
+from api.auth import Caller
 from api.batches.creating import Creating
 from api.batches.retrying import Retrying
 from api.batches.watching import Watching
@@ -13,7 +14,7 @@ from api.preferences import idempotency_key
 from api.settings import Settings
 from broker.ports import Engine
 from schemas.batch_wire import CreateBatch, batch_object
-from schemas.batches import Batch
+from schemas.batches import Batch, Dialect
 from schemas.errors import RequestError
 from schemas.ids import is_batch_id
 
@@ -83,12 +84,17 @@ class BatchRoutes:
         return handle
 
     async def _own(self, exchange: Exchange) -> Batch:
-        """Return the batch in the path; a foreign tenant's is as unknown as any."""
+        """Return the batch in the path; one of another tenant or dialect is as unknown as any."""
         batch_id = exchange.path_params["id"]
         batch = await self._engine.batches.get(batch_id) if is_batch_id(batch_id) else None
-        if batch is None or batch.terms.tenant != exchange.caller.tenant:
+        if batch is None or not is_shown(batch, exchange.caller, "openai"):
             raise RequestError("batch_not_found")
         return batch
+
+
+def is_shown(batch: Batch, caller: Caller, dialect: Dialect) -> bool:
+    """Tell whether a batch is the caller's, and told by the routes of this dialect."""
+    return (batch.terms.tenant, batch.terms.dialect) == (caller.tenant, dialect)
 
 
 def created(batch: Batch, replayed: bool) -> Reply:

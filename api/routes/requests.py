@@ -44,10 +44,8 @@ class RequestRoutes:
 
     async def submit(self, exchange: Exchange) -> Reply:
         """POST /v1/requests: 202 once the request is durable."""
-        server = self._settings.server
-        raw = await exchange.json_body(server.max_body_bytes)
-        settings = self._settings
-        intake = submitted(raw, exchange, server, settings.endpoints, settings.webhooks_allowed)
+        raw = await exchange.json_body(self._settings.server.max_body_bytes)
+        intake = submitted(raw, exchange, self._settings)
         return await self.accepted(await self._admission.accept(intake, exchange.caller))
 
     async def accepted(self, admitted: Admitted, headers: Mapping[str, str] = {}) -> Reply:

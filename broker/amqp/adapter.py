@@ -18,7 +18,7 @@ from broker.ports import Consumer, DeadLetter, Delivery, QueueDepth
 from broker.topology import TIERS, QueueSpec, Topology, tier_for
 from schemas.codec import encode
 from schemas.envelope import Envelope
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, EngineError
 from schemas.priority import PRIORITIES, Lane, Priority
 
 
@@ -73,10 +73,11 @@ class AmqpQueue:
 
     async def publish(self, envelope: Envelope) -> None:
         """Store a message durably; see the port."""
-        queue = self._queue_of(envelope)
-        await self._publisher.publish(
-            Outgoing(queue.exchange, queue, encode(envelope), envelope.id)
-        )
+        await self._publisher.publish(self._outgoing(envelope))
+
+    async def publish_all(self, envelopes: Sequence[Envelope]) -> Sequence[EngineError | None]:
+        """Publish many at once; see the port."""
+        return await self._publisher.publish_all([self._outgoing(each) for each in envelopes])
 
     async def publish_later(self, envelope: Envelope, delay_s: float) -> None:
         """Store a copy that comes back later; see the port."""
@@ -133,6 +134,10 @@ class AmqpQueue:
             for queue in self._topology.shared_queues() + self._topology.intake_queues()
         ]
         return work + shared
+
+    def _outgoing(self, envelope: Envelope) -> Outgoing:
+        queue = self._queue_of(envelope)
+        return Outgoing(queue.exchange, queue, encode(envelope), envelope.id)
 
     def _queue_of(self, envelope: Envelope) -> QueueSpec:
         return self._topology.work_queue(envelope.model, envelope.priority, envelope.lane)

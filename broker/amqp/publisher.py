@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aiormq.abc import AbstractChannel
@@ -16,7 +18,7 @@ from broker.amqp.hot_channel import HotChannel
 from broker.amqp.session import Session, close_channel
 from broker.lifecycle import Tasks
 from broker.topology import QueueSpec
-from schemas.errors import QueueUnavailable
+from schemas.errors import EngineError, QueueUnavailable
 
 PUBLISH_LIMIT_S = 5.0
 # RabbitMQ 4 takes 16 MiB a message; one more byte closes the channel under all its publishes.
@@ -85,17 +87,17 @@ class Publisher:
         Raises QueueUnavailable (the outcome is unknown) or TopologyDrift. A cancelled caller does
         not stop the publish: it is on its way, and its outcome must not take others along.
         """
-        if self._stopped:
-            raise QueueUnavailable("The queue is stopped.")
-        if len(message.body) > MAX_MESSAGE_BYTES:
-            raise QueueUnavailable(f"{len(message.body)} bytes are more than RabbitMQ takes.")
-        self._callers += 1
-        try:
+        with self._calling():
             await self._publish(message, asyncio.get_running_loop().time() + PUBLISH_LIMIT_S)
-        finally:
-            self._callers -= 1
-            if not self._callers:
-                self._idle.set()
+
+    async def publish_all(self, messages: Sequence[Outgoing]) -> list[EngineError | None]:
+        """Publish many at once, each as `publish` does; return what that would raise, or None."""
+        until = asyncio.get_running_loop().time() + PUBLISH_LIMIT_S
+        try:
+            with self._calling():
+                return await self._tasks.finish("publish all", self._publish_all(messages, until))
+        except QueueUnavailable as error:
+            return [error] * len(messages)
 
     async def stop(self) -> None:
         """Let publishes in flight end within their limit; later ones are refused."""
@@ -105,6 +107,39 @@ class Publisher:
             await self._idle.wait()
         # What is left are those whose callers were cancelled.
         await self._tasks.stop(grace_s=PUBLISH_LIMIT_S)
+
+    @contextmanager
+    def _calling(self) -> Iterator[None]:
+        if self._stopped:
+            raise QueueUnavailable("The queue is stopped.")
+        self._callers += 1
+        try:
+            yield
+        finally:
+            self._callers -= 1
+            if not self._callers:
+                self._idle.set()
+
+    async def _publish_all(
+        self, messages: Sequence[Outgoing], until: float
+    ) -> list[EngineError | None]:
+        attempts = [self._attempt_at_once(message) for message in messages]
+        # What is not so simple goes its own way meanwhile.
+        outcomes: list[asyncio.Future[None] | None] = [
+            None
+            if attempt is not None
+            else asyncio.ensure_future(self._within_limit(message, until, None))
+            for message, attempt in zip(messages, attempts, strict=True)
+        ]
+        for place, attempt in enumerate(attempts):
+            if attempt is None:
+                continue
+            if await attempt.sent.within(until) is Outcome.CONFIRMED:
+                self._conclude(attempt)
+            else:
+                again = self._within_limit(messages[place], until, attempt)
+                outcomes[place] = asyncio.ensure_future(again)
+        return [None if outcome is None else await _error_of(outcome) for outcome in outcomes]
 
     async def _publish(self, message: Outgoing, until: float) -> None:
         """Send at once, in the caller's own task; only what is not so simple gets one of ours."""
@@ -123,6 +158,8 @@ class Publisher:
     async def _within_limit(
         self, message: Outgoing, until: float, attempt: _Attempt | None
     ) -> None:
+        if len(message.body) > MAX_MESSAGE_BYTES:
+            raise QueueUnavailable(f"{len(message.body)} bytes are more than RabbitMQ takes.")
         try:
             async with asyncio.timeout_at(until):
                 await self._until_confirmed(message, until, attempt)
@@ -183,7 +220,9 @@ class Publisher:
     def _attempt_at_once(self, message: Outgoing) -> _Attempt | None:
         """Send if nothing has to be waited for."""
         shared = self._shared
-        if shared is None or not shared.usable or shared.hot.wire.crowded or not message.direct:
+        if shared is None or not shared.usable or shared.hot.wire.crowded:
+            return None
+        if not message.direct or len(message.body) > MAX_MESSAGE_BYTES:
             return None
         return _send(shared, message)
 
@@ -221,6 +260,14 @@ class Publisher:
         finished = shared.retired and not shared.in_flight and not shared.hot.closed
         if finished and not self._stopped:
             self._tasks.spawn("close a retired channel", close_channel(shared.channel))
+
+
+async def _error_of(outcome: asyncio.Future[None]) -> EngineError | None:
+    try:
+        await outcome
+    except EngineError as error:
+        return error
+    return None
 
 
 def _send(shared: _Shared, message: Outgoing) -> _Attempt:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from broker.embedded import batch_lists, batch_rows, batch_steps, line_bits, line_ends
+from broker.embedded.batch_lists import Listed
 from broker.embedded.batch_steps import Entry
 from broker.embedded.database import Database
 from broker.embedded.feeding import feed
@@ -14,7 +15,7 @@ from broker.embedded.gathering import gathered
 from broker.embedded.life import Life
 from broker.free_space import FreeSpace
 from broker.ports import EndedLine, Gathered, Held, Validated
-from schemas.batches import BATCH_TERMINAL, Batch, BatchStatus, Cursor, LineError
+from schemas.batches import BATCH_TERMINAL, Batch, BatchStatus, Cursor, Dialect, LineError
 from schemas.envelope import Envelope
 
 
@@ -39,10 +40,18 @@ class EmbeddedBatches:
         """Return a batch."""
         return await self._database.read(batch_steps.read, batch_id, self._life.clock())
 
-    async def select(self, tenant: str, after: str | None, limit: int) -> list[Batch] | None:
-        """Return a page of a tenant's batches."""
-        now = self._life.clock()
-        return await self._database.read(batch_lists.page, tenant, after, limit, now)
+    async def select(
+        self,
+        tenant: str,
+        after: str | None,
+        limit: int,
+        dialect: Dialect = "openai",
+        *,
+        newest_first: bool = True,
+    ) -> list[Batch] | None:
+        """Return a page of a tenant's batches of one dialect."""
+        listed, now = Listed(tenant, dialect, newest_first), self._life.clock()
+        return await self._database.read(batch_lists.page, listed, after, limit, now)
 
     async def running(self, tenant: str) -> list[Batch]:
         """Return a tenant's batches that have not ended."""

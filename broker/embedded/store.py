@@ -20,6 +20,7 @@ from broker.ports import Reservation, Selection
 from broker.scheduling.claiming import Claimant
 from schemas.attempts import Attempt
 from schemas.envelope import Envelope
+from schemas.errors import EngineError
 from schemas.ids import partition_of
 from schemas.lifecycle import Status
 from schemas.priority import Priority
@@ -54,6 +55,17 @@ class EmbeddedStore:
         now = self._life.clock()
         return await self._database.write(lambda file: births.create(file, envelope, now, mark))
 
+    async def create_all(self, envelopes: Sequence[Envelope]) -> Sequence[bool | EngineError]:
+        """Create many in one step; they fail together."""
+        try:
+            self._space.check()
+            now = self._life.clock()
+            return await self._database.write(
+                lambda file: [births.create(file, each, now, None) for each in envelopes]
+            )
+        except EngineError as error:
+            return [error] * len(envelopes)
+
     async def taken_in(self, mark: bytes) -> str | None:
         """Return the id of a request that was created with `mark`, and forget that."""
         now = self._life.clock()
@@ -65,6 +77,9 @@ class EmbeddedStore:
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         """Nothing to note: the row is the message."""
+
+    async def mark_all_published(self, envelopes: Sequence[Envelope]) -> None:
+        """Nothing to note: the rows are the messages."""
 
     async def take_back(self, envelope: Envelope) -> bool:
         """End a `queued` record, or write a missing one, as failed (not_accepted)."""

@@ -14,6 +14,7 @@ from broker.embedded.rows import Placed
 from broker.lifecycle import Tasks
 from broker.ports import Consumer, DeadLetter, Delivery, QueueDepth
 from schemas.envelope import Envelope
+from schemas.errors import EngineError
 from schemas.priority import PRIORITIES, Lane, Priority
 
 # Whatever was missed, by an error or a caller that died between two steps, is found by then.
@@ -47,6 +48,12 @@ class EmbeddedQueue:
     async def publish(self, envelope: Envelope) -> None:
         """Let the row that `create` has written be seen."""
         self._publish(envelope, 0.0)
+
+    async def publish_all(self, envelopes: Sequence[Envelope]) -> Sequence[EngineError | None]:
+        """Let many rows be seen."""
+        for envelope in envelopes:
+            self._publish(envelope, 0.0)
+        return [None] * len(envelopes)
 
     async def publish_later(self, envelope: Envelope, delay_s: float) -> None:
         """Confirm only: the row's own `not_before`, written by the record's step, wakes it."""

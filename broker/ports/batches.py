@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from schemas.batches import Batch, BatchStatus, BatchUsage, Counts, Cursor, LineError
+from schemas.batches import (
+    Batch,
+    BatchStatus,
+    BatchUsage,
+    Counts,
+    Cursor,
+    Dialect,
+    LineError,
+)
 from schemas.envelope import Envelope
 from schemas.files import Part
 from schemas.record import Record
@@ -71,8 +79,16 @@ class Batches(Protocol):
     async def get(self, batch_id: str) -> Batch | None:
         """Return a batch; None for an unknown one, or one past its retention."""
 
-    async def select(self, tenant: str, after: str | None, limit: int) -> list[Batch] | None:
-        """Return a page of a tenant's batches, newest first; None if it has no such."""
+    async def select(
+        self,
+        tenant: str,
+        after: str | None,
+        limit: int,
+        dialect: Dialect = "openai",
+        *,
+        newest_first: bool = True,
+    ) -> list[Batch] | None:
+        """Return a page of a tenant's batches of one dialect; None if it has no such `after`."""
 
     async def running(self, tenant: str) -> list[Batch]:
         """Return a tenant's batches that have not ended, oldest first."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.envelope import Envelope
+from schemas.errors import EngineError
 from schemas.priority import Lane, Priority
 
 
@@ -58,6 +59,9 @@ class Queue(Protocol):
 
     async def publish(self, envelope: Envelope) -> None:
         """Store a message durably, in its lane. Returns only once that is confirmed."""
+
+    async def publish_all(self, envelopes: Sequence[Envelope]) -> Sequence[EngineError | None]:
+        """Publish many at once; return for each None once it is confirmed, or its error."""
 
     async def publish_later(self, envelope: Envelope, delay_s: float) -> None:
         """Store a copy that comes back to its lane after the largest tier <= `delay_s`.

@@ -10,6 +10,7 @@ from broker.claims import Claim, Finish
 from broker.ports.limits import Reservation
 from schemas.attempts import Attempt
 from schemas.envelope import Envelope
+from schemas.errors import EngineError
 from schemas.lifecycle import Status
 from schemas.priority import Priority
 from schemas.record import Record
@@ -43,6 +44,12 @@ class Store(Protocol):
         the seed; requests with equal marks are found one after the other.
         """
 
+    async def create_all(self, envelopes: Sequence[Envelope]) -> Sequence[bool | EngineError]:
+        """Create many, each as `create` does; an error stands for one whose outcome is unknown.
+
+        StorageFull stands for one of which nothing was made.
+        """
+
     async def taken_in(self, mark: bytes) -> str | None:
         """Return the id of a request that was created with `mark`, and forget that it was.
 
@@ -54,6 +61,9 @@ class Store(Protocol):
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         """Note that a copy is confirmed: the record drops its envelope."""
+
+    async def mark_all_published(self, envelopes: Sequence[Envelope]) -> None:
+        """Note for many, each as `mark_published` does; an error may have let some through."""
 
     async def take_back(self, envelope: Envelope) -> bool:
         """End a `queued` record as failed (not_accepted). False if a worker already has it.

@@ -5,7 +5,7 @@ Short values keep the hash in Redis' compact form; the envelope and the result h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -64,6 +64,16 @@ def birth_fields(envelope: Envelope) -> dict[str, Any]:
     if envelope.endpoint in BODY_KEPT and envelope.batch is None:
         fields["asked"] = kept_body(envelope)
     return fields
+
+
+def shared_of(born: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the fields that all of some new records have alike."""
+    first, *others = born
+    return {
+        name: value
+        for name, value in first.items()
+        if all(each.get(name) == value for each in others)
+    }
 
 
 def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> Record:

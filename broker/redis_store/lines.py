@@ -14,7 +14,7 @@ import msgpack
 from broker.ports.batches import EndedLine, Gathered
 from broker.redis_store.batch_fields import added, cursor_value
 from broker.redis_store.batcher import Batcher
-from broker.redis_store.fields import birth_fields, record_of
+from broker.redis_store.fields import birth_fields, record_of, shared_of
 from broker.redis_store.file_fields import first_fields, part_value
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
@@ -112,11 +112,7 @@ def _pieces(items: Sequence[Any], most: int) -> Iterator[list[Any]]:
 def _births(lines: Sequence[Envelope]) -> Iterator[Any]:
     """Yield the arguments of scripts/batch_feed.lua: what all share is sent once."""
     born = [birth_fields(line) | {"published": 1} for line in lines]
-    shared = {
-        name: value
-        for name, value in born[0].items()
-        if all(each.get(name) == value for each in born)
-    }
+    shared = shared_of(born)
     yield 2 * len(shared)
     for pair in shared.items():
         yield from pair

@@ -12,6 +12,7 @@ from broker.claims import Claim, Done, Early, Finish, Late, Run, Running
 from broker.ports import Reservation, Selection
 from broker.ports.store import MARK_KEPT_S
 from broker.redis_store.batcher import Batcher
+from broker.redis_store.births import Births
 from broker.redis_store.fields import at_birth, record_of
 from broker.redis_store.keys import Keys
 from broker.redis_store.lists import Lists
@@ -22,7 +23,7 @@ from broker.scheduling.claiming import forgotten_from
 from schemas.attempts import Attempt, encode_attempt
 from schemas.codec import encode
 from schemas.envelope import Envelope
-from schemas.errors import TERMINAL_CODES, StoreUnavailable
+from schemas.errors import TERMINAL_CODES, EngineError, StoreUnavailable
 from schemas.ids import ID_LENGTH, partition_of_seed
 from schemas.lifecycle import Status
 from schemas.priority import Priority
@@ -46,6 +47,7 @@ class RedisStore:
         self._retention_s = retention_s
         self._waits = waits
         self._lists = Lists(batcher, keys)
+        self._births = Births(batcher, keys)
 
     async def create(self, envelope: Envelope, mark: bytes | None = None) -> bool:
         keys = self._keys.of_birth(envelope.id, envelope.tenant)
@@ -54,6 +56,19 @@ class RedisStore:
         args = (encode(envelope), envelope.generation, _MARK_KEPT_MS, *at_birth(envelope))
         command = script("create", keys, envelope.id, *args)
         return bool(await self._batcher.submit(self._keys.tag(envelope.id), *command))
+
+    async def create_all(self, envelopes: Sequence[Envelope]) -> Sequence[bool | EngineError]:
+        made = await self._births.create(envelopes)
+        # What was there, or is not plain, is looked at as by itself.
+        left = [place for place, told in enumerate(made) if told is False]
+        alone = await asyncio.gather(
+            *(self.create(envelopes[place]) for place in left), return_exceptions=True
+        )
+        for place, told in zip(left, alone, strict=True):
+            if isinstance(told, BaseException) and not isinstance(told, EngineError):
+                raise told
+            made[place] = told
+        return made
 
     async def taken_in(self, mark: bytes) -> str | None:
         found = await self._on_mark("SPOP", mark)
@@ -64,6 +79,9 @@ class RedisStore:
 
     async def mark_published(self, request_id: str, generation: int) -> None:
         await self.run("mark_published", request_id, generation)
+
+    async def mark_all_published(self, envelopes: Sequence[Envelope]) -> None:
+        await self._births.mark_published(envelopes)
 
     async def take_back(self, envelope: Envelope) -> bool:
         result = _ended(Status.FAILED, "not_accepted")

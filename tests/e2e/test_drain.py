@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.door import Door, open_door
+from tests.e2e.uploads import begun, line
 from tests.fakes.stack import Setup
 
 SLOW = "slow-1000"
@@ -74,3 +75,21 @@ def test_a_reader_that_waits_does_not_hold_up_the_end(door: Door) -> None:
     door.stack.restart(role)
     door.stack.wait_ready()
     door.ask("POST", f"/v1/requests/{request_id}/cancel", {})
+
+
+def test_an_upload_ends_with_what_is_under_way(door: Door) -> None:
+    """SIGTERM: what was read is acknowledged, one line says why no more is, and nothing is lost."""
+    role = "serve" if "serve" in door.stack.processes else "api-0"
+    with begun(door) as upload:
+        told = upload.answers()
+        upload.send([line("drained")] * 3)
+        accepted = [next(told) for _ in range(3)]
+        ending = threading.Thread(target=lambda: door.stack.terminate(role))
+        ending.start()
+        last = list(told)
+        ending.join(30)
+    assert [each["error"]["code"] for each in last] == ["draining"]
+    assert last[0]["line"] == 4
+    door.stack.restart(role)
+    door.stack.wait_ready()
+    assert [door.ended(each["id"])["status"] for each in accepted] == ["completed"] * 3

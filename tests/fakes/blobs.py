@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
 from schemas.errors import BlobMissing
 from schemas.files import Part
@@ -30,7 +30,7 @@ class MemoryBlobs:
         )
         return len(self.kept[key])
 
-    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
         if key not in self.kept:
             raise BlobMissing(key)
         wanted = self.kept[key][start:end]
@@ -44,7 +44,7 @@ class MemoryBlobs:
         for key in keys:
             self.kept.pop(key, None)
 
-    async def keys(self, prefix: str) -> AsyncIterator[str]:
+    async def keys(self, prefix: str) -> AsyncGenerator[str]:
         for key in sorted(self.kept):
             if key.startswith(prefix):
                 yield key

@@ -183,3 +183,48 @@ async def test_no_confirm_in_time_is_an_unknown_outcome_and_a_new_channel(
     await publisher.publish(MESSAGE)
     assert len(good.sent) == 1
     await publisher.stop()
+
+
+async def test_many_at_once_each_have_an_outcome_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publisher_module, "MAX_MESSAGE_BYTES", 10)
+    first, second = FakeChannel(None), FakeChannel(Outcome.CONFIRMED)
+    publisher = make(first, second)
+    await publisher._usable()
+    too_large = Outgoing(QUEUE.exchange, QUEUE, b"x" * 11, "req")
+    publishing = asyncio.create_task(publisher.publish_all([MESSAGE] * 3 + [too_large]))
+    await until_sent(first, 3)
+    first.sent[2].settle(Outcome.NACKED)
+    first.sent[1].settle(Outcome.LOST)
+    first.sent[0].settle(Outcome.CONFIRMED)
+    told = await publishing
+    assert told[0] is told[2] is None, "what a channel refuses goes by the next one"
+    assert [str(each) for each in told if each] == [
+        "RabbitMQ did not confirm: on purpose",
+        "11 bytes are more than RabbitMQ takes.",
+    ]
+    assert len(second.sent) == 1
+    await publisher.stop()
+    assert publisher._counters.confirmed == 2
+
+
+async def test_many_at_once_wait_for_room_and_for_a_channel() -> None:
+    channel = FakeChannel(Outcome.CONFIRMED)
+    publisher = make(channel)
+    channel.wire.pause()
+    publishing = asyncio.create_task(publisher.publish_all([MESSAGE] * 5))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    sent_early = len(channel.sent)
+    channel.wire.resume()
+    assert await publishing == [None] * 5
+    assert (sent_early, len(channel.sent)) == (0, 5)
+    await publisher.stop()
+
+
+async def test_many_at_once_are_told_that_nothing_is_published_any_more() -> None:
+    publisher = make(FakeChannel(Outcome.CONFIRMED))
+    await publisher.stop()
+    told = await publisher.publish_all([MESSAGE] * 2)
+    assert [str(each) for each in told] == ["The queue is stopped."] * 2

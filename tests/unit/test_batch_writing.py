@@ -180,49 +180,6 @@ def test_a_mistake_in_the_input_names_its_line() -> None:
     assert only(mistake_line(NUMBERS, mistake))["error"]["code"] == 400
 
 
-def test_anthropic_s_results() -> None:
-    message = {"type": "message", "content": []}
-    done = only(output_line(ANTHROPIC, completed(), json.dumps(message).encode()))
-    assert done == {"custom_id": "a", "result": {"type": "succeeded", "message": message}}
-    for code, said in (("cancelled", "canceled"), ("expired", "expired")):
-        told = only(error_line(ANTHROPIC, failed(code), None))
-        assert told == {"custom_id": "a", "result": {"type": said}}
-    never = only(unstarted_line(ANTHROPIC, 7, "a", "batch_cancelled"))
-    assert never == {"custom_id": "a", "result": {"type": "canceled"}}
-
-
-@pytest.mark.parametrize(
-    ("line", "body", "error"),
-    [
-        (
-            failed(status_code=400),
-            b'{"type":"error","error":{"type":"x","message":"y"},"request_id":"r"}',
-            {"type": "x", "message": "y"},
-        ),
-        (
-            failed(status_code=429),
-            b'{"error":{"message":"Slowly."}}',
-            {"type": "rate_limit_error", "message": "Slowly."},
-        ),
-        (
-            failed(message="It has no answer."),
-            None,
-            {"type": "api_error", "message": "It has no answer."},
-        ),
-        (
-            failed("backend_invalid_response", 200, "No JSON."),
-            b"<html>",
-            {"type": "api_error", "message": "No JSON."},
-        ),
-    ],
-)
-def test_anthropic_s_errors(line: EndedLine, body: bytes | None, error: dict[str, str]) -> None:
-    result = only(error_line(ANTHROPIC, line, body))["result"]
-    assert result["type"] == "errored"
-    assert result["error"]["type"] == "error"
-    assert result["error"]["error"] == error
-
-
 def record(usage: Usage | None) -> Record:
     return ended(Result(Status.COMPLETED, 1.0, status_code=200, usage=usage)).record
 

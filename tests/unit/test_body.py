@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.body import MAX_CONTAINERS, MAX_DEPTH, read_object, with_member
+from schemas.body import (
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    read_nested,
+    read_object,
+    with_member,
+    without_member,
+)
 from schemas.errors import RequestError
 
 json_values = st.recursive(
@@ -36,6 +43,76 @@ def test_every_span_holds_exactly_the_bytes_of_its_value(
     read = read_object(raw)
     assert read.members == members
     assert {key: json.loads(read.part(key)) for key in read.spans} == members
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), json_values, max_size=3),
+    st.sampled_from([None, 1, 4]),
+)
+def test_what_is_inside_is_read_as_by_itself(
+    members: dict[str, object], indent: int | None
+) -> None:
+    raw = b" " + json.dumps(members, indent=indent).encode()
+    whole, inner = read_nested(raw, "a", "It", "`a`")
+    assert whole == read_object(raw)
+    expected = read_object(whole.part("a")) if isinstance(members.get("a"), dict) else None
+    assert inner == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "sentence"),
+    [
+        (b'{"a": {"b": 1, "b": 2}}', "duplicate_key", "`a` has the key 'b' twice."),
+        (b'{"a": {}, "a": {}}', "duplicate_key", "It has the key 'a' twice."),
+        (b'{"a": {"b": %s}}' % (b"[" * 63 + b"]" * 63), "invalid_body", "`a` is nested deeper"),
+        (
+            b'{"a": {%s}}' % b",".join(b'"%d": 0' % n for n in range(1_001)),
+            "invalid_body",
+            "`a` has more than 1000 members.",
+        ),
+    ],
+)
+def test_what_is_wrong_inside_is_told_of_the_inside(raw: bytes, code: str, sentence: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        read_nested(raw, "a", "It", "`a`")
+    assert caught.value.code == code
+    assert sentence in str(caught.value)
+
+
+def test_an_inner_object_may_be_as_deep_as_a_value_of_the_outer_one() -> None:
+    for levels, deep in ((MAX_DEPTH - 1, False), (MAX_DEPTH, True)):
+        raw = b'{"a": ' + b'{"a": ' * levels + b"0" + b"}" * levels + b"}"
+        refusals = []
+        for read in (read_object, lambda raw: read_nested(raw, "a", "It", "a")):
+            try:
+                read(raw)
+            except RequestError as error:
+                refusals.append(error.code)
+        assert refusals == (["invalid_body"] * 2 if deep else []), levels
+
+
+@given(
+    st.dictionaries(st.sampled_from(["k", 'a"k', "b", '"k":']), json_values, min_size=1),
+    st.sampled_from([None, 0, 1]),
+    st.sampled_from([",", ", ", " ,\n"]),
+)
+def test_without_a_member_the_rest_stays(
+    members: dict[str, object], indent: int | None, comma: str
+) -> None:
+    text = json.dumps(members, indent=indent, separators=(comma, ": "))
+    whole = read_object(text.encode())
+    for key in members:
+        left = without_member(whole, key)
+        rest = {name: value for name, value in members.items() if name != key}
+        # One that is written with escapes stays.
+        assert json.loads(left) in (rest, members)
+        assert json.loads(left) == rest or '"' in key
+
+
+def test_without_a_member_put_in_front_or_behind_the_bytes_are_as_before() -> None:
+    plain = b'{"a" : [1,2] ,"b":{ } }'
+    for keyed in (b'{"k": "v", ' + plain[1:], plain[:-2] + b', "k": 1 }'):
+        assert without_member(read_object(keyed), "k") == plain
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from api.exchange import Receive, Scope, Send
+from api.exchange import UNHURRIED, Receive, Scope, Send
 from api.wire import MAX_PIPELINED, Limits, bounded, look_at
 
 App = Callable[[Scope, Receive, Send], Any]
@@ -187,6 +187,58 @@ async def test_a_body_that_stops_after_its_answer_began_is_cut() -> None:
         told = await _all(reader)
     assert told.count(b"HTTP/1.1") == 1
     assert b" 200 OK" in told
+
+
+async def _as_it_comes(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer each part of the body with its size, however long it takes."""
+    scope["extensions"][UNHURRIED]["begin"]()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        more = message["more_body"]
+        told = b"%d;" % len(message["body"])
+        await send({"type": "http.response.body", "body": told, "more_body": True})
+    await send({"type": "http.response.body", "body": b"end"})
+
+
+async def test_a_body_that_may_be_slow_is_served_as_long_as_it_goes_on() -> None:
+    async with _client(_as_it_comes) as (reader, writer, _):
+        writer.write(POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(8):
+            await asyncio.sleep(SHORT_S / 2)
+            writer.write(b"1\r\nx\r\n")
+        writer.write(b"0\r\n\r\n")
+        told = await _all(reader)
+    assert told.count(b"1;") == 8
+    assert b"end" in told
+
+
+async def test_a_body_that_may_be_slow_is_cut_when_it_stands_still() -> None:
+    async with _client(_as_it_comes) as (reader, writer, _):
+        writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        told = await _all(reader)
+    assert b"1;" in told
+    assert b"end" not in told
+
+
+async def test_the_next_body_on_a_connection_may_not_be_slow_by_that() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (_as_it_comes if scope["path"] == "/slow" else _echo)(scope, receive, send)
+
+    async with _client(app) as (reader, writer, _):
+        writer.write(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.write(POST + b"Content-Length: 2048\r\n\r\n")
+        refused = asyncio.create_task(_all(reader))
+        for _ in range(12):
+            await asyncio.sleep(SHORT_S / 2)
+            if refused.done():
+                break
+            writer.write(b"x")
+        assert b" 408 " in await refused
 
 
 async def test_a_slow_but_steady_body_is_served() -> None:

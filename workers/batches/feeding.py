@@ -157,7 +157,7 @@ class Feeder:
         self._progress.fed = cursor
 
     async def _start(self, chunk: Sequence[Made]) -> None:
-        """Make the records, then have every message confirmed."""
+        """Set large bodies aside, make the records, then have every message confirmed."""
         held = self._held
         for each in chunk:
             if len(each.envelope.body) > LARGE_BYTES:

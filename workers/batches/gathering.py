@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from broker import large_bodies
@@ -18,6 +18,7 @@ from broker.persistence import persistently
 from broker.ports import Blobs, EndedLine, Engine, Gathered
 from broker.telemetry import BATCH_LINES_ENDED, BATCH_PARTS
 from schemas.batches import Batch, BatchStatus, BatchUsage, Counts
+from schemas.errors import DOOR_ERRORS
 from schemas.files import Part
 from schemas.ids import batch_file_id
 from schemas.lifecycle import Status
@@ -27,6 +28,7 @@ from workers.batches.held import HeldBatch
 from workers.batches.progress import Progress
 from workers.batches.rules import BatchRules
 from workers.batches.writing import error_line, output_line, usage_of
+from workers.settlement import ended
 
 Kind = Literal["output", "errors"]
 KINDS: tuple[Kind, ...] = ("output", "errors")
@@ -177,7 +179,7 @@ class Gatherer:
         )
         size = turn = 0
         for each in found:
-            size += self._take(each, await self._body(each.record))
+            size += self._take(replace(each, record=await self._whole(each.record)))
             if self._buffer.bytes >= most_bytes:
                 # Large answers lie in blobs: there may be many times that in what was found.
                 await self.flush()
@@ -189,32 +191,36 @@ class Gatherer:
             self._progress.moved.set()
         return bool(found), len(found) >= _READ_AT_ONCE or size >= most_bytes
 
-    async def _body(self, record: Record) -> bytes | None:
-        """Return the backend's answer; None where there is none, or it is lost."""
+    async def _whole(self, record: Record) -> Record:
+        """Return the record with its answer; one whose answer is gone has failed."""
         result = record.result
-        if result is not None and result.body_blob is not None:
-            whole = persistently(
-                lambda: large_bodies.whole(self._engine, record), "fetch a line's result"
-            )
-            result = (await whole).result
-        return result.body if result is not None else None
+        if result is None or result.body_blob is None:
+            return record
+        fetched = await persistently(
+            lambda: large_bodies.whole(self._engine, record), "fetch the result of a line"
+        )
+        if fetched.result is not None and fetched.result.body is not None:
+            return fetched
+        lost = ended(Status.FAILED, "result_lost", DOOR_ERRORS["result_lost"].sentence)
+        return replace(record, status=Status.FAILED, result=lost)
 
-    def _take(self, ended: EndedLine, body: bytes | None) -> int:
+    def _take(self, line: EndedLine) -> int:
         """Write a line into the buffer, and return how many bytes it has."""
-        buffer, record, batch = self._buffer, ended.record, self._held.batch
+        buffer, record, batch = self._buffer, line.record, self._held.batch
         if not buffer.lines:
             buffer.began_at = time.monotonic()
-        buffer.lines.append(ended.line)
+        buffer.lines.append(line.line)
         self._progress.line_ended(record.model)
         if batch.status is BatchStatus.CANCELLING and _is_dropped(batch, record):
             return 0
+        body = record.result.body if record.result is not None else None
         kind: Kind
         if record.status is Status.COMPLETED:
-            kind, text = "output", output_line(batch, ended, body)
+            kind, text = "output", output_line(batch, line, body)
             buffer.usage += usage_of(record, body)
         else:
-            kind, text = "errors", error_line(batch, ended, body)
-            buffer.failed.append(ended.line)
+            kind, text = "errors", error_line(batch, line, body)
+            buffer.failed.append(line.line)
         buffer.statuses[record.status] += 1
         buffer.texts[kind].append(text)
         buffer.bytes += len(text)

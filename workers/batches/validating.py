@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker.blobs.lines import RawLine, UnreadableFile, lines_of
+from broker.pauses import Pauses
 from broker.ports.blobs import Blobs
 from schemas.batches import BatchTerms, Cursor, LineError
 from schemas.errors import BATCH_ERRORS, BlobMissing
@@ -15,10 +16,10 @@ from schemas.files import Part
 from workers.batches.asked import BadLine, Opens, read_line
 from workers.batches.duplicates import CustomIds
 from workers.batches.mistakes import Mistakes
-from workers.batches.pauses import Pauses
 
 FIRST_MISTAKES = 100
 _SEVERAL = 2
+_MODEL_MISTAKES = frozenset({"model_not_found", "model_not_allowed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ class _Validating:
         try:
             asked = read_line(line.data, self._terms, self._opens)
         except BadLine as error:
-            await self.mistakes.add(replace(error.mistake, line=line.number))
+            if not self._fails_alone(error.mistake):
+                await self.mistakes.add(replace(error.mistake, line=line.number))
             custom_id = error.mistake.custom_id
         else:
             custom_id = asked.custom_id
@@ -113,6 +115,13 @@ class _Validating:
                 self._models.add(asked.asked)
         if custom_id is not None:
             await self._custom_ids.add(custom_id, line.number)
+
+    def _fails_alone(self, mistake: LineError) -> bool:
+        """Tell whether only the line fails: every request of Anthropic's dialect has a result.
+
+        Its door has found all models there, so this one has gone since then.
+        """
+        return self._terms.dialect == "anthropic" and mistake.code in _MODEL_MISTAKES
 
     def _too_long(self, number: int) -> LineError:
         sentence = f"The line is over {self._max_bytes} bytes, the most that a request may have."

@@ -16,27 +16,12 @@ from schemas.ids import line_id
 from schemas.lifecycle import Status
 from schemas.record import Record
 from schemas.result import Usage
+from workers.batches import message_results
 from workers.batches.one_line import json_value, members_in, one_line, sound_text
 
 Unstarted = Literal["batch_cancelled", "batch_expired"]
 # What stands for an HTTP status where nothing has answered.
 _NUMBERS = {"batch_cancelled": 499, "cancelled": 499, "batch_expired": 504, "expired": 504}
-_ANTHROPIC_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    422: "invalid_request_error",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-_ANTHROPIC_ENDS = {
-    "batch_cancelled": "canceled",
-    "cancelled": "canceled",
-    "batch_expired": "expired",
-}
 _LEAST_ERROR = 400
 _MAX_TOKENS = 2**53
 _BEING_CANCELLED = (BatchStatus.CANCELLING, BatchStatus.CANCELLED)
@@ -49,7 +34,7 @@ def output_line(batch: Batch, ended: EndedLine, body: bytes | None) -> bytes:
     """Return the line of a completed request; `body` is the backend's answer."""
     record = ended.record
     if batch.terms.dialect == "anthropic":
-        return _result_line(_custom_id(record), {"type": "succeeded", "message": json_value(body)})
+        return message_results.succeeded(record, body)
     return _line(record.id, _custom_id(record), _response(record, body), None)
 
 
@@ -58,7 +43,7 @@ def error_line(batch: Batch, ended: EndedLine, body: bytes | None) -> bytes:
     record = ended.record
     code, message = _why(batch, record)
     if batch.terms.dialect == "anthropic":
-        return _result_line(_custom_id(record), _unsuccessful(record, code, message, body))
+        return message_results.unsuccessful(record, code, message, body)
     response = _response(record, body)
     status = response["status_code"] if response is not None else None
     error = {"code": _code(batch, code, status), "message": message}
@@ -68,7 +53,7 @@ def error_line(batch: Batch, ended: EndedLine, body: bytes | None) -> bytes:
 def unstarted_line(batch: Batch, line: int, custom_id: str, code: Unstarted) -> bytes:
     """Return the line of a request that was never made, for `line` counts from 0."""
     if batch.terms.dialect == "anthropic":
-        return _result_line(custom_id, {"type": _ANTHROPIC_ENDS[code]})
+        return message_results.unstarted(custom_id, code)
     error = {"code": _code(batch, code, None), "message": BATCH_ENDINGS[code]}
     return _line(line_id(batch.id, line), custom_id, None, error)
 
@@ -76,7 +61,7 @@ def unstarted_line(batch: Batch, line: int, custom_id: str, code: Unstarted) -> 
 def mistake_line(batch: Batch, mistake: LineError) -> bytes:
     """Return the line that tells what is wrong with one of the input."""
     if batch.terms.dialect == "anthropic":
-        return _result_line(mistake.custom_id, _errored("invalid_request_error", mistake.message))
+        return message_results.mistaken(mistake)
     error = {
         "code": _code(batch, mistake.code, 400),
         "message": mistake.message,
@@ -159,29 +144,6 @@ def _line(
             "error": error and {**error, "message": sound_text(error["message"])},
         }
     )
-
-
-def _result_line(custom_id: str | None, result: dict[str, Any]) -> bytes:
-    return one_line({"custom_id": custom_id, "result": result})
-
-
-def _unsuccessful(record: Record, code: str, message: str, body: bytes | None) -> dict[str, Any]:
-    """Return the result, in Anthropic's words, of a request that did not complete."""
-    if (end := _ANTHROPIC_ENDS.get(code)) is not None:
-        return {"type": end}
-    status = (record.result and record.result.status_code) or 500
-    kind = _ANTHROPIC_TYPES.get(status, "api_error")
-    answer = members_in(body) if body is not None and status >= _LEAST_ERROR else {}
-    error = _object(answer, "error")
-    if answer.get("type") == "error" and error:
-        return {"type": "errored", "error": json_value(body)}
-    told = error.get("message")
-    return _errored(kind, told if isinstance(told, str) else message)
-
-
-def _errored(kind: str, message: str) -> dict[str, Any]:
-    error = {"type": kind, "message": sound_text(message)}
-    return {"type": "errored", "error": {"type": "error", "error": error}}
 
 
 def _object(parsed: Mapping[str, Any], name: str) -> Mapping[str, Any]:

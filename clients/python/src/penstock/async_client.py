@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 from penstock import calls
@@ -17,6 +17,7 @@ from penstock.mapping import AT_ONCE, Outcome, Progress, Window, length_of, opti
 from penstock.retrying import Patience
 from penstock.shapes import Options, Request, Result
 from penstock.streaming import Course
+from penstock.together import AsyncSubmitter
 
 if TYPE_CHECKING:
     import httpx2
@@ -212,14 +213,15 @@ class AsyncClient(AsyncClosing):
         window: Window[asyncio.Task[Outcome]] = Window(
             at_once, length_of(bodies), progress, ordered=ordered
         )
-        index = 0
+        index, submitter = 0, AsyncSubmitter(self._transport.send)
         try:
             async for body in _each(bodies):
                 while window.full:
                     await asyncio.wait(window.pending, return_when=asyncio.FIRST_COMPLETED)
                     for outcome in window.take():
                         yield outcome
-                window.add(asyncio.create_task(self._outcome(index, body, run, options)))
+                own = options_of(index, body, run, options)
+                window.add(asyncio.create_task(self._outcome(index, body, own, submitter)))
                 index += 1
             while window:
                 await asyncio.wait(window.pending, return_when=asyncio.FIRST_COMPLETED)
@@ -230,13 +232,14 @@ class AsyncClient(AsyncClosing):
                 task.cancel()
 
     async def _outcome(
-        self, index: int, body: Mapping[str, Any], run: str | None, options: Options
+        self, index: int, body: Mapping[str, Any], options: Options, submitter: AsyncSubmitter
     ) -> Outcome:
         """Take one request of a map to its end."""
         request = None
         try:
-            own = options_of(index, body, run, options)
-            request = await self._request(calls.submission(body, own), waits_for_room=True)
+            submission = calls.submission(body, options)
+            answer = await self._patiently(submitter.send, submission, waits_for_room=True)
+            request = calls.request_in(answer, self._access.base)
             request = request if request.ended else await self.wait(request)
             result = await self._result(request)
         except PenstockError as error:
@@ -250,15 +253,24 @@ class AsyncClient(AsyncClosing):
             return inline
         return Result(request, calls.content_of(await self._answer(calls.answering(request))))
 
-    async def _request(self, call: Call, *, waits_for_room: bool = False) -> Request:
-        return calls.request_in(await self._answer(call, waits_for_room), self._access.base)
+    async def _request(self, call: Call) -> Request:
+        return calls.request_in(await self._answer(call), self._access.base)
 
-    async def _answer(self, call: Call, waits_for_room: bool = False) -> Answer:
+    async def _answer(self, call: Call) -> Answer:
+        return await self._patiently(self._transport.send, call)
+
+    async def _patiently(
+        self,
+        send: Callable[[Call], Awaitable[Answer]],
+        call: Call,
+        *,
+        waits_for_room: bool = False,
+    ) -> Answer:
         """Make a call, again where that can help."""
         patience = Patience(self._retries, waits_for_room=waits_for_room)
         while True:
             try:
-                return calls.checked(await self._transport.send(call), self._access.base)
+                return calls.checked(await send(call), self._access.base)
             except (Unreachable, Refused) as error:
                 pause_s = patience.pause_s(error)
                 if pause_s is None:

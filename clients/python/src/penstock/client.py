@@ -18,6 +18,7 @@ from penstock.retrying import Patience
 from penstock.shapes import Options, Request, Result
 from penstock.stream import Stream
 from penstock.streaming import Course
+from penstock.together import Submitter
 
 if TYPE_CHECKING:
     import httpx2
@@ -183,7 +184,7 @@ class Client(Closing):
         >>> len(answers)
         5
         """
-        stopped = Event()
+        stopped, submitter = Event(), Submitter(self._transport.send)
         window: Window[Future[Outcome]] = Window(
             at_once, length_of(bodies), progress, ordered=ordered
         )
@@ -193,7 +194,8 @@ class Client(Closing):
                 while window.full:
                     wait(window.pending, return_when=FIRST_COMPLETED)
                     yield from window.take()
-                window.add(pool.submit(self._outcome, index, body, run, options, stopped))
+                own = options_of(index, body, run, options)
+                window.add(pool.submit(self._outcome, index, body, own, submitter, stopped))
             while window:
                 wait(window.pending, return_when=FIRST_COMPLETED)
                 yield from window.take()
@@ -205,15 +207,16 @@ class Client(Closing):
         self,
         index: int,
         body: Mapping[str, Any],
-        run: str | None,
         options: Options,
+        submitter: Submitter,
         stopped: Event,
     ) -> Outcome:
         """Take one request of a map to its end."""
         request = None
         try:
-            own = options_of(index, body, run, options)
-            request = self._request(calls.submission(body, own), stopped)
+            submission = calls.submission(body, options)
+            answer = self._patiently(submitter.send, submission, stopped)
+            request = calls.request_in(answer, self._access.base)
             while not request.ended and not stopped.is_set():
                 request = self._request(calls.reading(request, _MAP_POLL_S))
             result = self._result(request) if request.ended else None
@@ -226,15 +229,20 @@ class Client(Closing):
         inline = calls.inline_result(request)
         return inline or Result(request, calls.content_of(self._answer(calls.answering(request))))
 
-    def _request(self, call: Call, stopped: Event | None = None) -> Request:
-        return calls.request_in(self._answer(call, stopped), self._access.base)
+    def _request(self, call: Call) -> Request:
+        return calls.request_in(self._answer(call), self._access.base)
 
-    def _answer(self, call: Call, stopped: Event | None = None) -> Answer:
+    def _answer(self, call: Call) -> Answer:
+        return self._patiently(self._transport.send, call, None)
+
+    def _patiently(
+        self, send: Callable[[Call], Answer], call: Call, stopped: Event | None
+    ) -> Answer:
         """Make a call, again where that can help; with `stopped`, wait for room until it is set."""
         patience = Patience(self._retries, waits_for_room=stopped is not None)
         while True:
             try:
-                return calls.checked(self._transport.send(call), self._access.base)
+                return calls.checked(send(call), self._access.base)
             except (Unreachable, Refused) as error:
                 pause_s = patience.pause_s(error)
                 if pause_s is None or (stopped is not None and stopped.is_set()):

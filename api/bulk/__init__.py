@@ -1,0 +1,1 @@
+"""Bulk intake: many requests in, their acknowledgements out, both as they come."""
