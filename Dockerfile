@@ -32,7 +32,7 @@ LABEL org.opencontainers.image.title="penstock" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 # A number, so that Kubernetes can see that it is not root. A volume mounted at the data directory
-# (which only `serve` without RabbitMQ uses) takes over its owner.
+# (where `serve` keeps everything, and `api` and `worker` large bodies) takes over its owner.
 RUN groupadd --gid 10001 penstock \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/penstock penstock \
     && install -d -o penstock -g penstock -m 0700 /var/lib/penstock

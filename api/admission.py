@@ -15,11 +15,13 @@ from api.catalog import Catalog
 from api.durable import Durable
 from api.intake import Intake
 from api.responses.preparing import Preparing
+from broker import large_bodies
 from broker.lifecycle import Tasks
 from broker.ports import Engine
 from broker.telemetry import ACCEPTED
+from schemas.config import ServerConfig
 from schemas.envelope import Envelope
-from schemas.errors import RequestError
+from schemas.errors import BlobMissing, RequestError
 from schemas.ids import derived_request_id, new_request_id
 from schemas.lifecycle import Status
 from schemas.record import Record, born
@@ -46,12 +48,13 @@ class Admission:
         catalog: Catalog,
         backlog: Backlog,
         preparing: Preparing,
-        namespace: str,
+        server: ServerConfig,
     ) -> None:
         self._engine = engine
         self._catalog = catalog
         self._backlog = backlog
-        self._namespace = namespace
+        self._namespace = server.namespace
+        self._retention_s = server.retention_s
         self._preparing = preparing
         self._tasks = Tasks("admission")
         self.durable = Durable(engine, self._tasks)
@@ -84,14 +87,18 @@ class Admission:
     async def admit(
         self, intake: Intake, caller: Caller, request_id: str, generation: int = 0
     ) -> Envelope:
-        """Return the envelope under which it may be made durable. Raises RequestError."""
+        """Return the envelope under which it may be made durable, its large body in a blob.
+
+        Raises RequestError, EngineError.
+        """
         model = self._catalog.find(intake.model, caller)
         self._catalog.check_accepting(model)
         intake = await self._preparing.prepared(intake, caller, model)
         terms = intake.terms
         lane = await self._backlog.admit(model, caller, terms.priority, terms.deadline)
         holder = self._engine.owner if terms.held else None
-        return intake.envelope(request_id, caller, model, holder, generation, lane)
+        envelope = intake.envelope(request_id, caller, model, holder, generation, lane)
+        return await large_bodies.set_aside(self._engine, envelope, self._retention_s)
 
     async def redrive(self, letter: Envelope) -> Admitted:
         """Make a new request of a dead letter; the same one however often this is asked.
@@ -105,7 +112,7 @@ class Admission:
             self._catalog.check_accepting(letter.model)
             lane = await self._backlog.lane_of(letter.model, letter.tenant, letter.priority)
             again = letter.redriven(request_id, time.time(), _generation_after(found))
-            envelope = replace(again, lane=lane)
+            envelope = await self._carried_over(replace(again, lane=lane))
             if await self._tasks.finish("redrive", self.durable.make(envelope)):
                 return Admitted(born(envelope))
             # Where nothing is found now, it was redriven long ago: past its retention.
@@ -138,6 +145,12 @@ class Admission:
             raise _Taken
         ACCEPTED.labels(envelope.model, envelope.priority).inc()
         return Admitted(born(envelope))
+
+    async def _carried_over(self, again: Envelope) -> Envelope:
+        try:
+            return await large_bodies.carried_over(self._engine, again, self._retention_s)
+        except BlobMissing as error:
+            raise RequestError("body_lost") from error
 
     async def _repeat(self, found: Record, *, held: bool) -> Record:
         """Publish what its first submission has not published yet; hold it if it is held.

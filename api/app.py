@@ -11,24 +11,33 @@ from starlette.exceptions import HTTPException
 
 from api.admission import Admission
 from api.amqp_intake.door import AmqpDoor
+from api.anthropic.creating import MessageBatches
 from api.auth import Access, Authenticator
 from api.backlog import Backlog
+from api.batches.creating import Creating
+from api.batches.retrying import Retrying
+from api.batches.watching import Watching
 from api.bulk.accepting import Accepting
 from api.catalog import Catalog
 from api.cors import Cors
 from api.doors import Doors
 from api.exchange import Asgi, error_reply
+from api.files.storing import Storing
+from api.files.uploading import Uploads
 from api.holding import Holding
 from api.hosts import Hosts
 from api.openapi.document import build_document
 from api.responses.preparing import Preparing
 from api.routes.admin import VERBS, AdminRoutes
+from api.routes.batches import BatchRoutes
 from api.routes.bulk import BulkRoutes
 from api.routes.cancelling import CancelRoutes
 from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.dialect import DialectRoutes
 from api.routes.documents import DocumentRoutes
+from api.routes.files import FileRoutes
 from api.routes.health import HealthRoutes
+from api.routes.message_batches import MessageBatchRoutes
 from api.routes.models import ModelRoutes
 from api.routes.requests import RequestRoutes
 from api.routes.responses import ResponseRoutes
@@ -41,6 +50,7 @@ from broker.lifecycle import Tasks
 from broker.ports import Engine
 from schemas.config import Config
 from schemas.errors import RequestError
+from schemas.message_batches import PATH as MESSAGE_BATCHES
 from schemas.request import ENDPOINTS
 from schemas.responses.told import ENDPOINT as RESPONSES
 
@@ -63,6 +73,7 @@ class Api:
     settings: Settings
     doors: Doors
     amqp: AmqpDoor
+    watching: Watching
     tasks: Tasks
 
     async def start(self) -> None:
@@ -91,6 +102,7 @@ class Api:
     async def stop(self) -> None:
         """Answer what is held and end."""
         self.holding.release()
+        self.watching.release()
         await self.amqp.stop()
         await self.bulk.stop()
         await self.admission.stop()
@@ -105,7 +117,7 @@ def build_api(engine: Engine, config: Config) -> Api:
     catalog = Catalog(engine, config)
     backlog = Backlog(engine, catalog, config)
     preparing = Preparing(engine, catalog, settings)
-    admission = Admission(engine, catalog, backlog, preparing, config.server.namespace)
+    admission = Admission(engine, catalog, backlog, preparing, config.server)
     holding = Holding(engine)
     app = FastAPI(
         title="Penstock",
@@ -124,9 +136,7 @@ def build_api(engine: Engine, config: Config) -> Api:
     accepting = Accepting(engine, admission, catalog, backlog, config.server.namespace)
     bulk = BulkRoutes(admission, accepting, settings)
     doors.add("POST", "/v1/requests:bulk", bulk.submit)
-    cancelling = CancelRoutes(engine, settings)
-    doors.add("POST", "/v1/requests/cancel", cancelling.own)
-    doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
+    _add_cancel_routes(doors, CancelRoutes(engine, settings))
     _add_admin_routes(
         doors,
         AdminRoutes(engine, catalog, models, settings),
@@ -137,6 +147,8 @@ def build_api(engine: Engine, config: Config) -> Api:
     _add_webhook_routes(
         doors, WebhookEndpointRoutes(engine, settings), WebhookDeliveryRoutes(engine, settings)
     )
+    tasks = Tasks("api")
+    watching = _add_batches(doors, engine, admission, catalog, settings, tasks)
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
@@ -153,7 +165,8 @@ def build_api(engine: Engine, config: Config) -> Api:
         settings,
         doors,
         AmqpDoor(engine, authenticator, catalog, backlog, admission, settings),
-        Tasks("api"),
+        watching,
+        tasks,
     )
 
 
@@ -172,6 +185,11 @@ def _add_client_routes(
     doors.add("GET", "/v1/models/{name:path}", models.read_model)
 
 
+def _add_cancel_routes(doors: Doors, cancelling: CancelRoutes) -> None:
+    doors.add("POST", "/v1/requests/cancel", cancelling.own)
+    doors.add("POST", "/admin/v1/requests/cancel", cancelling.of_any_tenant, Access.ADMIN)
+
+
 def _add_response_routes(doors: Doors, responses: ResponseRoutes) -> None:
     one = f"{RESPONSES}/{{id}}"
     doors.add("POST", RESPONSES, responses.create)
@@ -179,6 +197,61 @@ def _add_response_routes(doors: Doors, responses: ResponseRoutes) -> None:
     doors.add("DELETE", one, responses.delete)
     doors.add("POST", f"{one}/cancel", responses.cancel)
     doors.add("GET", f"{one}/input_items", responses.input_items)
+
+
+def _add_batches(
+    doors: Doors,
+    engine: Engine,
+    admission: Admission,
+    catalog: Catalog,
+    settings: Settings,
+    tasks: Tasks,
+) -> Watching:
+    """Open the doors of files and batches, and return who follows batches."""
+    storing = Storing(engine, tasks)
+    uploads = Uploads(engine, settings, storing)
+    _add_file_routes(doors, FileRoutes(engine, admission, uploads, storing))
+    creating = Creating(engine, admission, settings)
+    retrying = Retrying(engine, creating, storing, settings)
+    watching = Watching(engine.batches, tasks)
+    _add_batch_routes(doors, BatchRoutes(engine, creating, retrying, watching, settings))
+    taking = MessageBatches(
+        engine, creating, uploads, storing, catalog, settings=settings, tasks=tasks
+    )
+    _add_message_batch_routes(doors, MessageBatchRoutes(engine, creating, taking, storing))
+    return watching
+
+
+def _add_file_routes(doors: Doors, files: FileRoutes) -> None:
+    base = "/v1/files"
+    doors.add("GET", base, files.list_files)
+    doors.add("POST", base, files.create)
+    doors.add("GET", f"{base}/{{id}}", files.read)
+    doors.add("DELETE", f"{base}/{{id}}", files.delete)
+    doors.add("GET", f"{base}/{{id}}/content", files.content)
+
+
+def _add_batch_routes(doors: Doors, batches: BatchRoutes) -> None:
+    base = "/v1/batches"
+    one = f"{base}/{{id}}"
+    doors.add("GET", base, batches.list_batches)
+    doors.add("POST", base, batches.create)
+    doors.add("GET", one, batches.read)
+    doors.add("GET", f"{one}/events", batches.events)
+    doors.add("POST", f"{one}/cancel", batches.cancel)
+    doors.add("POST", f"{one}/retry-failed", batches.retry_failed)
+    doors.add("POST", f"{one}/pause", batches.pausing(paused=True))
+    doors.add("POST", f"{one}/resume", batches.pausing(paused=False))
+
+
+def _add_message_batch_routes(doors: Doors, batches: MessageBatchRoutes) -> None:
+    one = f"{MESSAGE_BATCHES}/{{id}}"
+    doors.add("GET", MESSAGE_BATCHES, batches.list_batches)
+    doors.add("POST", MESSAGE_BATCHES, batches.create)
+    doors.add("GET", one, batches.read)
+    doors.add("DELETE", one, batches.delete)
+    doors.add("POST", f"{one}/cancel", batches.cancel)
+    doors.add("GET", f"{one}/results", batches.results)
 
 
 def _add_admin_routes(doors: Doors, admin: AdminRoutes, letters: DeadLetterRoutes) -> None:
@@ -236,8 +309,9 @@ def _document(app: FastAPI, settings: Settings) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # because FastAPI documents this override
 
 
-async def _refuse(_request: Request, error: Exception) -> Response:
+async def _refuse(request: Request, error: Exception) -> Response:
     """Answer an unknown path or a wrong method in the same shape as everything else."""
     wrong_method = isinstance(error, HTTPException) and error.status_code == _METHOD_NOT_ALLOWED
-    reply = error_reply(RequestError("method_not_allowed" if wrong_method else "route_not_found"))
+    refused = RequestError("method_not_allowed" if wrong_method else "route_not_found")
+    reply = error_reply(refused, path=request.url.path)
     return Response(reply.body, reply.status, dict(reply.headers), "application/json")

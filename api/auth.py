@@ -1,4 +1,4 @@
-"""Who is calling: a key's tenant, decided from the Authorization header alone.
+"""Who is calling: a key's tenant, decided from the key alone that a header shows.
 
 Every route says what it asks for and is refused without it; nothing is decided by a path's prefix.
 """
@@ -97,16 +97,31 @@ class Authenticator:
         return Caller(user_id, models=_opened(tenant))
 
     def _by_key(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
-        shown = [value for name, value in headers if name == b"authorization"]
-        if not shown:
-            raise RequestError("invalid_api_key")
-        scheme, _, key = shown[0].partition(b" ")
-        if len(shown) > 1 or scheme.lower() != b"bearer" or len(key) > _MAX_KEY_BYTES:
+        key = _shown(headers)
+        if len(key) > _MAX_KEY_BYTES:
             raise RequestError("invalid_api_key")
         caller = self._callers.get(f"sha256:{hashlib.sha256(key).hexdigest()}")
         if caller is None:
             raise RequestError("invalid_api_key", "This API key is not known here.")
         return caller
+
+
+def _shown(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Return the one key that `Authorization: Bearer` or `x-api-key` shows, or both alike."""
+    bearers = [value for name, value in headers if name == b"authorization"]
+    keys = [value for name, value in headers if name == b"x-api-key"]
+    if len(bearers) > 1 or len(keys) > 1:
+        raise RequestError("invalid_api_key")
+    for bearer in bearers:
+        scheme, _, key = bearer.partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise RequestError("invalid_api_key")
+        keys.append(key)
+    if len(set(keys)) > 1:
+        raise RequestError("invalid_api_key", "Authorization and x-api-key show different keys.")
+    if not keys:
+        raise RequestError("invalid_api_key")
+    return keys[0]
 
 
 def _opened(tenant: TenantConfig | None) -> tuple[str, ...]:

@@ -45,9 +45,7 @@ class Catalog:
         # None with `models: auto`: what the workers serve is all there is then.
         self.configured = () if config.models == "auto" else tuple(config.models)
         self.aliases = dict(config.aliases)
-        self._backends = {name: _backends_of(config, name) for name in self.configured}
-        self._all_backends = frozenset(config.backends)
-        self._native = frozenset(n for n, b in config.backends.items() if b.native_responses)
+        self._config = config
         self._route()
 
     async def run(self) -> None:
@@ -100,8 +98,7 @@ class Catalog:
 
     def natively(self, model: str) -> bool:
         """Tell whether every backend that can serve `model` serves Responses itself."""
-        backends = self._backends.get(model, self._all_backends)
-        return bool(backends) and backends <= self._native
+        return self._config.natively(model)
 
     def named_by(self, model_slug: str) -> str:
         """Return the model or alias with this slug; the slug itself where there is none."""
@@ -131,7 +128,7 @@ class Catalog:
         """Return in words which switch keeps every request of `model` waiting; None for none."""
         if self.switches.state("model", model) is State.PAUSED:
             return f"model {model} is paused by its operator"
-        backends = sorted(self._backends.get(model, self._all_backends))
+        backends = sorted(self._config.backends_of(model))
         states = [self.switches.backend_state(name) for name in backends]
         if not backends or State.RUNNING in states:
             return None
@@ -152,10 +149,3 @@ class Catalog:
         if (more := len(names) - _NAMES_SHOWN) > 0:
             shown += f" and {more} more"
         return f"The model {asked[:200]!r} is not served here. Served: {shown}."
-
-
-def _backends_of(config: Config, model: str) -> frozenset[str]:
-    """Return the backends that a configured model may be sent to."""
-    if config.models == "auto":
-        return frozenset(config.backends)
-    return frozenset(t.backend for t in config.models[model].targets if t.weight)

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from broker import large_bodies
 from broker.lifecycle import Tasks
 from broker.ports import Engine
 from schemas.envelope import Envelope
@@ -77,8 +78,10 @@ class Durable:
         await self._engine.store.mark_published(envelope.id, envelope.generation)
 
     def _not_created(self, envelope: Envelope, error: EngineError) -> None:
-        # Of a full disk nothing was made, and the room that is left belongs to what runs.
-        if not isinstance(error, StorageFull):
+        if isinstance(error, StorageFull):
+            # Nothing was made, and the room that is left belongs to what runs.
+            self._tasks.spawn("drop body", large_bodies.drop_body(self._engine, envelope))
+        else:
             # Whether the record exists is unknown; without a message it must not run later.
             self._tasks.spawn("take back", self._take_back_later(envelope))
 
@@ -94,16 +97,21 @@ class Durable:
         except EngineError:
             self._tasks.spawn("take back", self._take_back_later(envelope))
             return error
-        return error if taken_back else None
+        if not taken_back:
+            return None
+        await large_bodies.drop_body(self._engine, envelope)
+        return error
 
     async def _take_back_later(self, envelope: Envelope) -> None:
         gives_up_at = time.monotonic() + _TAKE_BACK_S
         while time.monotonic() < gives_up_at:
             await asyncio.sleep(_TAKE_BACK_PAUSE_S)
             try:
-                await self._engine.store.take_back(envelope)
+                taken_back = await self._engine.store.take_back(envelope)
             except EngineError:
                 continue
+            if taken_back:
+                await large_bodies.drop_body(self._engine, envelope)
             return
         _log.warning("could not be taken back; the keeper may run it", request=envelope.id)
 

@@ -1,11 +1,11 @@
-"""One HTTP exchange on the hot path: plain ASGI in, bytes out, bounded and in our error shape."""
+"""One HTTP exchange on the hot path: plain ASGI in, bytes out, bounded, errors in one shape."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
@@ -22,8 +22,15 @@ from pydantic import BaseModel
 
 from api.auth import Access, Authenticator, Caller
 from broker.telemetry import REFUSED
+from schemas.anthropic_errors import in_anthropics_shape
 from schemas.body import read_object
-from schemas.errors import EngineError, QueueUnavailable, RequestError, StorageFull
+from schemas.errors import (
+    BlobsUnavailable,
+    EngineError,
+    QueueUnavailable,
+    RequestError,
+    StorageFull,
+)
 from schemas.ids import is_request_id, request_id_of
 from schemas.misfits import fitted
 
@@ -88,11 +95,21 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.path_params: dict[str, str] = scope.get("path_params", {})
         self.query: bytes = scope.get("query_string", b"")
+        self._scheme: str = scope.get("scheme", "http")
 
     def header(self, name: str) -> str | None:
         """Return a header's value; `name` in lower case."""
         value = self.headers.get(name.encode())
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def base_url(self) -> str:
+        """What the client has put before the path, for links in answers.
+
+        A proxy that ends TLS says so; for nothing else are its headers believed.
+        """
+        secure = self.header("x-forwarded-proto") == "https"
+        return f"{'https' if secure else self._scheme}://{self.header('host') or ''}"
 
     @property
     def request_id(self) -> str:
@@ -114,26 +131,31 @@ class Exchange:
         """Return the body as a `kind`. Raises as `json_body`, and RequestError for a misfit."""
         return fitted(kind, read_object(await self.json_body(max_bytes)).members)
 
+    async def json_pieces(self, max_bytes: int) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes, of a type that says JSON; raises as `json_body`."""
+        self.check_media_type("application/json")
+        async for chunk in self._within(max_bytes):
+            yield chunk
+
     async def body(self, max_bytes: int) -> bytes:
         """Return the body's bytes.
 
         Raises RequestError `body_too_large` as soon as that is known, ClientGone when the client
         leaves first.
         """
-        declared = self.headers.get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > max_bytes:
-            raise RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in self.pieces():
-            size += len(chunk)
-            if size > max_bytes:
-                raise RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
-            chunks.append(chunk)
-        return b"".join(chunks)
+        return b"".join([chunk async for chunk in self._within(max_bytes)])
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes. Raises ClientGone when the client leaves before its end."""
+    @property
+    def declared_bytes(self) -> float:
+        """How large the body is as its sender says: 0 if it does not, inf if not in digits."""
+        declared = self.headers.get(b"content-length", b"0")
+        return int(declared) if declared.isdigit() else math.inf
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes, however long it is.
+
+        Raises ClientGone when the client leaves first.
+        """
         more = True
         while more:
             message = await self._receive()
@@ -155,6 +177,17 @@ class Exchange:
         """Return what `work` does; call it after the body was read. Raises ClientGone."""
         return await while_there(self._receive, work)
 
+    async def _within(self, max_bytes: int) -> AsyncGenerator[bytes]:
+        too_large = RequestError("body_too_large", f"The body is over {max_bytes} bytes.")
+        if self.declared_bytes > max_bytes:
+            raise too_large
+        size = 0
+        async for chunk in self.pieces():
+            size += len(chunk)
+            if size > max_bytes:
+                raise too_large
+            yield chunk
+
     def check_media_type(self, *kinds: str) -> None:
         """Raise RequestError `unsupported_media_type` unless the body is one of `kinds`."""
         kind, _, parameters = (self.header("content-type") or "").lower().partition(";")
@@ -175,7 +208,7 @@ Handler = Callable[[Exchange], Awaitable[Reply | StreamReply]]
 
 
 class HotRoute:
-    """An ASGI endpoint around a handler; every failure leaves in OpenAI's error shape.
+    """An ASGI endpoint around a handler; every failure leaves in the path's error shape.
 
     Nobody gets past it without what `access` asks for.
     """
@@ -194,12 +227,12 @@ class HotRoute:
         except ClientGone:
             return
         except RequestError as error:
-            reply = error_reply(error)
+            reply = error_reply(error, path=scope["path"])
         except EngineError as error:
-            reply = error_reply(unavailable(error))
+            reply = error_reply(unavailable(error), path=scope["path"])
         except Exception:  # noqa: BLE001  because whatever fails, the client gets an answer
             _log.exception("failed to answer", path=scope.get("path"))
-            reply = error_reply(RequestError("internal_error"))
+            reply = error_reply(RequestError("internal_error"), path=scope["path"])
         if isinstance(reply, Reply):
             await send_reply(send, reply)
             return
@@ -217,8 +250,11 @@ def json_reply(content: object, status: int = 200, headers: Mapping[str, str] = 
     return Reply(status, orjson.dumps(content), headers)
 
 
-def error_reply(error: RequestError, headers: Mapping[str, str] = {}) -> Reply:
-    """Return the reply for a refusal, with what an OpenAI SDK needs to know about retrying."""
+def error_reply(error: RequestError, headers: Mapping[str, str] = {}, path: str = "") -> Reply:
+    """Return the reply for a refusal, with what an SDK needs to know about retrying.
+
+    Its shape is OpenAI's; Anthropic's for a path of that dialect.
+    """
     REFUSED.labels(error.code).inc()
     told = dict(headers)
     if error.retry_after_s is not None:
@@ -228,7 +264,12 @@ def error_reply(error: RequestError, headers: Mapping[str, str] = {}) -> Reply:
     if error.status == RequestError("body_too_large").status:
         # The rest of the body will not be read: the connection cannot be used again.
         told["connection"] = "close"
-    return json_reply(error.as_dict(), error.status, told)
+    content = in_anthropics_shape(error) if _is_anthropics(path) else error.as_dict()
+    return json_reply(content, error.status, told)
+
+
+def _is_anthropics(path: str) -> bool:
+    return f"{path.removeprefix('/v1')}/".startswith("/messages/")
 
 
 def unavailable(error: EngineError) -> RequestError:
@@ -237,6 +278,8 @@ def unavailable(error: EngineError) -> RequestError:
         return RequestError("storage_full")
     if isinstance(error, QueueUnavailable):
         return RequestError("queue_unavailable")
+    if isinstance(error, BlobsUnavailable):
+        return RequestError("blobs_unavailable")
     return RequestError("store_unavailable")
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import structlog
 
 from api.exchange import ClientGone, Exchange, Reply, error_reply
+from broker import large_bodies
 from broker.ports import Engine
 from schemas.errors import CALL_ERRORS, EngineError, RequestError
 from schemas.lifecycle import Status
@@ -61,7 +62,7 @@ class Holding:
         nobody else holds it; then ClientGone is raised.
         """
         if request.terminal:
-            return reply_of(request)
+            return await self.answer(request)
         ending = asyncio.ensure_future(self.ended(request))
         leaving = asyncio.ensure_future(exchange.disconnected())
         releasing = asyncio.ensure_future(self.released())
@@ -70,7 +71,7 @@ class Holding:
             try:
                 await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 if ending.done():
-                    return reply_of(ending.result())
+                    return await self.answer(ending.result())
                 record = await self.let_go(request)
             finally:
                 for task in watched:
@@ -78,8 +79,12 @@ class Holding:
         if leaving.done():
             raise ClientGone
         if record is not None and record.terminal and record.status is not Status.CANCELLED:
-            return reply_of(record)
+            return await self.answer(record)
         raise RequestError("draining", RELEASED[request.on_disconnect])
+
+    async def answer(self, ended: Record) -> Reply:
+        """Return the HTTP answer of an ended request. Raises RequestError, EngineError."""
+        return reply_of(await large_bodies.whole(self._engine, ended))
 
     @contextlib.contextmanager
     def holds(self, request: Record) -> Iterator[None]:
@@ -173,17 +178,28 @@ def _take_one(counts: Counter[K], key: K) -> None:
 
 
 def reply_of(record: Record) -> Reply:
-    """Return the HTTP answer of an ended request: the backend's bytes where there are any."""
+    """Return the HTTP answer of an ended request: the backend's bytes where there are any.
+
+    Its result is whole. Raises RequestError.
+    """
     result = record.result
     if result is None:
         raise RequestError("deadline_exceeded")
     headers = facts(record)
     if result.passed_on is not None:
+        if is_lost(record):
+            raise RequestError("result_lost")
         kind = result.content_type or "application/json"
         return Reply(result.passed_on, result.body or b"", headers, kind)
     code = CALL_ERRORS.get(result.code or "", "backend_failed")
     error = RequestError(code, f"{result.message} (request {record.id})")
     return error_reply(error, headers)
+
+
+def is_lost(record: Record) -> bool:
+    """Tell whether a large result is without its body, although it was looked for."""
+    result = record.result
+    return result is not None and result.body is None and result.body_blob is not None
 
 
 def facts(record: Record) -> dict[str, str]:

@@ -24,7 +24,8 @@ class Hosts:
         if scope["type"] != "http" or not self._settings.keyless or self._is_ours(scope):
             await self._app(scope, receive, send)
         else:
-            await send_reply(send, error_reply(RequestError("host_not_allowed")))
+            refused = RequestError("host_not_allowed")
+            await send_reply(send, error_reply(refused, path=scope["path"]))
 
     def _is_ours(self, scope: Scope) -> bool:
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")

@@ -17,7 +17,7 @@ from schemas.lifecycle import Status
 from schemas.priority import Priority
 
 _MAX_FIELDS = 20
-_MAX_PAGE = 100
+_MAX_PAGE, _USUAL_PAGE = 100, 20
 _MAX_DIGITS = 12
 _PAGE = ("limit", "after", "order")
 REQUEST_FILTERS = ("status", "model", "priority", "created_after", "created_before")
@@ -127,10 +127,14 @@ def page(
     filters: Sequence[str],
     is_id: Callable[[str], bool] = is_request_id,
     paging: Sequence[str] = _PAGE,
+    *,
+    most: int = _MAX_PAGE,
+    usual: int = _USUAL_PAGE,
 ) -> Page:
     """Return the page that the query asks for; `is_id` tells what `after` may be.
 
-    Raises RequestError.
+    `most` is how long it can be, `usual` how long it is where the query does not say. Raises
+    RequestError.
     """
     asked = fields(exchange)
     for name in asked:
@@ -139,7 +143,7 @@ def page(
             raise RequestError(
                 "invalid_body", f"There is no filter {name[:50]!r}; use {known}.", param=name[:50]
             )
-    limit = _limit(asked)
+    limit = limit_in(asked, most, usual)
     after = asked.get("after")
     if after is not None and not is_id(after):
         raise RequestError("invalid_body", "`after` must be an id of the list.", param="after")
@@ -149,7 +153,7 @@ def page(
 def items_page(exchange: Exchange, items: Sequence[dict[str, Any]]) -> Reply:
     """Return a page of a list that is whole, given oldest first. Raises RequestError."""
     asked = fields(exchange)
-    limit, newest_first = _limit(asked), _newest_first(asked)
+    limit, newest_first = limit_in(asked, _MAX_PAGE, _USUAL_PAGE), _newest_first(asked)
     left = list(reversed(items)) if newest_first else list(items)
     if (after := asked.get("after")) is not None:
         place = next((n for n, item in enumerate(left) if item["id"] == after), None)
@@ -172,10 +176,11 @@ def _list_reply(data: Sequence[dict[str, Any]], limit: int) -> Reply:
     )
 
 
-def _limit(asked: Mapping[str, str]) -> int:
-    limit = asked.get("limit", "20")
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _MAX_PAGE:
-        raise RequestError("invalid_body", f"`limit` must be 1 to {_MAX_PAGE}.", param="limit")
+def limit_in(asked: Mapping[str, str], most: int, usual: int) -> int:
+    """Return how long a page is asked to be, `usual` where it is not said. Raises RequestError."""
+    limit = asked.get("limit", str(usual))
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= most:
+        raise RequestError("invalid_body", f"`limit` must be 1 to {most}.", param="limit")
     return int(limit)
 
 

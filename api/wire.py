@@ -65,7 +65,7 @@ class Phase(Enum):
 
 
 class Wire(HttpToolsProtocol):
-    """A connection within `limits`; what breaks them is refused in OpenAI's error shape."""
+    """A connection within `limits`; what breaks them is refused in the path's error shape."""
 
     limits: ClassVar[Limits]
 
@@ -243,7 +243,8 @@ class Wire(HttpToolsProtocol):
             self._tell(error)
 
     def _tell(self, error: RequestError) -> None:
-        reply = error_reply(error, {"connection": "close"})
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        reply = error_reply(error, {"connection": "close"}, path)
         status = HTTPStatus(reply.status)
         head = [f"HTTP/1.1 {status.value} {status.phrase}"]
         head += [f"{name}: {value}" for name, value in reply.headers.items()]

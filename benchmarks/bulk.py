@@ -150,7 +150,7 @@ def pause(port: int) -> None:
     """Let the model take lines and run none."""
     url = f"http://127.0.0.1:{port}/admin/v1/models/{MODEL}/pause"
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
-    asked = urllib.request.Request(url, method="POST", headers=headers)  # noqa: S310  because it is http
+    asked = urllib.request.Request(url, method="POST", headers=headers)
     with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310  because it is http
         assert json.load(answer)["state"] == "paused"
 

@@ -18,6 +18,9 @@ def secrets_of(config: Config) -> list[str]:
     server = config.server
     found = [server.admin_key, *(backend.api_key for backend in config.backends.values())]
     urls = [url for backend in config.backends.values() for url in backend.urls]
+    if config.blobs.s3 is not None:
+        found.append(config.blobs.s3.secret_key)
+        urls.append(config.blobs.s3.endpoint or "")
     for url in (server.amqp_url, server.redis_url, *urls):
         password = _password(url)
         found += [password, unquote(password)]

@@ -9,7 +9,7 @@ import time
 import structlog
 
 from broker.amqp.adapter import AmqpQueue
-from broker.ports import Replies, Submissions
+from broker.ports import Blobs, Replies, Submissions
 from broker.redis_store.parts import BATCHES_KEPT_S, RedisParts
 
 _log = structlog.get_logger("penstock.engine")
@@ -27,6 +27,7 @@ class RealEngine:
         *,
         namespace: str,
         retention_s: float,
+        blobs: Blobs,
         batches_kept_s: float = BATCHES_KEPT_S,
     ) -> None:
         self.owner = new_owner()
@@ -50,9 +51,14 @@ class RealEngine:
         self.webhooks = self._redis.webhooks
         self.batches = self._redis.batches
         self.files = self._redis.files
+        self.blobs = blobs
 
     async def start(self) -> None:
-        """Begin to connect; what is not there yet is said once and waited for."""
+        """Begin to connect; what is not there yet is said once and waited for.
+
+        Raises ConfigError where blobs cannot be kept.
+        """
+        await self.blobs.start()
         await self._redis.start()
         await self.queue.start()
         for name, trouble in (await self.health()).items():
@@ -63,11 +69,14 @@ class RealEngine:
         """Close every connection; unsettled messages come back to another worker."""
         await self.queue.stop()
         await self._redis.stop()
+        await self.blobs.stop()
 
     async def health(self) -> dict[str, str | None]:
-        """Return whether RabbitMQ and Redis can be used now."""
-        queue, store = await asyncio.gather(self.queue.health(), self._redis.health())
-        return {"rabbitmq": queue, "redis": store}
+        """Return whether RabbitMQ, Redis and the place of blobs can be used now."""
+        queue, store, blobs = await asyncio.gather(
+            self.queue.health(), self._redis.health(), self.blobs.health()
+        )
+        return {"rabbitmq": queue, "redis": store, "blobs": blobs}
 
 
 def new_owner() -> str:

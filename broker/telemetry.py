@@ -98,6 +98,24 @@ INTER_TOKEN_SECONDS = Histogram(
     buckets=(0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2.5, 10, 60),
     registry=REGISTRY,
 )
+BATCHES_RUNNING = Gauge(
+    "penstock_batches_running", "Batches that this process runs", registry=REGISTRY
+)
+BATCH_LINES_FED = Counter(
+    "penstock_batch_lines_fed", "Lines of batches put into the queues", registry=REGISTRY
+)
+BATCH_LINES_ENDED = Counter(
+    "penstock_batch_lines_ended",
+    "Lines written to the files of their batches",
+    ["status"],
+    registry=REGISTRY,
+)
+BATCH_PARTS = Counter(
+    "penstock_batch_parts",
+    "Pieces of batches' files stored: output or errors",
+    ["file"],
+    registry=REGISTRY,
+)
 KEEPER_MOVES = Counter(
     "penstock_keeper_moves", "What the keeper did, by move", ["move"], registry=REGISTRY
 )

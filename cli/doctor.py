@@ -13,6 +13,7 @@ import orjson
 from rich.console import Console
 
 from broker import config_examination, living
+from broker.blobs import examination as blob_examination
 from broker.config import load_config
 from broker.findings import Finding, Verdict
 from broker.guarantee import Guarantee, promised
@@ -53,6 +54,7 @@ async def diagnose(
             *config_examination.examine(config, config_file, len(models)),
             *backends.findings,
             *engine,
+            *await blob_examination.examine(config),
             *running,
         ],
         guarantee,

@@ -83,7 +83,7 @@ async def _run(
     tls: ssl.SSLContext | None,
 ) -> None:
     limits = limits_of(config)
-    engine = open_engine(config.server)
+    engine = open_engine(config)
     stopping = _stop_on_signals()
     tasks = Tasks("penstock")
     await engine.start()

@@ -21,7 +21,7 @@ def main() -> None:
     import asyncio
 
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("--act", type=int, choices=(1, 2, 3, 4), help="only this act")
+    parser.add_argument("--act", type=int, choices=(1, 2, 3, 4, 5), help="only this act")
     commands = parser.add_subparsers(dest="command")
     serving = commands.add_parser("serve", help="models and Penstock in the foreground")
     serving.add_argument("--port", type=int, default=8080)

@@ -1,4 +1,4 @@
-"""The demo itself: four acts on one stage, then what to type next."""
+"""The demo itself: five acts on one stage, then what to type next."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 
 from rich.console import Console
 
-from demo import plug, priorities, sdk, streaming
+from demo import batch, plug, priorities, sdk, streaming
 from demo.stage import CHAT_LIMIT, Stage
 
 
 async def show(stage: Stage, out: Console, progress_to: Console, only_act: int | None) -> None:
-    """Run the four acts, or only one. Raises DemoError at the first claim that does not hold."""
+    """Run the five acts, or only one. Raises DemoError at the first claim that does not hold."""
     began = time.monotonic()
     with progress_to.status("Starting two models and Penstock"):
         await stage.open()
@@ -34,6 +34,9 @@ async def show(stage: Stage, out: Console, progress_to: Console, only_act: int |
     if only_act in (None, 4):
         _heading(out, 4, "Streaming", "the reader hangs up in the middle and goes on by number")
         await streaming.play(stage, out)
+    if only_act in (None, 5):
+        _heading(out, 5, "A batch", "the OpenAI SDK's Files and Batches, and the plug once more")
+        await batch.play(stage, out)
     out.print(f"\nEvery claim held, in {time.monotonic() - began:.0f} s.", highlight=False)
     _next(out)
 

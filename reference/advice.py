@@ -4,6 +4,10 @@ from __future__ import annotations
 
 _RETRY = "Send it again after the seconds in Retry-After; SDKs do so by themselves."
 _LOOK = "Look at the backend's log; `GET /v1/requests/{id}` names the backend."
+_BLOBS = (
+    "Send it again. Find out who deletes from the place of blobs: every process must use the same "
+    "one, and nothing but Penstock may remove what is under `until/`."
+)
 
 DOOR_ADVICE: dict[str, str] = {
     "bad_request": "Mend the client: the message says which rule of HTTP/1.1 it breaks.",
@@ -36,6 +40,7 @@ DOOR_ADVICE: dict[str, str] = {
         "`webhooks.allow`. The message says what is wrong with it."
     ),
     "too_many_webhook_endpoints": "Delete some, or let one endpoint take several event types.",
+    "nothing_failed": "Nothing: there is nothing to do again.",
     "invalid_api_key": "Send a key of this server; a revoked or mistyped one is unknown to it.",
     "unknown_user": (
         "Set `user_id` to the user that the connection has logged in as: `penstock amqp grant` "
@@ -60,6 +65,14 @@ DOOR_ADVICE: dict[str, str] = {
     "webhook_delivery_not_found": (
         "Check the id and the key; deliveries are kept for 7 days, and 10,000 of them."
     ),
+    "file_not_found": (
+        "Check the id and the key: another tenant's file is not found either, nor one past its "
+        "`expires_at`. Upload it again."
+    ),
+    "results_not_ready": "Wait until `processing_status` is `ended`.",
+    "batch_not_found": "Check the id and the key: `GET /v1/batches` lists yours.",
+    "file_in_use": "Cancel the batch that the message names, or wait for its end.",
+    "batch_not_ended": "Wait for the end (`GET /v1/batches/{id}/events` tells it), or cancel it.",
     "route_not_found": "Check the path.",
     "method_not_allowed": "Check the method: the header `Allow` names those that the path takes.",
     "request_timeout": "Send headers and body without long pauses; the limits are under `server`.",
@@ -69,6 +82,11 @@ DOOR_ADVICE: dict[str, str] = {
         "Nothing: somebody cancelled it. Send a new request if it is still wanted."
     ),
     "body_too_large": "Send less, or raise `server.max_body_bytes`.",
+    "file_too_large": "Split the file, or raise `files.max_bytes`.",
+    "tenant_files_full": (
+        "Delete files that are not needed any more, or have `files.max_tenant_bytes` raised."
+    ),
+    "range_not_satisfiable": "Ask for less: the header `Content-Range` tells the file's size.",
     "line_too_long": (
         "Send less in that line, or raise `server.max_body_bytes`; the lines behind it are taken."
     ),
@@ -87,6 +105,12 @@ DOOR_ADVICE: dict[str, str] = {
     ),
     "backend_failed": _LOOK,
     "backend_invalid_response": _LOOK,
+    "body_lost": _BLOBS,
+    "result_lost": _BLOBS,
+    "blobs_unavailable": (
+        "Send it again after the seconds in Retry-After. `penstock doctor` says what is wrong with "
+        "`blobs.directory` or `blobs.s3`; bodies up to 256 KiB are accepted meanwhile."
+    ),
     "queue_unavailable": _RETRY,
     "store_unavailable": _RETRY,
     "not_accepted": _RETRY,
@@ -118,10 +142,38 @@ ENDING_ADVICE: dict[str, str] = {
     "poisoned": "It kills its worker: look at the worker's memory and log before a redrive.",
     "dead_lettered": "Look for a policy or a delivery limit on Penstock's queues; redrive it.",
     "not_accepted": "Nothing: the client was answered 503 and told to send it again.",
+    "body_lost": _BLOBS,
     "copy_lost": "Find out who purged the queue, or how Redis lost its last writes; send it again.",
     "model_removed": "Configure the model again and redrive it, or ask for another one.",
     "stream_interrupted": (
         "Drop what was shown and send it again, or redrive it. With `restart: true` another "
         "attempt begins the answer anew in the same stream."
     ),
+}
+
+BATCH_ADVICE: dict[str, str] = {
+    "invalid_json_line": (
+        "Write one JSON object a line, ended by LF or CRLF; the message says where it stops being "
+        "JSON."
+    ),
+    "missing_custom_id": "Give every line a `custom_id` of its own.",
+    "invalid_custom_id": "Give it a string of 1 to 512 characters.",
+    "duplicate_custom_id": "Give one of the two lines that the message names another one.",
+    "invalid_method": 'Write `"method": "POST"`.',
+    "invalid_url": "Write the path alone, as in `endpoint` of the batch; no host and no query.",
+    "url_mismatch": "Create one batch for each endpoint.",
+    "invalid_body": "Mend the field that `param` names.",
+    "model_not_found": "Ask for a model that `GET /v1/models` shows.",
+    "model_not_allowed": (
+        "Ask for a model that `GET /v1/models` shows with this key, or have the tenant's "
+        "`models` extended."
+    ),
+    "streaming_unsupported": "Leave `stream` out of the line's body.",
+    "line_too_long": "Send less in one line, or raise `server.max_body_bytes`.",
+    "too_many_lines": "Split the file into several batches, or raise `batches.max_lines`.",
+    "empty_file": "Check what was uploaded: nothing but blank lines was in it.",
+    "unreadable_file": "Upload the JSON lines themselves, in UTF-8: the message says what it is.",
+    "input_file_missing": "Upload the file again and create a new batch with it.",
+    "batch_expired": "Give the batch a longer `completion_window`, or add capacity; retry it.",
+    "batch_cancelled": "Nothing: the batch was cancelled. Create a new one for what is missing.",
 }

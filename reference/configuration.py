@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from reference.markdown import code, head, noted, table
+from schemas.blob_config import BlobsConfig, S3Config
 from schemas.changes import takeable
 from schemas.config import Config, ServerConfig
 
@@ -32,6 +33,8 @@ _BOUNDS = {
     "max_length": "at most {} long",
     "pattern": "matches `{}`",
 }
+# Opened once: a change needs a restart.
+_FIXED = (BlobsConfig, S3Config)
 _PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false"}
 
 
@@ -70,7 +73,7 @@ def _section(path: str, model: type[BaseModel]) -> str:
 
 def _row(name: str, field: FieldInfo, model: type[BaseModel]) -> tuple[str, str, str, str]:
     notes = list(_bounds(field))
-    if model is ServerConfig and _needs_restart(name):
+    if model in _FIXED or (model is ServerConfig and _needs_restart(name)):
         notes.append("*restart*")
     return (
         code(name),

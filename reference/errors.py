@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from reference.advice import DOOR_ADVICE, ENDING_ADVICE
+from collections.abc import Mapping
+
+from reference.advice import BATCH_ADVICE, DOOR_ADVICE, ENDING_ADVICE
 from reference.markdown import code, head, table
-from schemas.errors import DOOR_ERRORS, TERMINAL_CODES, DoorError
+from schemas.errors import BATCH_ENDINGS, BATCH_ERRORS, DOOR_ERRORS, TERMINAL_CODES, DoorError
 
 _INTRO = """
 ## Refused at the door
@@ -33,6 +35,18 @@ _ENDED = """
 The `error.code` of a request that is `failed`, `cancelled` or `expired`. A held call answers the
 row above with the same meaning.
 """
+_FILES = """
+## What can be wrong with a batch's file
+
+A batch whose file has a mistake is `failed`, and nothing of it runs. `errors.data` of the batch
+names the first hundred, each with its line; its error file has a line for every one.
+"""
+_LINES = """
+## How a line of a batch can end
+
+The `error.code` of a line in the error file is one of [those above](#how-a-request-can-end), or
+one of these.
+"""
 
 
 def page() -> str:
@@ -46,7 +60,14 @@ def page() -> str:
         f"{head('Errors', 'schemas/errors.py')}{_INTRO}\n"
         f"{table(('code', 'status', 'type', 'sentence', 'what to do'), doors)}\n"
         f"{_ENDED}\n{table(('code', 'sentence', 'what to do'), ends)}\n"
+        f"{_FILES}\n{_of_batches(BATCH_ERRORS)}\n"
+        f"{_LINES}\n{_of_batches(BATCH_ENDINGS)}\n"
     )
+
+
+def _of_batches(codes: Mapping[str, str]) -> str:
+    rows = [(code(name), said, BATCH_ADVICE[name]) for name, said in codes.items()]
+    return table(("code", "sentence", "what to do"), rows)
 
 
 def _said(row: DoorError) -> str:

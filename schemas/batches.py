@@ -161,10 +161,10 @@ class Batch:
     """A batch as the store holds it.
 
     `times` has the instant at which each status was entered. `total` is the number of lines, known
-    once it was validated; `model` the one that all lines ask for, None for several. `made` lines,
-    from the first on, became requests; `fed` is how far those are confirmed by the queues, which a
-    crash can leave behind `made`. `rate` is lines that end in a second, of late. `told` says that
-    the webhooks of its end are noted.
+    once it was validated if not before; `model` the one that all lines ask for, None for several.
+    `made` lines, from the first on, became requests; `fed` is how far those are confirmed by the
+    queues, which a crash can leave behind `made`. `rate` is lines that end in a second, of late.
+    `told` says that the webhooks of its end are noted.
     """
 
     terms: BatchTerms

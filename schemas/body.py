@@ -42,6 +42,15 @@ class JsonObject:
         start, end = self.spans[key]
         return self.raw[start:end]
 
+    def inner(self, key: str, what: str) -> JsonObject:
+        """Return the object at `key` by itself, without parsing it again; see `read_object`.
+
+        Raises RequestError `invalid_body` or `duplicate_key`.
+        """
+        members, raw = self.members[key], self.part(key)
+        _check_members(members, what)
+        return JsonObject(raw, members, _scan(raw, 0, _At(what)).spans)
+
 
 def read_object(raw: bytes, what: str = "The body") -> JsonObject:
     """Return the one JSON object in `raw`.
@@ -112,14 +121,15 @@ def _parse(raw: bytes, what: str) -> dict[str, Any]:
         parsed = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise RequestError("invalid_json", f"{what} is not valid JSON: {error}.") from error
+    _check_members(parsed, what)
+    members: dict[str, Any] = parsed
+    return members
+
+
+def _check_members(parsed: Any, what: str) -> None:
     if not isinstance(parsed, dict):
         raise RequestError("invalid_body", f"{what} must be a JSON object.")
-    _check_members(parsed, what)
-    return parsed
-
-
-def _check_members(members: dict[str, Any], what: str) -> None:
-    if len(members) > MAX_MEMBERS:
+    if len(parsed) > MAX_MEMBERS:
         raise RequestError("invalid_body", f"{what} has more than {MAX_MEMBERS} members.")
 
 

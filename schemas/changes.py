@@ -20,6 +20,8 @@ _RELOADABLE = frozenset(
         "max_queued",
     }
 )
+# Sections whose keys are told one by one.
+_SECTIONS = ("webhooks", "batches", "files")
 _NAMES_SHOWN = 10
 
 
@@ -31,7 +33,9 @@ def takeable(old: Config, new: Config) -> tuple[Config, list[str]]:
     fixed = [name for name in _changed(old.server, new.server) if name not in _RELOADABLE]
     kept = {name: getattr(old.server, name) for name in fixed}
     server = new.server.model_copy(update=kept)
-    return new.model_copy(update={"server": server}), [f"server.{name}" for name in fixed]
+    told = [f"server.{name}" for name in fixed]
+    told += [f"blobs.{name}" for name in _changed(old.blobs, new.blobs)]
+    return new.model_copy(update={"server": server, "blobs": old.blobs}), told
 
 
 def changes(old: Config, new: Config) -> list[str]:
@@ -43,7 +47,9 @@ def changes(old: Config, new: Config) -> list[str]:
     told += _entries("tenant", old.tenants, new.tenants)
     if old.endpoints != new.endpoints:
         told.append("endpoints changed")
-    told += [f"webhooks.{name} changed" for name in _changed(old.webhooks, new.webhooks)]
+    for section in _SECTIONS:
+        was, now = getattr(old, section), getattr(new, section)
+        told += [f"{section}.{name} changed" for name in _changed(was, now)]
     return told
 
 

@@ -16,6 +16,7 @@ import msgpack
 
 from schemas.envelope import Envelope
 from schemas.ids import is_request_id
+from schemas.large import is_body_key
 from schemas.priority import Lane, Priority
 
 VERSION = 1
@@ -40,6 +41,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "deadline": (int, float),
     "not_before": (int, float, type(None)),
     "body_hash": (bytes,),
+    "body_blob": (str, type(None)),
+    "body_bytes": (int,),
     "generation": (int,),
     "meetings": (int,),
     "lane": (str,),
@@ -162,8 +165,11 @@ def _check_values(known: dict[str, Any], body_bytes: int) -> None:
         raise BadEnvelope("a count of tokens is negative")
     if known.get("on_disconnect", "cancel") not in ("cancel", "finish"):
         raise BadEnvelope("`on_disconnect` is neither cancel nor finish")
+    blob = known.get("body_blob")
+    if blob is not None and (body_bytes or not is_body_key(blob, known["id"])):
+        raise BadEnvelope("`body_blob` cannot be where its body lies")
     span = known.get("model_span")
-    if span is not None and not _is_span(span, body_bytes):
+    if span is not None and not _is_span(span, known.get("body_bytes", 0) if blob else body_bytes):
         raise BadEnvelope("`model_span` lies outside the body")
     metadata = known.get("metadata", {})
     if not all(isinstance(part, str) for pair in metadata.items() for part in pair):

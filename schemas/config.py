@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from schemas.batch_config import BatchesConfig, FilesConfig
+from schemas.blob_config import BlobsConfig
 from schemas.limits import AdaptiveConcurrency, Limits, Rates, SchedulingConfig
 from schemas.nearness import did_you_mean
 from schemas.routes import WILD, is_pattern
@@ -53,7 +55,8 @@ class ServerConfig(Section):
     )
     port: int = Field(8080, ge=1, le=65_535, description="port to listen on")
     data_dir: str = Field(
-        "./penstock-data", description="the embedded engine keeps everything here"
+        "./penstock-data",
+        description="the embedded engine keeps everything here; the other one only `blobs`",
     )
     amqp_url: str | None = Field(
         None, description="RabbitMQ; goes with `redis_url`, without both it is embedded"
@@ -261,8 +264,17 @@ class Config(Section):
     scheduling: SchedulingConfig = Field(
         SchedulingConfig(), description="what priorities below `high` are owed"
     )
+    blobs: BlobsConfig = Field(
+        BlobsConfig(), description="where files and large bodies and results are kept"
+    )
     webhooks: WebhooksConfig = Field(
         WebhooksConfig(), description="where webhooks may go, and how often each is tried"
+    )
+    batches: BatchesConfig = Field(
+        BatchesConfig(), description="how large a batch may be, and how it is run"
+    )
+    files: FilesConfig = Field(
+        FilesConfig(), description="how large files may be, and how long they are kept"
     )
 
     @field_validator("endpoints")
@@ -318,6 +330,17 @@ class Config(Section):
                 )
             if not any(target.weight > 0 for target in model.targets):
                 yield _misfit(at, "none has a weight above 0")
+
+    def backends_of(self, model: str) -> frozenset[str]:
+        """Return the backends that `model` may be sent to; all where the file does not say."""
+        if self.models == "auto" or model not in self.models:
+            return frozenset(self.backends)
+        return frozenset(t.backend for t in self.models[model].targets if t.weight)
+
+    def natively(self, model: str) -> bool:
+        """Tell whether every backend that can serve `model` serves Responses itself."""
+        backends = self.backends_of(model)
+        return bool(backends) and all(self.backends[name].native_responses for name in backends)
 
     @property
     def has_keys(self) -> bool:

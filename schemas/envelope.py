@@ -23,8 +23,8 @@ class Envelope:
     it asks for, None where it does not say. `reply_to`, `correlation_id` and `reply_as`, a content
     type, are for the reply to one who asked by AMQP. `batch` and `line`, from 0, are for
     one that is a line of a batch; the end of a `quiet` one is told to no registered endpoint.
-    `meetings` counts how often a copy met a live foreign owner. `extra` carries keys of newer
-    versions unread.
+    `meetings` counts how often a copy met a live foreign owner. A large body of `body_bytes` lies
+    in the blob `body_blob`, and `body` is empty. `extra` carries keys of newer versions unread.
     """
 
     id: str
@@ -36,6 +36,8 @@ class Envelope:
     deadline: float
     body: bytes
     body_hash: bytes
+    body_blob: str | None = None
+    body_bytes: int = 0
     key_id: str | None = None
     content_type: str = "application/json"
     model_span: tuple[int, int] | None = None
@@ -62,6 +64,14 @@ class Envelope:
     extra: Mapping[str, Any] = field(default_factory=dict)
     # Its bytes once they were made: a door writes them to the record and to the message.
     encoded: bytes | None = field(default=None, init=False, compare=False, repr=False)
+
+    def apart(self, key: str) -> Envelope:
+        """Return the envelope whose body lies in the blob `key`."""
+        return replace(self, body=b"", body_blob=key, body_bytes=len(self.body))
+
+    def together(self, body: bytes) -> Envelope:
+        """Return the envelope with the body from its blob."""
+        return replace(self, body=body, body_blob=None, body_bytes=0)
 
     def next_generation(self, not_before: float) -> Envelope:
         """Return the copy that a retry or a parking publishes."""

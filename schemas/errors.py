@@ -11,7 +11,8 @@
        +- BlobMissing        a file's bytes are gone
        +- TopologyDrift      a queue exists with other arguments than ours
 
-`DOOR_ERRORS` lists what a door can answer, `TERMINAL_CODES` how a request can end.
+`DOOR_ERRORS` lists what a door can answer, `TERMINAL_CODES` how a request can end. `BATCH_ERRORS`
+are of the file of a batch, `BATCH_ENDINGS` of lines that end with their batch.
 """
 
 from __future__ import annotations
@@ -98,8 +99,11 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "too_many_webhook_endpoints": DoorError(
         400, _INVALID, "You have as many webhook endpoints as one tenant may have."
     ),
+    "nothing_failed": DoorError(400, _INVALID, "No line of this batch has failed."),
     "invalid_api_key": DoorError(
-        401, "authentication_error", "Send a valid API key as `Authorization: Bearer psk_...`."
+        401,
+        "authentication_error",
+        "Send a valid API key as `Authorization: Bearer psk_...` or `x-api-key: psk_...`.",
     ),
     "unknown_user": DoorError(
         401,
@@ -118,13 +122,29 @@ DOOR_ERRORS: dict[str, DoorError] = {
     "backend_not_found": DoorError(404, _INVALID, "No backend has this name."),
     "webhook_endpoint_not_found": DoorError(404, _INVALID, "No webhook endpoint has this id."),
     "webhook_delivery_not_found": DoorError(404, _INVALID, "No webhook delivery has this id."),
+    "file_not_found": DoorError(404, _INVALID, "No file has this id."),
+    "results_not_ready": DoorError(
+        404, _INVALID, "The results of this batch are there once it has ended."
+    ),
+    "batch_not_found": DoorError(404, _INVALID, "No batch has this id."),
     "route_not_found": DoorError(404, _INVALID, "There is nothing at this path."),
     "method_not_allowed": DoorError(405, _INVALID, "This path does not take this method."),
     "idempotency_conflict": DoorError(
         409, _INVALID, "This Idempotency-Key was used for another request.", final=True
     ),
     "not_finished": DoorError(409, _INVALID, "The request has not ended yet.", final=True),
+    "file_in_use": DoorError(
+        409, _INVALID, "A batch that has not ended uses this file; cancel it first.", final=True
+    ),
+    "batch_not_ended": DoorError(
+        409, _INVALID, "The batch has not ended yet; wait for its end, or cancel it.", final=True
+    ),
     "body_too_large": DoorError(413, _INVALID, "The body is larger than this server accepts."),
+    "file_too_large": DoorError(413, _INVALID, "The file is larger than this server accepts."),
+    "tenant_files_full": DoorError(
+        413, _INVALID, "Your files take up all the room that you have; delete some first."
+    ),
+    "range_not_satisfiable": DoorError(416, _INVALID, "The file has no bytes in this range."),
     "line_too_long": DoorError(413, _INVALID, "The line is larger than this server accepts."),
     "unsupported_media_type": DoorError(
         415, _INVALID, "Send the body as application/json, in UTF-8 and without Content-Encoding."
@@ -160,11 +180,20 @@ DOOR_ERRORS: dict[str, DoorError] = {
         409, _INVALID, "The request was cancelled before it ended.", final=True
     ),
     "internal_error": DoorError(500, "server_error", "Penstock failed; this is a bug in it."),
+    "body_lost": DoorError(
+        410, _INVALID, "The body of this request is gone; send it anew.", final=True
+    ),
+    "result_lost": DoorError(
+        410, "server_error", "The result of this request is gone; send it anew.", final=True
+    ),
     "queue_unavailable": DoorError(
         503, _UNAVAILABLE, "The queue is not reachable; nothing was accepted.", retry_after_s=2
     ),
     "store_unavailable": DoorError(
         503, _UNAVAILABLE, "The store is not reachable; try again.", retry_after_s=2
+    ),
+    "blobs_unavailable": DoorError(
+        503, _UNAVAILABLE, "The place of files is not reachable; try again.", retry_after_s=2
     ),
     "not_accepted": DoorError(
         503, _UNAVAILABLE, "The request was not accepted; nothing will run.", retry_after_s=2
@@ -197,11 +226,35 @@ TERMINAL_CODES: dict[str, str] = {
     "poisoned": "Every worker that ran this request died while running it.",
     "dead_lettered": "RabbitMQ set the message aside.",
     "not_accepted": "The request was refused after its record was made.",
+    "body_lost": "The body of this request is gone from the place of blobs.",
     "copy_lost": "The message of this request is gone from RabbitMQ.",
     "model_removed": "The model is no longer served.",
     "stream_interrupted": "The stream broke off after a part of it was shown; send it again.",
 }
 
+BATCH_ERRORS: dict[str, str] = {
+    "invalid_json_line": "The line is not one JSON object.",
+    "missing_custom_id": "`custom_id` is missing: every line needs one, to find its answer by.",
+    "invalid_custom_id": "`custom_id` must be a string of 1 to 512 characters without NUL.",
+    "duplicate_custom_id": "An earlier line has the same `custom_id`.",
+    "invalid_method": '`method` must be "POST".',
+    "invalid_url": "`url` must be the batch's endpoint.",
+    "url_mismatch": "`url` is another endpoint than the one that the batch was created for.",
+    "invalid_body": "`body` is not what the endpoint takes.",
+    "model_not_found": "The model of the line is not served here.",
+    "model_not_allowed": "The key of the batch does not open the model of the line.",
+    "streaming_unsupported": "A line of a batch is not streamed; leave `stream` out.",
+    "line_too_long": "The line is longer than a request's body may be.",
+    "too_many_lines": "The file has more lines than a batch may have.",
+    "empty_file": "The file has no lines; write one JSON object a line.",
+    "unreadable_file": "The file is not text in UTF-8.",
+    "input_file_missing": "The file is gone; upload it again and create a new batch with it.",
+}
+
+BATCH_ENDINGS: dict[str, str] = {
+    "batch_expired": "This request could not be executed before the completion window expired.",
+    "batch_cancelled": "The batch was cancelled before this request had ended.",
+}
 
 # The refusal that an end without an answer of a backend stands for, where it is told like a call's.
 CALL_ERRORS: dict[str, str] = {
@@ -211,6 +264,7 @@ CALL_ERRORS: dict[str, str] = {
     "cancelled": "request_cancelled",
     "expired": "deadline_exceeded",
     "model_removed": "model_not_found",
+    "body_lost": "body_lost",
 }
 
 

@@ -70,6 +70,17 @@ def is_batch_id(text: str) -> bool:
     return _BATCH_ID.fullmatch(text) is not None
 
 
+def message_batch_id(batch_id: str) -> str:
+    """Return the name of a batch in Anthropic's dialect: `msgbatch_` and the same digits."""
+    return f"msgbatch_{batch_id.removeprefix('batch_')}"
+
+
+def batch_id_of(text: str) -> str | None:
+    """Return the batch's id that `text`, of Anthropic's dialect, names; None if it cannot."""
+    batch_id = f"batch_{text.removeprefix('msgbatch_')}"
+    return batch_id if text.startswith("msgbatch_") and is_batch_id(batch_id) else None
+
+
 def line_id(batch_id: str, line: int) -> str:
     """Return the id of the request that a batch's line is, counted from 0; in its partition."""
     digits = batch_id[-_DIGITS:]
@@ -79,6 +90,11 @@ def line_id(batch_id: str, line: int) -> str:
 def new_file_id() -> str:
     """Return a fresh id of a file: `file-` and digits as those of a request."""
     return f"file-{new_request_id().removeprefix('req_')}"
+
+
+def derived_file_id(*parts: str) -> str:
+    """Return the one id of a file that belongs to `parts`, as `derived_request_id`."""
+    return f"file-{derived_request_id(*parts).removeprefix('req_')}"
 
 
 def batch_file_id(batch_id: str, kind: Literal["output", "errors"]) -> str:

@@ -54,6 +54,27 @@ class ClassConfig(Section):
     )
 
 
+class BatchClassConfig(ClassConfig):
+    """What `batch` is owed, and what it leaves to the others."""
+
+    share: float = Field(
+        0.03125, ge=0, le=0.5, description="of all starts, once its oldest waits over the target"
+    )
+    target_wait_s: float = Field(
+        _DAY_S,
+        ge=0,
+        le=7 * _DAY_S,
+        description="a longer wait gives it its share, whatever else waits",
+    )
+    most_slots: float = Field(
+        0.75,
+        gt=0,
+        le=1,
+        description="of a backend's slots, at least one: what `batch` may hold while anything "
+        "above it was started there in the last 60 s; 1 leaves nothing to the others",
+    )
+
+
 class SchedulingConfig(Section):
     """Who goes next: `high` first, but for the shares of the others, at most half of all starts."""
 
@@ -63,8 +84,8 @@ class SchedulingConfig(Section):
     low: ClassConfig = Field(
         ClassConfig(share=0.0625, target_wait_s=600), description="the share of `low`"
     )
-    batch: ClassConfig = Field(
-        ClassConfig(share=0.03125, target_wait_s=_DAY_S), description="the share of `batch`"
+    batch: BatchClassConfig = Field(
+        BatchClassConfig(), description="the share of `batch`, and what it leaves to the others"
     )
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from schemas.attempts import Attempt
 from schemas.envelope import Envelope, OnDisconnect
+from schemas.large import kept_apart
 from schemas.lifecycle import TERMINAL, Status
 from schemas.priority import Priority
 from schemas.result import Result
@@ -72,6 +73,11 @@ class Record:
     def terminal(self) -> bool:
         """Whether the request has ended."""
         return self.status in TERMINAL
+
+
+def kept_body(envelope: Envelope) -> bytes:
+    """Return what is kept of a body as long as the result: itself, or where it lies."""
+    return envelope.body if envelope.body_blob is None else kept_apart(envelope.body_blob)
 
 
 def born(envelope: Envelope) -> Record:

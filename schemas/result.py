@@ -30,7 +30,8 @@ class Result:
 
     `code` and `message` say why it did not complete. `status_code`, `content_type` and `body` are
     the backend's last answer, byte for byte, where there was one: a final 4xx sets both. Of a
-    stream, `first_event` is the number of the first event in `body`.
+    stream, `first_event` is the number of the first event in `body`. A large body of `body_bytes`
+    lies in the blob `body_blob`, and `body` is None until somebody fetches it.
     """
 
     status: Status
@@ -44,6 +45,8 @@ class Result:
     backend: str | None = None
     backend_model: str | None = None
     first_event: int = 0
+    body_blob: str | None = None
+    body_bytes: int = 0
 
     @property
     def passed_on(self) -> int | None:
@@ -66,8 +69,9 @@ def encode_result(result: Result) -> bytes:
             "usage": usage and (usage.input_tokens, usage.output_tokens, usage.total_tokens),
             "backend": result.backend,
             "backend_model": result.backend_model,
-            # An older version knows no streams, and no such field.
+            # An older version knows no streams and no blobs, and no such fields.
             **({"first_event": result.first_event} if result.first_event else {}),
+            **_blob(result),
             "body": result.body,
         }
     )
@@ -92,6 +96,12 @@ def decode_head(data: bytes) -> Result:
             name = unpacker.unpack()
             fields[name] = unpacker.unpack()
     return _result({**fields, "body": None})
+
+
+def _blob(result: Result) -> dict[str, Any]:
+    if result.body_blob is None:
+        return {}
+    return {"body_blob": result.body_blob, "body_bytes": result.body_bytes}
 
 
 def _result(fields: dict[str, Any]) -> Result:

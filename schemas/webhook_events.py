@@ -1,4 +1,4 @@
-"""The events that the end of a request gives rise to, and the posts that carry them. Pure.
+"""The events that the end of a request or of a batch gives rise to. Pure.
 
 Their ids are derived, so that whoever makes them again makes the same.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from schemas.batches import Batch
 from schemas.lifecycle import Status
 from schemas.record import Record
 from schemas.request import request_object
@@ -25,6 +26,12 @@ _RESPONSE_EVENTS = {
     Status.FAILED: "response.failed",
     Status.EXPIRED: "response.failed",
     Status.CANCELLED: "response.cancelled",
+}
+
+_SAMPLES = {
+    "batch": {"id": "batch_test", "object": "batch"},
+    "request": {"id": "req_test", "object": "request"},
+    "response": {"id": "resp_test"},
 }
 
 
@@ -43,16 +50,38 @@ def events_of(record: Record) -> Iterator[Event]:
         yield _event(record, _response_type(record), {"id": _response_id(record.id)})
 
 
+def batch_event(batch: Batch) -> Event:
+    """Return the event of a batch that has ended."""
+    event_type = f"batch.{batch.status.value}"
+    told = {
+        "id": batch.id,
+        "object": "batch",
+        "status": batch.status.value,
+        "request_counts": {
+            "total": batch.total,
+            "completed": batch.counts.completed,
+            "failed": batch.counts.failed,
+        },
+        "output_file_id": batch.output_file_id,
+        "error_file_id": batch.error_file_id,
+    }
+    event_id = f"evt_{_digest(batch.id, event_type)}"
+    return _enveloped(event_type, event_id, ended_at(batch), told)
+
+
+def ended_at(batch: Batch) -> float:
+    """Return when a batch that has ended did so, in Unix seconds."""
+    return batch.times.get(batch.status, batch.terms.created_at)
+
+
 def sample(event_type: str, event_id: str, created_at: float) -> Event:
     """Return an event of that type about a request that is none, for a receiver's test."""
-    kind = event_type.partition(".")[0]
-    shown = {"id": "resp_test"} if kind == "response" else {"id": "req_test", "object": "request"}
-    return _enveloped(event_type, event_id, created_at, shown)
+    return _enveloped(event_type, event_id, created_at, _SAMPLES[event_type.partition(".")[0]])
 
 
-def post_id(request_id: str, event_type: str, receiver: str) -> str:
-    """Return the `webhook-id` of an event on its way to a receiver."""
-    return f"wh_{_digest(request_id, event_type, receiver)}"
+def post_id(about: str, event_type: str, receiver: str) -> str:
+    """Return the `webhook-id` of an event about a request or batch, on its way to a receiver."""
+    return f"wh_{_digest(about, event_type, receiver)}"
 
 
 def _event(record: Record, event_type: str, data: dict[str, Any]) -> Event:

@@ -16,6 +16,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105  because it is no secret
 SECRET_BYTES = range(24, 65)
 GRACE_S = 86_400.0
 
+BATCH_EVENTS = ("batch.cancelled", "batch.completed", "batch.expired", "batch.failed")
 REQUEST_EVENTS = tuple(sorted(f"request.{status.value}" for status in TERMINAL))
 RESPONSE_EVENTS = (
     "response.cancelled",
@@ -23,9 +24,13 @@ RESPONSE_EVENTS = (
     "response.failed",
     "response.incomplete",
 )
-EVENT_TYPES = (*REQUEST_EVENTS, *RESPONSE_EVENTS)
+EVENT_TYPES = (*BATCH_EVENTS, *REQUEST_EVENTS, *RESPONSE_EVENTS)
 
 EventType = Literal[
+    "batch.cancelled",
+    "batch.completed",
+    "batch.expired",
+    "batch.failed",
     "request.cancelled",
     "request.completed",
     "request.expired",
@@ -76,9 +81,10 @@ class _Asked(BaseModel):
 
 
 class RequestWebhook(_Asked):
-    """Where the end of one request is told.
+    """Where the end of one request or of one batch is told.
 
-    Without a secret the tenant's own one signs; without types it is told every `request.*` event.
+    Without a secret the tenant's own one signs; without types it is told every `request.*` event,
+    or every `batch.*` one.
     """
 
     url: Url

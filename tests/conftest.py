@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from schemas.blob_config import S3Config
+from tests.servers.s3 import bucket_at
 from tests.servers.session import SHARED, SharedServers
 
 pytest_plugins = ["tests.report"]
@@ -69,3 +71,9 @@ def redis_url(servers: SharedServers, worker_name: str) -> str:
 def redis_cluster(servers: SharedServers) -> str:
     """The session's Redis Cluster of three masters, shared by all workers."""
     return servers.redis_cluster_url()
+
+
+@pytest.fixture
+def s3(servers: SharedServers) -> S3Config:
+    """The session's S3 server, with a prefix of this test's own."""
+    return bucket_at(servers.s3_url())

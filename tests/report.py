@@ -11,7 +11,7 @@ import pytest
 from tests.servers.session import SHARED
 
 _OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
-_NAMES = {"rabbitmq": "RabbitMQ", "redis": "Redis", "redis_cluster": "Redis Cluster"}
+_NAMES = {"rabbitmq": "RabbitMQ", "redis": "Redis", "redis_cluster": "Redis Cluster", "s3": "nanio"}
 _SLOWEST = 5
 _started = time.monotonic()
 

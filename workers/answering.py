@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import structlog
 
-from broker import replying
+from broker import large_bodies, replying
 from broker.lifecycle import Tasks
 from broker.persistence import persistently
 from broker.ports import Engine, Reply
@@ -21,6 +21,7 @@ from schemas.envelope import Envelope
 from schemas.errors import EngineError
 from schemas.lifecycle import Status
 from schemas.record import Record, born
+from schemas.request import MAX_INLINE_BODY_BYTES
 from schemas.result import Result
 
 _log = structlog.get_logger("penstock.answering")
@@ -83,7 +84,8 @@ class Answering:
         record = await self._engine.store.get(request_id)
         asker = None if record is None else _waiting(record)
         if record is not None and asker is not None:
-            await self._engine.replies.send(replying.ended(asker, record))
+            whole = await large_bodies.whole(self._engine, record, MAX_INLINE_BODY_BYTES)
+            await self._engine.replies.send(replying.ended(asker, whole))
             self._note_soon(request_id)
 
     def chunks(self, envelope: Envelope) -> ChunkReplies | None:
@@ -100,9 +102,10 @@ class Answering:
         return await persistently(lambda: store.get(request_id), "look at the record")
 
     async def _tell(self, asker: Asker, record: Record) -> None:
-        reply = replying.ended(asker, record)
         try:
             async with asyncio.timeout(_PATIENCE_S):
+                whole = await large_bodies.inlined_at_last(self._engine, record)
+                reply = replying.ended(asker, whole)
                 await persistently(lambda: self._engine.replies.send(reply), "reply")
         except TimeoutError:
             # Where RabbitMQ is away the message comes back, and is replied to then. Where it only

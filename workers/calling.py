@@ -84,12 +84,12 @@ def _call_of(run: InFlight, upstream: Upstream, model: str) -> Call:
         request_id=run.envelope.id,
         attempt=run.attempt,
         endpoint=run.envelope.endpoint,
-        body=with_model(run.envelope, model),
+        body=with_model(run.asked, model),
         content_type=run.envelope.content_type,
         timeout_s=min(upstream.timeout_s, max(0.001, run.envelope.deadline - time.time())),
         traceparent=run.envelope.traceparent,
         first_event=run.first_event,
-        origin=origin_of(run.envelope),
+        origin=origin_of(run.asked),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from broker import large_bodies
 from broker.claims import Run
 from broker.persistence import persistently
 from broker.ports import Delivery, Engine, Reservation
@@ -20,6 +21,7 @@ from broker.scheduling.retry import AnotherReplica, GiveUp, Later
 from broker.telemetry import WAIT_SECONDS
 from schemas.attempts import Attempt
 from schemas.envelope import Envelope
+from schemas.errors import BlobMissing, EngineError
 from schemas.lifecycle import Status
 from schemas.result import Result, Usage
 from workers.backends.port import Answer, CallFailed
@@ -38,6 +40,7 @@ _log = structlog.get_logger("penstock.executor")
 # Attempts whose worker died before a heartbeat could witness them; more is poison as well.
 _LOST_ATTEMPTS = 10
 _AFTER_BUG_S = 5.0
+_BODY_AGAIN_S = 5.0
 
 OnEnd = Callable[[Envelope, Usage | None, float], None]
 
@@ -76,15 +79,36 @@ class Executor:
         """
         run: InFlight | None = None
         try:
-            claim = await self._claim(delivery, reservation)
-            if claim is not None:
+            asked = await self._with_body(delivery, reservation)
+            claim = await self._claim(delivery, reservation) if asked is not None else None
+            if asked is not None and claim is not None:
                 begun = time.time()
                 run = InFlight(delivery.envelope, reservation, [delivery], claim.attempt, begun)
+                run.fetched = asked
                 await self._run_to_its_end(run, claim, target, max_attempts)
         finally:
             self._upstreams[target.backend].replicas.arrived(reservation.id)
             usage, service_s = (run.usage, run.service_s) if run is not None else (None, 0.0)
             on_end(delivery.envelope, usage, service_s)
+
+    async def _with_body(self, delivery: Delivery, reservation: Reservation) -> Envelope | None:
+        """Return the envelope with its body; None once the delivery is settled without it.
+
+        Before the claim, so that a place of blobs that is away costs no attempt.
+        """
+        envelope = delivery.envelope
+        if envelope.body_blob is None or time.time() >= envelope.deadline:
+            return envelope
+        try:
+            return await large_bodies.with_body(self._engine, envelope)
+        except BlobMissing as error:
+            _log.error("its body is gone", request=envelope.id, error=str(error))
+            lost = ended(Status.FAILED, "body_lost")
+            await self._settlement.end_unstarted(delivery, reservation, lost)
+        except EngineError as error:
+            _log.warning("its body is not to be had now", request=envelope.id, error=str(error))
+            await self._settlement.come_again(delivery, reservation, _BODY_AGAIN_S)
+        return None
 
     async def _claim(self, delivery: Delivery, reservation: Reservation) -> Run | None:
         try:
@@ -143,7 +167,7 @@ class Executor:
 
     async def _attempts(self, run: InFlight, target: Target, max_attempts: int) -> Outcome | Later:
         """Call until there is an answer, a reason to wait, or nothing left to try."""
-        model = name_at(target, run.envelope)
+        model = name_at(target, run.asked)
         tried: list[str] = []
         while time.time() < run.envelope.deadline:
             # Looked up for each call: a reload may have come in between.

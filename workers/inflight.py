@@ -27,6 +27,7 @@ class InFlight:
     `tokens` is None once it is unknown what a call has used. `made` is the attempt that has ended
     and is not in the record yet; a first one that succeeds is told from its result. Of a stream,
     `first_event` is the number of this attempt's first event, and `shown` whether any was.
+    `fetched` is the envelope with a large body in it, which the calls need and nobody keeps.
     """
 
     envelope: Envelope
@@ -43,6 +44,12 @@ class InFlight:
     made: Attempt | None = None
     first_event: int = 0
     shown: bool = False
+    fetched: Envelope | None = None
+
+    @property
+    def asked(self) -> Envelope:
+        """The envelope with its body in it."""
+        return self.fetched or self.envelope
 
     def adopt(self, delivery: Delivery) -> bool:
         """Take in one more hand-over of this message; False when the others are settled already."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from broker import large_bodies
+from broker.blobs.dropping import drop_expired
 from broker.lifecycle import Tasks
 from broker.ports import Engine, Spent
 from broker.scheduling.keeping import (
@@ -66,12 +68,25 @@ class Keeper:
             await asyncio.sleep(_ROUND_S)
 
     async def _sweeps(self) -> None:
+        swept = 0
         while True:
             try:
                 await self._engine.upkeep.sweep()
+                swept = await self._drop_blobs(swept)
+                await drop_expired(self._engine.files, self._engine.blobs)
             except EngineError as error:
                 _log.warning("no sweep while the engine is away", error=str(error))
             await asyncio.sleep(_SWEEP_S)
+
+    async def _drop_blobs(self, swept: int) -> int:
+        """Drop what is past once an hour, in one process; return the hour of the last time."""
+        hour = int(time.time() // 3_600)
+        if hour == swept or not await self._engine.upkeep.hold(0):
+            return swept
+        dropped = await large_bodies.drop_past(self._engine, time.time())
+        if dropped:
+            _log.info("dropped large bodies whose time has passed", blobs=dropped)
+        return hour
 
     async def round(self, partition: int) -> None:
         """Do one round of one partition, if its lease is ours."""

@@ -15,6 +15,7 @@ from schemas.envelope import Envelope
 from schemas.errors import EngineError
 from schemas.lifecycle import Status
 from workers.answering import Answering
+from workers.batches.runners import Runners
 from workers.discovery import FIRST_REFRESH_S, REFRESH_S, Discovery
 from workers.executor import Executor
 from workers.inflight import InFlightMap
@@ -49,7 +50,13 @@ class WorkerService:
         self._answering = Answering(engine, config.server.retention_s)
         self._late_replies = LateReplies(engine, self._answering)
         self._dispatcher = Dispatcher(engine, config.webhooks)
-        self._settlement = Settlement(engine, self._slots, self._answering, self._dispatcher.ended)
+        self._settlement = Settlement(
+            engine,
+            self._slots,
+            self._answering,
+            config.server.retention_s,
+            self._dispatcher.ended,
+        )
         self._upstreams = Upstreams()
         self._executor = Executor(
             engine,
@@ -68,6 +75,7 @@ class WorkerService:
         self._pools = Pools(lambda plan: Pool(plan, parts))
         self._pulse = Pulse(engine, self._inflight, self._slots, self._pools.serves)
         self._retired = Retired(engine, self._settlement, config)
+        self._runners = Runners(engine, config)
         self._discovery = Discovery()
         self._tasks = Tasks("worker")
         self._changing = asyncio.Lock()
@@ -85,6 +93,7 @@ class WorkerService:
         self._dispatcher.start()
         self._late_replies.start()
         self._tasks.supervise("retired", self._retired.run)
+        self._runners.start()
 
     async def apply(self, config: Config) -> None:
         """Serve by `config` from now on: its backends, models and `drain_s`.
@@ -98,6 +107,7 @@ class WorkerService:
                 self._config, self._rules = config, Rules(config)
             self._upstreams.apply(config.backends)
             self._dispatcher.apply(config.webhooks)
+            self._runners.apply(config)
             await self._retired.apply(config)
             if config.models != "auto":
                 self._discovery = Discovery()
@@ -109,7 +119,9 @@ class WorkerService:
         """Take nothing new, finish what runs within `drain_s`, hand the rest back, leave."""
         async with self._changing:
             self._stop_discovery()
-            await asyncio.gather(self._pools.stop_consuming(), self._retired.stop())
+            await asyncio.gather(
+                self._pools.stop_consuming(), self._retired.stop(), self._runners.stop()
+            )
         _log.info("drains", running=len(self._inflight))
         finishing = asyncio.ensure_future(self._pools.finished())
         try:
@@ -122,6 +134,7 @@ class WorkerService:
     async def stop(self) -> None:
         """End everything at once; what runs is dropped and comes back to another worker."""
         await self._tasks.stop()
+        await self._runners.stop()
         await self._retired.stop()
         await self._keeper.stop()
         await self._late_replies.stop()

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import structlog
 
+from broker import large_bodies
 from broker.claims import Early, Finish, Late, Running
 from broker.lifecycle import Tasks
 from broker.persistence import persistently
@@ -45,11 +46,13 @@ class Settlement:
         engine: Engine,
         slots: Slots,
         answering: Answering,
+        retention_s: float,
         tell_ended: Callable[[Envelope], None] = lambda _envelope: None,
     ) -> None:
         self._engine = engine
         self._slots = slots
         self._answering = answering
+        self._retention_s = retention_s
         self._tell_ended = tell_ended
         self._after = Tasks("settlement")
 
@@ -127,6 +130,22 @@ class Settlement:
         """Put a message that came before its time into a tier, then ack this delivery."""
         await self._put_back(delivery, delivery.envelope, early.not_before - time.time())
 
+    async def come_again(
+        self, delivery: Delivery, reservation: Reservation, delay_s: float
+    ) -> None:
+        """Put back what cannot be begun here and now; it costs no attempt."""
+        await self._slots.refund([reservation])
+        await self._put_back(delivery, delivery.envelope, delay_s)
+
+    async def end_unstarted(
+        self, delivery: Delivery, reservation: Reservation, result: Result
+    ) -> None:
+        """End a request that cannot be begun anywhere, if it is this delivery's to end."""
+        await self._slots.refund([reservation])
+        attempt = await self.attempt_of_waiting(delivery)
+        if attempt is not None:
+            await self.end(delivery, result, attempt)
+
     async def park_until(self, delivery: Delivery, at: float, what: str) -> None:
         """Confirmed copy -> record -> ack: it comes back for its turn at `what` (PROTOCOL 3)."""
         copy = delivery.envelope.next_generation(not_before=at)
@@ -201,11 +220,25 @@ class Settlement:
         made: Attempt | None = None,
         started_at: float | None = None,
     ) -> Finish:
-        """Commit, holding the result for as long as the store is away, then reply."""
+        """Commit, holding the result for as long as the store is away, then reply.
+
+        A batch's line is in its input file: that is where it can be tried again from, and no dead
+        letter.
+        """
         store = self._engine.store
+        kept = await large_bodies.result_aside(
+            self._engine,
+            envelope.id,
+            attempt,
+            result,
+            self._retention_s,
+            # As long as a letter: it may be a while before the end of a line is gathered.
+            dead_letter=dead_letter or envelope.batch is not None,
+        )
+        keep_envelope = dead_letter and envelope.batch is None
         finish = await persistently(
             lambda: store.finish(
-                envelope, result, attempt, reservation, keep_envelope=dead_letter, made=made
+                envelope, kept, attempt, reservation, keep_envelope=keep_envelope, made=made
             ),
             "commit the result",
         )

@@ -23,8 +23,9 @@ from broker.ports import (
     Wait,
     Want,
 )
+from broker.scheduling.asking import FoundOut
 from broker.switchboard import SwitchBoard
-from schemas.priority import RANK
+from schemas.priority import RANK, Priority
 from workers.asked import Asked
 from workers.executor import Executor
 from workers.lines import Lines, Waiting
@@ -161,13 +162,21 @@ class Starting:
 
     def _want(self, waiting: Waiting) -> Want:
         rank, due = self.lines.place(waiting)
-        if waiting.want is None:
+        backend = waiting.target.backend
+        found_out = self._found_out(backend)
+        # What is found out changes, and is asked by one class alone.
+        changes = found_out is not None and waiting.priority is Priority.BATCH
+        if waiting.want is None or changes:
             waiting.want = self._plan.rules.asking.want(
-                waiting.delivery.envelope, waiting.target.backend, waiting.cost, due
+                waiting.delivery.envelope, backend, waiting.cost, due, found_out
             )
         if (waiting.want.due, waiting.want.overtakes) != (due, rank):
             waiting.want = replace(waiting.want, due=due, overtakes=rank)
         return waiting.want
+
+    def _found_out(self, backend: str) -> FoundOut | None:
+        slots = self._parts.upstreams[backend].replicas.found_out
+        return None if slots is None else FoundOut(self._parts.engine.owner, slots)
 
     def _act(
         self, backend: str, batch: Sequence[Waiting], answers: Sequence[Answer]

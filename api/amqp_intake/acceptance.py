@@ -20,6 +20,7 @@ from broker.telemetry import ACCEPTED
 from schemas.envelope import Envelope
 from schemas.errors import EngineError, RequestError
 from schemas.ids import derived_request_id, new_request_id
+from schemas.large import LARGE_BYTES
 from schemas.lifecycle import Status
 from schemas.record import Record, born
 
@@ -73,8 +74,15 @@ class Acceptance:
     async def _accept(
         self, intake: Intake, caller: Caller, request_id: str, mark: bytes | None
     ) -> Admitted:
+        if mark is None and len(intake.body) > LARGE_BYTES:
+            # Nothing large is put aside for a message that only repeats another one.
+            found = await self._found(request_id)
+            if found is not None and not _was_refused(found):
+                return await self._same(intake, found)
         try:
-            envelope = await self._admission.admit(intake, caller, request_id)
+            envelope = await persistently(
+                lambda: self._admission.admit(intake, caller, request_id), "admit"
+            )
         except RequestError:
             # What was accepted before stays so, whatever has become full meanwhile.
             found = await self._found(request_id) if mark is None else None

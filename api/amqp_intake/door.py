@@ -15,7 +15,7 @@ from api.auth import Authenticator, Caller
 from api.backlog import Backlog
 from api.catalog import Catalog
 from api.settings import Settings
-from broker import replying
+from broker import large_bodies, replying
 from broker.lifecycle import Tasks
 from broker.persistence import persistently
 from broker.ports import Consumer, Engine, Reply, Submission
@@ -100,7 +100,8 @@ class AmqpDoor:
             most = self._settings.server.max_body_bytes
             record = await cancelling.cancel(self._engine, submission, caller, most)
             if asker is not None:
-                await self._reply(replying.ended(asker, record))
+                whole = await large_bodies.inlined_at_last(self._engine, record)
+                await self._reply(replying.ended(asker, whole))
             SUBMITTED.labels("cancel").inc()
             submission.receipt.ack()
         else:

@@ -6,7 +6,7 @@ import time
 
 import structlog
 
-from broker import replying
+from broker import large_bodies, replying
 from broker.lifecycle import Tasks
 from broker.persistence import persistently
 from broker.ports import Engine
@@ -51,5 +51,6 @@ class Repeats:
             self._followed -= 1
 
     async def _reply(self, asker: Asker, record: Record) -> None:
-        reply = replying.ended(asker, record)
+        whole = await large_bodies.inlined_at_last(self._engine, record)
+        reply = replying.ended(asker, whole)
         await persistently(lambda: self._engine.replies.send(reply), "reply")

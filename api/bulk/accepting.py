@@ -23,6 +23,7 @@ from broker.telemetry import ACCEPTED
 from schemas.envelope import Envelope
 from schemas.errors import EngineError, RequestError
 from schemas.ids import derived_request_id, new_request_ids
+from schemas.large import LARGE_BYTES
 from schemas.lifecycle import Status
 from schemas.priority import Lane, Priority
 from schemas.responses.told import ENDPOINT as RESPONSES
@@ -106,9 +107,13 @@ class Accepting:
         ]
 
     async def _known(self, group: _Group) -> set[int]:
-        """Return the places of those that are there already, or must be prepared."""
+        """Return the places of those that are there already, must be prepared, or are large."""
         keyed = [place for place, intake in enumerate(group.intakes) if intake.terms.key]
-        apart = {n for n, intake in enumerate(group.intakes) if intake.endpoint == RESPONSES}
+        apart = {
+            place
+            for place, intake in enumerate(group.intakes)
+            if intake.endpoint == RESPONSES or len(intake.body) > LARGE_BYTES
+        }
         if keyed:
             known = await self._store.statuses([group.ids[place] for place in keyed])
             apart |= {place for place in keyed if group.ids[place] in known}

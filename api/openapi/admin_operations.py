@@ -119,7 +119,7 @@ ADMIN = (
         f"get {_LETTERS}/{{id}}",
         "A dead letter with the body that the client sent",
         ("DeadLetterWhole", examples.DEAD_LETTER_WHOLE),
-        _LETTER_ERRORS,
+        (*_LETTER_ERRORS, "blobs_unavailable"),
         parameters=("id",),
     ),
     _operation(
@@ -130,6 +130,8 @@ ADMIN = (
         (
             *_LETTER_ERRORS,
             "model_not_found",
+            "body_lost",
+            "blobs_unavailable",
             "queue_unavailable",
             "storage_full",
             "not_accepted",

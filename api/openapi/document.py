@@ -11,16 +11,27 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.auth import Access
 from api.openapi.admin_operations import ADMIN
+from api.openapi.batch_operations import BATCHES
 from api.openapi.bulk_operations import BULK
+from api.openapi.file_operations import FILES
+from api.openapi.message_operations import MESSAGE_BATCHES
 from api.openapi.operation import EVENT_STREAM, JSON, Answer, Operation
 from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS, passed_through
 from api.openapi.parameters import HEADERS, PARAMETERS
 from api.openapi.response_operations import RESPONSES
 from api.openapi.webhook_operations import WEBHOOKS
-from schemas import answers, webhook_answers
+from schemas import answers, batch_answers, webhook_answers
+from schemas.anthropic_errors import AnthropicError, in_anthropics_shape
+from schemas.batch_wire import CreateBatch
 from schemas.bulk import BulkAccepted, BulkLine, BulkRefused, BulkSummary
 from schemas.cancellation import CancelAnyRequests, CancelRequests
 from schemas.errors import DOOR_ERRORS, RequestError
+from schemas.message_batches import (
+    CreateMessageBatch,
+    MessageBatch,
+    MessageBatchDeleted,
+    MessageBatchList,
+)
 from schemas.request import RequestWhole, SubmitRequest
 from schemas.webhooks import (
     CreateEndpoint,
@@ -30,10 +41,26 @@ from schemas.webhooks import (
     UpdateEndpoint,
 )
 
+OPERATIONS = (
+    *REQUESTS,
+    *BULK,
+    *CALLS,
+    *RESPONSES,
+    *FILES,
+    *BATCHES,
+    *MESSAGE_BATCHES,
+    *MODELS,
+    *WEBHOOKS,
+    *ADMIN,
+    *DOCUMENTS,
+    *HEALTH,
+)
 _REF = "#/components/schemas/{model}"
 _ASKED = (
     SubmitRequest,
+    CreateBatch,
     BulkLine,
+    CreateMessageBatch,
     CancelRequests,
     CancelAnyRequests,
     CreateEndpoint,
@@ -42,11 +69,22 @@ _ASKED = (
     TestEndpoint,
     RedeliverRange,
 )
-_ANSWERED = (RequestWhole, BulkAccepted, BulkRefused, BulkSummary)
+_ANSWERED = (
+    *(RequestWhole, BulkAccepted, BulkRefused, BulkSummary),
+    *(MessageBatch, MessageBatchList, MessageBatchDeleted, AnthropicError),
+    *(
+        each
+        for module in (answers, batch_answers, webhook_answers)
+        for each in vars(module).values()
+    ),
+)
 _TAGS = {
     "Requests": "Submit, come back, cancel: the same request through every door.",
     "Calls": "OpenAI's dialect, held open over the same durable queue.",
     "Responses": "OpenAI's Responses, over any backend that speaks chat.",
+    "Files": "What is uploaded for batches, and what those write.",
+    "Batches": "Files of requests, run beside live traffic.",
+    "Message batches": "The same in Anthropic's dialect, without files.",
     "Models": "What can be asked for.",
     "Webhooks": "Where the ends of requests are told, and what came of it.",
     "Admin": "For the operator: needs the key in PENSTOCK_ADMIN_KEY.",
@@ -64,18 +102,7 @@ def build_document(endpoints: Iterable[str]) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of an api that passes `endpoints` through."""
     further = map(passed_through, endpoints)
     paths: dict[str, dict[str, Any]] = {}
-    for operation in (
-        *REQUESTS,
-        *BULK,
-        *CALLS,
-        *RESPONSES,
-        *further,
-        *MODELS,
-        *WEBHOOKS,
-        *ADMIN,
-        *DOCUMENTS,
-        *HEALTH,
-    ):
+    for operation in (*OPERATIONS, *further):
         paths.setdefault(operation.path, {})[operation.method] = _described(operation)
     return {
         "openapi": "3.1.0",
@@ -98,7 +125,13 @@ def build_document(endpoints: Iterable[str]) -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "`psk_...`; not asked for while no key is configured.",
-                }
+                },
+                "x_api_key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "x-api-key",
+                    "description": "The same key, as clients of Anthropic's dialect may show it.",
+                },
             },
         },
     }
@@ -109,10 +142,10 @@ def _described(operation: Operation) -> dict[str, Any]:
         "operationId": operation.id,
         "tags": [operation.tag],
         "summary": operation.summary,
-        "security": [] if operation.access is Access.OPEN else [{"key": []}],
+        "security": [] if operation.access is Access.OPEN else [{"key": []}, {"x_api_key": []}],
         "responses": {
             **{str(status): _answer(answer) for status, answer in operation.answers.items()},
-            **_refusals((*_OF_EVERY_ONE[operation.access], *operation.errors, "internal_error")),
+            **_refusals(operation),
         },
     }
     if operation.description:
@@ -121,11 +154,13 @@ def _described(operation: Operation) -> dict[str, Any]:
         described["parameters"] = [
             {"$ref": f"#/components/parameters/{name}"} for name in operation.parameters
         ]
+    bodies: dict[str, Any] = {}
     if operation.body is not None:
         shown = {"schema": _schema(operation.body), "example": operation.example}
-        content = {operation.body_kind: shown}
-        more = {kind: {"schema": schema} for kind, schema in operation.more_bodies.items()}
-        described["requestBody"] = {"required": True, "content": {**content, **more}}
+        bodies[operation.body_kind] = shown
+    bodies |= {kind: {"schema": schema} for kind, schema in operation.more_bodies.items()}
+    if bodies:
+        described["requestBody"] = {"required": True, "content": bodies}
     return described
 
 
@@ -144,14 +179,19 @@ def _answer(answer: Answer) -> dict[str, Any]:
     return described
 
 
-def _refusals(codes: Iterable[str]) -> dict[str, Any]:
+def _refusals(operation: Operation) -> dict[str, Any]:
     """Return the refusals by status, each code with an example of its own."""
+    codes = (*_OF_EVERY_ONE[operation.access], *operation.errors, "internal_error")
+    anthropics = operation in MESSAGE_BATCHES
+    schema = _schema("AnthropicError" if anthropics else "Error")
     by_status: dict[str, dict[str, Any]] = {}
     for code in dict.fromkeys(codes):
         refused = by_status.setdefault(
-            str(DOOR_ERRORS[code].status), {"schema": _schema("Error"), "examples": {}}
+            str(DOOR_ERRORS[code].status), {"schema": schema, "examples": {}}
         )
-        refused["examples"][code] = {"value": RequestError(code).as_dict()}
+        error = RequestError(code)
+        example = in_anthropics_shape(error) if anthropics else error.as_dict()
+        refused["examples"][code] = {"value": example}
     return {
         status: {
             "description": ", ".join(f"`{code}`" for code in refused["examples"]),
@@ -169,7 +209,7 @@ def _schemas() -> dict[str, Any]:
     mode: JsonSchemaMode = "serialization"
     answered = [
         (each, mode)
-        for each in (*_ANSWERED, *vars(answers).values(), *vars(webhook_answers).values())
+        for each in _ANSWERED
         if isinstance(each, type) and issubclass(each, BaseModel) and each is not BaseModel
     ]
     _, definitions = models_json_schema(

@@ -34,6 +34,7 @@ ACCEPTING = (
     "deadline_unreachable",
     "queue_unavailable",
     "store_unavailable",
+    "blobs_unavailable",
     "storage_full",
     "not_accepted",
     "draining",
@@ -44,8 +45,12 @@ ENDED = (
     "backend_timeout",
     "deadline_exceeded",
     "request_cancelled",
+    "body_lost",
+    "result_lost",
 )
 READING = ("request_not_found", "store_unavailable")
+# Of what tells a result however large it is.
+WHOLE = ("result_lost", "blobs_unavailable")
 TIER = {
     "type": ["string", "null"],
     "enum": ["auto", "default", "flex", "priority", "fast", "scale", None],
@@ -226,7 +231,14 @@ REQUESTS = (
         "Requests",
         "The backend's answer alone: its bytes, type and status",
         {200: Answer({}, examples.CHAT_ANSWER, "As the backend sent it.", ANSWERED_HEADERS, "*/*")},
-        ("not_finished", "not_accepted", "model_not_found", *READING, *ENDED),
+        (
+            "not_finished",
+            "not_accepted",
+            "model_not_found",
+            "blobs_unavailable",
+            *READING,
+            *ENDED,
+        ),
         ("id",),
     ),
     Operation(

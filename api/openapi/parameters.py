@@ -140,6 +140,58 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "string", "enum": ["pending", "delivered", "failed", "dropped"]},
         "Only these.",
     ),
+    "file": _parameter(
+        "path", "id", {"type": "string", "pattern": "^file-[0-9a-f]{34}$"}, "A file's id."
+    ),
+    "file_limit": _parameter(
+        "query",
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": 10000, "default": 10000},
+        "How many to return.",
+    ),
+    "after_file": _parameter(
+        "query",
+        "after",
+        {"type": "string", "pattern": "^file-0[0-9a-f]{33}$"},
+        "The last id of the page before.",
+    ),
+    "purpose": _parameter("query", "purpose", _TEXT, "Only those of this purpose."),
+    "range": _parameter(
+        "header", "Range", _TEXT, "`bytes=0-999`; of a set of ranges the whole is answered."
+    ),
+    "if_range": _parameter(
+        "header", "If-Range", _TEXT, "The `ETag` of what you have: of another state, the whole."
+    ),
+    "batch": _parameter(
+        "path", "id", {"type": "string", "pattern": "^batch_[0-9a-f]{34}$"}, "A batch's id."
+    ),
+    "after_batch": _parameter(
+        "query",
+        "after",
+        {"type": "string", "pattern": "^batch_0[0-9a-f]{33}$"},
+        "The last id of the page before.",
+    ),
+    "message_batch": _parameter(
+        "path", "id", {"type": "string", "pattern": "^msgbatch_[0-9a-f]{34}$"}, "A batch's id."
+    ),
+    "message_batch_limit": _parameter(
+        "query",
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20},
+        "How many to return.",
+    ),
+    "after_id": _parameter(
+        "query",
+        "after_id",
+        {"type": "string", "pattern": "^msgbatch_0[0-9a-f]{33}$"},
+        "The `last_id` of the page before.",
+    ),
+    "before_id": _parameter(
+        "query",
+        "before_id",
+        {"type": "string", "pattern": "^msgbatch_0[0-9a-f]{33}$"},
+        "The `first_id` of the page behind; not with `after_id`.",
+    ),
     "traceparent": _parameter(
         "header", "traceparent", _TEXT, "W3C trace context, passed on to the backend."
     ),
@@ -167,6 +219,14 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Preference-Applied": {
         "description": "`respond-async` when it was asked for.",
         "schema": _TEXT,
+    },
+    "Accept-Ranges": {"description": "`bytes`.", "schema": _TEXT},
+    "Content-Disposition": {"description": "To be saved, under its name.", "schema": _TEXT},
+    "Content-Range": {"description": "Which bytes these are, and of how many.", "schema": _TEXT},
+    "ETag": {"description": "Another one for each state of the file.", "schema": _TEXT},
+    "x-incomplete": {
+        "description": "`true` while a batch still writes to the file.",
+        "schema": {"type": "string", "enum": ["true"]},
     },
     "x-penstock-backend": {"description": "The backend that answered.", "schema": _TEXT},
     "x-penstock-attempts": {"description": "How many calls it took.", "schema": _TEXT},

@@ -13,6 +13,7 @@ from api.openapi.operations import (
     ENDED,
     READING,
     TIER,
+    WHOLE,
 )
 from api.openapi.parameters import CALL
 from schemas.priority import Priority
@@ -134,7 +135,7 @@ RESPONSES = (
         "Responses",
         "Read a Response as it is now, or its events from any number",
         {200: Answer(_RESPONSE, _COMPLETED, headers=("x-request-id",), streamed=_STREAM)},
-        ("invalid_body", "streaming_unsupported", *READING),
+        ("invalid_body", "streaming_unsupported", *READING, *WHOLE),
         ("id", "streams", "starting_after"),
         description="Events are there for one that was created with `stream: true`.",
     ),
@@ -151,7 +152,7 @@ RESPONSES = (
                 headers=("x-request-id",),
             )
         },
-        READING,
+        (*READING, "blobs_unavailable"),
         ("id",),
     ),
     Operation(
@@ -161,7 +162,7 @@ RESPONSES = (
         "Responses",
         "Cancel a Response in the background; one that has ended stays as it is",
         {200: Answer(_RESPONSE, _CANCELLED, headers=("x-request-id",))},
-        ("not_background", *READING),
+        ("not_background", *READING, *WHOLE),
         ("id",),
     ),
     Operation(
@@ -190,7 +191,7 @@ RESPONSES = (
                 },
             )
         },
-        ("invalid_body", *READING),
+        ("invalid_body", *READING, "blobs_unavailable"),
         ("id", "limit", "after_item", "order"),
     ),
 )

@@ -13,6 +13,7 @@ from api.intake import Intake
 from api.responses.items import input_of
 from api.responses.stored import members_of, response_in
 from api.settings import Settings
+from broker import large_bodies
 from broker.ports import Engine
 from schemas.body import JsonObject, read_object
 from schemas.errors import RequestError
@@ -81,9 +82,10 @@ class Preparing:
             raise _not_found(named)
         if not record.terminal:
             raise RequestError("not_finished", f"`{_PREVIOUS}` has not ended yet.", _PREVIOUS)
-        asked = members_of(await self._engine.store.asked(request_id))
+        asked = members_of(await large_bodies.asked_of(self._engine, request_id))
         if not asked or asked.get("store") is False or record.status is not Status.COMPLETED:
             raise _not_found(named)
+        record = await large_bodies.whole(self._engine, record)
         response = (record.result and response_in(record.result)) or {}
         return input_of(asked) + list(response.get("output") or ())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import orjson
@@ -9,9 +10,10 @@ import orjson
 from api import query
 from api.admission import Admission
 from api.exchange import Exchange, Reply, json_reply
+from broker import large_bodies
 from broker.ports import Engine
 from schemas.envelope import Envelope
-from schemas.errors import RequestError
+from schemas.errors import BlobMissing, RequestError
 from schemas.record import Record
 from schemas.request import history_of, request_object
 
@@ -36,14 +38,16 @@ class DeadLetterRoutes:
         return page.reply(found, [_letter(record) for record in found or ()])
 
     async def read(self, exchange: Exchange) -> Reply:
-        """GET /admin/v1/dead-letters/{id}: with the body that the client sent."""
+        """GET /admin/v1/dead-letters/{id}: with the body as sent, null if it is lost."""
         request_id = exchange.request_id
         record = await self._engine.dead_letters.get(request_id)
         envelope = await self._envelope(request_id)
         if record is None:
             raise RequestError("request_not_found", _UNKNOWN)
-        history, request = history_of(record), _readable(envelope.body)
-        return json_reply({**_letter(record), "history": history, "request": request})
+        record, request = await large_bodies.inlined(self._engine, record), None
+        with contextlib.suppress(BlobMissing):
+            request = _readable((await large_bodies.with_body(self._engine, envelope)).body)
+        return json_reply({**_letter(record), "history": history_of(record), "request": request})
 
     async def redrive(self, exchange: Exchange) -> Reply:
         """POST /admin/v1/dead-letters/{id}/redrive: 202 with the new request."""

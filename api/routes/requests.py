@@ -9,11 +9,12 @@ from api import query
 from api.admission import Admission, Admitted
 from api.backlog import Backlog
 from api.exchange import Exchange, Reply, StreamReply, json_reply
-from api.holding import Holding, reply_of
+from api.holding import Holding
 from api.reading import submitted
 from api.settings import Settings
 from api.streams.native import NativeFraming
 from api.streams.sending import Streams
+from broker import large_bodies
 from broker.ports import Engine
 from schemas.errors import RequestError
 from schemas.record import Record
@@ -84,7 +85,7 @@ class RequestRoutes:
         record = _own(await self._engine.store.get(exchange.request_id), exchange)
         if not record.terminal:
             raise RequestError("not_finished", f"The request is {record.status.value}.")
-        return reply_of(record)
+        return await self._holding.answer(record)
 
     async def cancel(self, exchange: Exchange) -> Reply:
         """POST /v1/requests/{id}/cancel: 200 with the object, also when it has ended before."""
@@ -95,6 +96,7 @@ class RequestRoutes:
         return json_reply(await self._object(record), headers={"x-request-id": record.id})
 
     async def _object(self, record: Record) -> dict[str, Any]:
+        record = await large_bodies.inlined(self._engine, record)
         expected = await self._backlog.outlook(record)
         return whole_request(record, expected.position, expected.eta_s, expected.waiting_for)
 

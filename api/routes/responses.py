@@ -13,6 +13,7 @@ import structlog
 from api import query
 from api.admission import Admitted
 from api.exchange import Exchange, Reply, StreamReply, json_reply
+from api.holding import is_lost
 from api.intake import Intake
 from api.reading import called
 from api.responses.framing import ResponseFraming
@@ -21,6 +22,7 @@ from api.responses.stored import members_of, response_now
 from api.routes.dialect import DialectRoutes
 from api.settings import Settings
 from api.streams.sending import Streams
+from broker import large_bodies
 from broker.lifecycle import Tasks
 from broker.ports import Engine
 from schemas.errors import EngineError, RequestError
@@ -61,7 +63,7 @@ class ResponseRoutes:
         admitted = await self._dialect.admit(intake, exchange.caller)
         record, asked = admitted.record, dict[str, Any]()
         if intake.stream or intake.terms.background:
-            asked = members_of(await self._engine.store.asked(record.id))
+            asked = members_of(await large_bodies.asked_of(self._engine, record.id))
         framing = ResponseFraming(asked)
         if intake.terms.forgotten:
             return await self._unstored(exchange, intake, admitted, framing)
@@ -69,7 +71,7 @@ class ResponseRoutes:
             return await self._dialect.held(exchange, intake, admitted, framing)
         if intake.stream:
             return await self._streams.reading(record, framing)
-        reply = _reply(record, asked)
+        reply = await self._reply(record, asked)
         if admitted.replayed:
             reply = replace(reply, headers={**reply.headers, "idempotent-replayed": "true"})
         return reply
@@ -86,7 +88,7 @@ class ResponseRoutes:
             raise RequestError("invalid_body", "`stream` must be true or false.", param="stream")
         after = _sequence_number(wanted.get("starting_after"))
         if streams == "false":
-            return _reply(record, asked)
+            return await self._reply(record, asked)
         if not record.stream:
             raise RequestError("streaming_unsupported", _NOT_STREAMED, param="stream")
         framing = ResponseFraming(asked, after)
@@ -97,14 +99,15 @@ class ResponseRoutes:
         record, asked = await self._own(exchange)
         if asked.get("background") is not True:
             raise RequestError("not_background")
-        return _reply(await self._engine.store.cancel(record.id) or record, asked)
+        after = await self._engine.store.cancel(record.id) or record
+        return await self._reply(after, asked)
 
     async def delete(self, exchange: Exchange) -> Reply:
         """DELETE /v1/responses/{id}: what has not ended is cancelled first."""
         record, _ = await self._own(exchange)
         if not record.terminal:
             await self._engine.store.cancel(record.id)
-        await self._engine.store.forget(record.id)
+        await large_bodies.forget(self._engine, record.id)
         told = {"id": response_id(record.id), "object": "response", "deleted": True}
         return json_reply(told, headers={"x-request-id": record.id})
 
@@ -148,10 +151,16 @@ class ResponseRoutes:
         record = await self._engine.store.get(exchange.request_id)
         if record is None or record.tenant != exchange.caller.tenant or record.endpoint != ENDPOINT:
             raise RequestError("request_not_found")
-        asked = members_of(await self._engine.store.asked(record.id))
+        asked = members_of(await large_bodies.asked_of(self._engine, record.id))
         if asked.get("store") is False:
             raise RequestError("request_not_found")
         return record, asked
+
+    async def _reply(self, record: Record, asked: Mapping[str, Any]) -> Reply:
+        record = await large_bodies.whole(self._engine, record)
+        if is_lost(record):
+            raise RequestError("result_lost")
+        return json_reply(response_now(record, asked), headers={"x-request-id": record.id})
 
     def _forget_later(self, request_id: str) -> None:
         self._tasks.spawn("forget", self._forget(request_id))
@@ -161,7 +170,7 @@ class ResponseRoutes:
             async with asyncio.timeout(_FORGOTTEN_AFTER_S):
                 await self._stopping.wait()
         try:
-            await self._engine.store.forget(request_id)
+            await large_bodies.forget(self._engine, request_id)
         except EngineError as error:
             _log.warning("kept until its retention ends", request=request_id, error=str(error))
 
@@ -173,7 +182,3 @@ def _sequence_number(text: str | None) -> int:
     if not text.isascii() or not text.isdigit():
         raise RequestError("invalid_body", "`starting_after` must be a number.", "starting_after")
     return int(text[:_MAX_DIGITS])
-
-
-def _reply(record: Record, asked: Mapping[str, Any]) -> Reply:
-    return json_reply(response_now(record, asked), headers={"x-request-id": record.id})

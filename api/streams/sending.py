@@ -12,7 +12,7 @@ from api.holding import RELEASED, Holding, reply_of
 from api.streams.cursor import NOTHING, streamed
 from api.streams.framing import Broken, Ended, Framing, Leaving, State, Step, framed
 from api.streams.teller import QUIET_S, Teller, Telling
-from schemas.errors import RequestError
+from schemas.errors import DOOR_ERRORS, RequestError
 from schemas.record import Record
 
 # An answer that fails before anything of it is shown has the status of its failure, if that
@@ -77,9 +77,9 @@ def _unstreamed(first: list[Step], record: Record) -> Reply | None:
     match first[0]:
         case Ended(ended) if not streamed(ended):
             return reply_of(ended)
-        case Broken(message=message):
-            # Nothing was shown, so it is no gap: the request has not ended in its time.
-            raise RequestError("deadline_exceeded", message)
+        case Broken(code, message):
+            # Nothing was shown, so it is no gap: else the request has not ended in its time.
+            raise RequestError(code if code in DOOR_ERRORS else "deadline_exceeded", message)
         case Leaving():
             raise RequestError("draining", RELEASED[record.on_disconnect])
     return None

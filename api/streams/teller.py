@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from api.backlog import Backlog
-from api.holding import Holding
+from api.holding import Holding, is_lost
 from api.streams.cursor import NOTHING, Cursor, Interrupted
 from api.streams.framing import Broken, Ended, Leaving, State, Step
+from broker import large_bodies
 from broker.ports import Chunk, Engine, Follower
 from broker.scheduling.outlook import Outlook
-from schemas.errors import TERMINAL_CODES, EngineError, RequestError
+from schemas.errors import DOOR_ERRORS, TERMINAL_CODES, EngineError, RequestError
 from schemas.lifecycle import Status
 from schemas.record import Record
 
@@ -173,9 +174,14 @@ class Telling:
                 return steps
         self.over = self.ended = True
         try:
+            record = await large_bodies.whole(self._engine, record)
+            if is_lost(record):
+                return [Broken("result_lost", DOOR_ERRORS["result_lost"].sentence)]
             rest = self._cursor.rest(record)
         except Interrupted:
             return [self._interrupted()]
+        except EngineError as error:
+            return [Broken("blobs_unavailable", str(error))]
         return [*self._take(rest), Ended(record)]
 
     async def _left(self) -> Sequence[Chunk]:

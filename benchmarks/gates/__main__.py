@@ -1,4 +1,4 @@
-"""Measure the gates of the scheduler and of webhooks in their long sizes, on both engines.
+"""Measure the gates of the scheduler, webhooks and batches in their long sizes, on both engines.
 
     python -m benchmarks.gates [NAME…] [--engine embedded|real] [--short]
 
@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gates import (
+    batch_losses,
+    batch_sizes,
     equal_floods,
     eta,
     high_waits,
@@ -45,6 +47,8 @@ _GATES: dict[str, Any] = {
     "eta": eta,
     "hooks": webhook_losses,
     "silence": webhook_silence,
+    "batch-losses": batch_losses,
+    "batch-sizes": batch_sizes,
 }
 _ENGINES = ("embedded", "real")
 _WORKERS = 2

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.blobs.directory import DirectoryBlobs
 from broker.embedded.engine import EmbeddedEngine
 from broker.ports import Engine
 from broker.real import RealEngine
@@ -100,7 +101,11 @@ def make_engine(setup: Setup, data_dir: Path) -> Engine:
     assert setup.redis_url is not None
     namespace = str(setup.server["namespace"])
     return RealEngine(
-        setup.amqp_url, setup.redis_url, namespace=namespace, retention_s=_RETENTION_S
+        setup.amqp_url,
+        setup.redis_url,
+        namespace=namespace,
+        retention_s=_RETENTION_S,
+        blobs=DirectoryBlobs(data_dir / "blobs"),
     )
 
 

@@ -171,6 +171,51 @@ def saturation(run: Run) -> Outcome:
     return outcome
 
 
+def beside(run: Run) -> Outcome:
+    """Live requests at a tenth of the capacity beside a batch without end, and without it."""
+    outcome = Outcome("beside")
+    settings = {
+        "alone": (Setting(slots=32), False),
+        "beside batch that leaves nothing": (Setting(slots=32), True),
+        "beside batch with 24 of 32 slots": (Setting(slots=32, batch_slots=24), True),
+    }
+    waits: dict[str, float] = {}
+    for name, (setting, with_batch) in settings.items():
+        ended = _beside_batch(run, setting, with_batch=with_batch)
+        live = [request.wait_s for request in ended if request.priority is Priority.NORMAL]
+        waits[name] = quantile(live, 0.95)
+        outcome.requests += len(ended)
+        outcome.say(f"live waits p95, {name}", f"{waits[name]:.2f} s")
+        if with_batch:
+            busy = sum(request.service_s for request in ended) / setting.slots / _lasts_s(run)
+            outcome.say(f"slots in use, {name}", f"{busy:.0%}", "≥ 80 %", busy >= 0.8)
+    added_s = waits["beside batch with 24 of 32 slots"] - waits["alone"]
+    outcome.say("added by batch that leaves 8", f"{added_s:.3f} s", "≤ 0.02 s", added_s <= 0.02)
+    return outcome
+
+
+def _lasts_s(run: Run) -> float:
+    return 60.0 if run.quick else 1_000.0
+
+
+def _beside_batch(run: Run, setting: Setting, *, with_batch: bool) -> list[Request]:
+    """Return what had started by the end of the live requests."""
+    random, calls, lasts_s = Random(f"{run.seed} beside"), Calls(), _lasts_s(run)
+    capacity = setting.slots / calls.mean_s
+    live = steady(random, calls, Priority.NORMAL, "live", rate=capacity / 10, lasts_s=lasts_s)
+    lines = int(lasts_s * capacity) if with_batch else 0
+    batch = flood(
+        Random(f"{run.seed} batch"), calls, Priority.BATCH, "batch", requests=lines, within_s=1.0
+    )
+    world = World(setting)
+    ended: list[Request] = []
+    for request in world.run(_together(live, batch)):
+        if world.now > lasts_s:
+            break
+        ended.append(request)
+    return ended
+
+
 def floods(run: Run) -> Outcome:
     """Eight tenants that send more than can be served, all alike."""
     outcome = Outcome("floods")
@@ -247,5 +292,5 @@ def eta(run: Run) -> Outcome:
 
 
 SCENARIOS: dict[str, Callable[[Run], Outcome]] = {
-    each.__name__: each for each in (mixed, backlog, quiet, saturation, floods, eta)
+    each.__name__: each for each in (mixed, backlog, quiet, saturation, beside, floods, eta)
 }

@@ -11,15 +11,17 @@ from heapq import heappop, heappush
 
 from benchmarks.simulation.requests import Request
 from benchmarks.simulation.worker import Line, Worker
-from broker.ports import Served
+from broker.ports import Cap, Granted, Reservation, Served, Spent, Want
 from broker.scheduling.lanes import next_lane
 from broker.scheduling.outlook import outlook
+from broker.scheduling.reserving import Reserver
 from broker.scheduling.served import merge_served
 from broker.scheduling.shares import ClassShare, shares_of
 from schemas.limits import SchedulingConfig
-from schemas.priority import Lane, Priority
+from schemas.priority import RANK, Lane, Priority
 
 _BEAT_S = 2.0
+_BACKEND, _MODEL = "b", "m"
 
 
 def _one(_tenant: str) -> float:
@@ -28,9 +30,13 @@ def _one(_tenant: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What serves the model. A window holds so many of a lane, those that run among them."""
+    """What serves the model. A window holds so many of a lane, those that run among them.
+
+    `batch_slots` are those that batch requests may hold beside others.
+    """
 
     slots: int = 8
+    batch_slots: int | None = None
     workers: int = 1
     window_beyond_slots: int = 160
     tells_eta: bool = False
@@ -47,6 +53,7 @@ class World:
         self.now = 0.0
         self._setting = setting
         self._free = setting.slots
+        self._reserver = Reserver(lambda _: None)
         window = setting.slots + setting.window_beyond_slots
         self._workers = [
             Worker(setting.shares, setting.weight_of, window, lambda: self.now)
@@ -58,7 +65,7 @@ class World:
         self._lanes: dict[tuple[Priority, str], Lane] = {}
         self._ends: list[tuple[float, int, Worker, Request]] = []
         self._numbers = itertools.count()
-        self._served = Served("m", 0)
+        self._served = Served(_MODEL, 0)
         self._beat_at = 0.0
 
     def run(self, arrivals: Iterable[Request]) -> Iterator[Request]:
@@ -71,8 +78,9 @@ class World:
 
     def _until(self, instant: float) -> Iterator[Request]:
         while self._ends and self._ends[0][0] <= instant:
-            self.now, _, worker, request = heappop(self._ends)
+            self.now, number, worker, request = heappop(self._ends)
             self._free += 1
+            self._reserver.settle(Spent(Reservation(_BACKEND, str(number))), self.now)
             worker.end(request)
             self._refill((request.priority, request.lane))
             self._start()
@@ -114,9 +122,32 @@ class World:
             for worker, (_, request) in asking:
                 if worker is not best[0]:
                     worker.refused(request)
-            self._begin(best[0], best[1][1])
+            worker, (_, request) = best
+            number = next(self._numbers)
+            if not self._reserves(request, number):
+                worker.refused(request)
+                return
+            self._begin(worker, request, number)
 
-    def _begin(self, worker: Worker, request: Request) -> None:
+    def _reserves(self, request: Request, number: int) -> bool:
+        """Tell whether the best that waits may start; if not, it is of the lowest class."""
+        setting, batch = self._setting, request.priority is Priority.BATCH
+        if setting.batch_slots is None:
+            return True
+        want = Want(
+            str(number),
+            _BACKEND,
+            _MODEL,
+            RANK[request.priority],
+            request.due,
+            math.inf,
+            Cap(_BACKEND, setting.slots, "a slot"),
+            beside_live=Cap("batch", setting.batch_slots, "a part") if batch else None,
+        )
+        (answer,) = self._reserver.reserve([(want, str(number))], self.now)
+        return isinstance(answer, Granted)
+
+    def _begin(self, worker: Worker, request: Request, number: int) -> None:
         self._free -= 1
         worker.start(request)
         counts = self._queued[request.priority]
@@ -124,7 +155,7 @@ class World:
         if not counts[request.tenant]:
             del counts[request.tenant]
         ends_at = self.now + request.service_s
-        heappush(self._ends, (ends_at, next(self._numbers), worker, request))
+        heappush(self._ends, (ends_at, number, worker, request))
 
     def _eta_s(self, request: Request) -> float | None:
         """Return what its door would tell, from the last heartbeats."""

@@ -6,13 +6,14 @@ import apsw
 
 from broker.embedded.rows import Row
 from schemas.envelope import Envelope
-from schemas.record import BODY_KEPT
+from schemas.record import BODY_KEPT, kept_body
 
 
 def keep(file: apsw.Connection, seq: int, envelope: Envelope) -> None:
     """Store the body of a new request, if it is one of those; a batch's line is in its input."""
     if envelope.endpoint in BODY_KEPT and envelope.batch is None:
-        file.execute("INSERT OR REPLACE INTO asked VALUES (?, NULL, ?)", (seq, envelope.body))
+        kept = kept_body(envelope)
+        file.execute("INSERT OR REPLACE INTO asked VALUES (?, NULL, ?)", (seq, kept))
 
 
 def keep_until(file: apsw.Connection, row: Row, expires_at: float) -> None:

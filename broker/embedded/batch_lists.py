@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import apsw
 
 from broker.embedded.batch_rows import BatchRow, batch_of, find, readable
-from schemas.batches import Batch
+from schemas.batches import Batch, Dialect
 
-_PAGE = """
-SELECT * FROM batches
-WHERE tenant = ? AND (created_at, id) < (?, ?) AND (expires_at IS NULL OR expires_at > ?)
-ORDER BY created_at DESC, id DESC LIMIT ?
+_NEWEST = """
+SELECT * FROM batches WHERE tenant = ? AND dialect = ? AND (created_at, id) < (?, ?)
+AND (expires_at IS NULL OR expires_at > ?) ORDER BY created_at DESC, id DESC LIMIT ?
+"""
+_OLDEST = """
+SELECT * FROM batches WHERE tenant = ? AND dialect = ? AND (created_at, id) > (?, ?)
+AND (expires_at IS NULL OR expires_at > ?) ORDER BY created_at, id LIMIT ?
 """
 _RUNNING = """
 SELECT * FROM batches WHERE tenant = ? AND expires_at IS NULL ORDER BY created_at, id
@@ -21,20 +25,31 @@ _UNFINISHED = """
 SELECT id FROM batches WHERE told = 0 AND (expires_at IS NULL OR expires_at > ?)
 ORDER BY created_at, id
 """
-_LAST_ID = "~"  # no id sorts behind it
+_FIRST_ID, _LAST_ID = "", "~"  # no id sorts before the one or behind the other
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Which batches a list shows."""
+
+    tenant: str
+    dialect: Dialect
+    newest_first: bool
 
 
 def page(
-    file: apsw.Connection, tenant: str, after: str | None, limit: int, now: float
+    file: apsw.Connection, listed: Listed, after: str | None, limit: int, now: float
 ) -> list[Batch] | None:
-    """Return a page, newest first; None if `after` is no batch of the tenant."""
-    place: tuple[float, str] = (math.inf, _LAST_ID)
+    """Return a page; None if `after` is no batch of the list."""
+    of = (listed.tenant, listed.dialect)
+    newest = listed.newest_first
+    place: tuple[float, str] = (math.inf, _LAST_ID) if newest else (-math.inf, _FIRST_ID)
     if after is not None:
         row = find(file, after)
-        if row is None or row.tenant != tenant or not readable(row, now):
+        if row is None or (row.tenant, row.dialect) != of or not readable(row, now):
             return None
         place = (row.created_at, row.id)
-    found = file.execute(_PAGE, (tenant, *place, now, limit))
+    found = file.execute(_NEWEST if newest else _OLDEST, (*of, *place, now, limit))
     return [batch_of(BatchRow(*values)) for values in found]
 
 

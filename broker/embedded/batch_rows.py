@@ -20,8 +20,8 @@ from schemas.batches import (
 )
 
 _INSERT = """
-INSERT INTO batches (id, tenant, created_at, in_order, terms, status, times, errors)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+INSERT INTO batches (id, tenant, created_at, dialect, in_order, terms, status, times, errors, total)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 
@@ -32,6 +32,7 @@ class BatchRow(NamedTuple):
     id: str
     tenant: str
     created_at: float
+    dialect: str
     in_order: int
     terms: bytes
     status: str
@@ -70,11 +71,13 @@ def insert(file: apsw.Connection, batch: Batch) -> bool:
         terms.id,
         terms.tenant,
         terms.created_at,
+        terms.dialect,
         int(terms.order == "input"),
         msgpack.packb(asdict(terms) | {"metadata": dict(terms.metadata)}),
         batch.status.value,
         encode_times(batch.times),
         encode_errors(batch.errors),
+        batch.total,
     )
     file.execute(_INSERT, values)
     return file.changes() == 1

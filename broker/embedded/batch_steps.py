@@ -36,7 +36,7 @@ WHERE id = ? AND token = ? AND expires_at IS NULL
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a batch enters and when, with what is wrong with its file; `expires_at` ends its retention."""
+    """What a batch enters, and when; from `expires_at` on an ended one reads as unknown."""
 
     status: BatchStatus
     at: float

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from broker.embedded import batch_lists, batch_rows, batch_steps, line_bits, line_ends
+from broker.embedded.batch_lists import Listed
 from broker.embedded.batch_steps import Entry
 from broker.embedded.database import Database
 from broker.embedded.feeding import feed
-from broker.embedded.free_space import FreeSpace
 from broker.embedded.gathering import gathered
 from broker.embedded.life import Life
+from broker.free_space import FreeSpace
 from broker.ports import EndedLine, Gathered, Held, Validated
-from schemas.batches import BATCH_TERMINAL, Batch, BatchStatus, Cursor, LineError
+from schemas.batches import BATCH_TERMINAL, Batch, BatchStatus, Cursor, Dialect, LineError
 from schemas.envelope import Envelope
 
 
@@ -39,10 +40,18 @@ class EmbeddedBatches:
         """Return a batch."""
         return await self._database.read(batch_steps.read, batch_id, self._life.clock())
 
-    async def select(self, tenant: str, after: str | None, limit: int) -> list[Batch] | None:
-        """Return a page of a tenant's batches."""
-        now = self._life.clock()
-        return await self._database.read(batch_lists.page, tenant, after, limit, now)
+    async def select(
+        self,
+        tenant: str,
+        after: str | None,
+        limit: int,
+        dialect: Dialect = "openai",
+        *,
+        newest_first: bool = True,
+    ) -> list[Batch] | None:
+        """Return a page of a tenant's batches of one dialect."""
+        listed, now = Listed(tenant, dialect, newest_first), self._life.clock()
+        return await self._database.read(batch_lists.page, listed, after, limit, now)
 
     async def running(self, tenant: str) -> list[Batch]:
         """Return a tenant's batches that have not ended."""
@@ -115,16 +124,16 @@ class EmbeddedBatches:
             lambda file: batch_steps.fed(file, batch_id, token, cursor)
         )
 
-    async def ends(self, batch_id: str, limit: int, max_bytes: int) -> Sequence[EndedLine]:
+    async def ends(
+        self, batch_id: str, limit: int, max_bytes: int, skip: int = 0
+    ) -> Sequence[EndedLine]:
         """Return lines that have ended and are not gathered."""
-        return await self._database.read(line_ends.ends, batch_id, limit, max_bytes)
+        return await self._database.read(line_ends.ends, batch_id, limit, max_bytes, skip)
 
     async def gathered(self, batch_id: str, token: int, step: Gathered) -> bool:
         """Add a step to the batch and its files."""
-        now, retention_s = self._life.clock(), self._life.retention_s
-        return await self._database.write(
-            lambda file: gathered(file, batch_id, token, step, now, retention_s)
-        )
+        now = self._life.clock()
+        return await self._database.write(lambda file: gathered(file, batch_id, token, step, now))
 
     async def unended(self, batch_id: str) -> Sequence[int]:
         """Return the lines that were made and have not ended."""

@@ -15,11 +15,10 @@ from broker.scheduling.committing import commit_wins
 from schemas.attempts import Attempt
 from schemas.envelope import Envelope
 from schemas.errors import TERMINAL_CODES
+from schemas.large import LETTER_KEPT_S
 from schemas.lifecycle import TERMINAL, Status
 from schemas.record import Record
 from schemas.result import Result, encode_result
-
-DEAD_LETTER_KEPT_S = 7 * 86_400.0
 
 _CONCLUDE = """
 UPDATE requests SET
@@ -191,7 +190,7 @@ def _kept_until(
         return None, math.inf
     gone_at = max(expires_at, row.deadline)
     if ending.keep_envelope:
-        gone_at = max(gone_at, ending.result.finished_at + DEAD_LETTER_KEPT_S)
+        gone_at = max(gone_at, ending.result.finished_at + LETTER_KEPT_S)
     return gone_at, gone_at if ending.kept else expires_at
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import structlog
 
+from broker.blobs.directory import DirectoryBlobs
+from broker.blobs.opening import default_directory
 from broker.embedded.batches import EmbeddedBatches
 from broker.embedded.database import Database
 from broker.embedded.dead_letters import EmbeddedDeadLetters
 from broker.embedded.events import EmbeddedEvents
 from broker.embedded.files import EmbeddedFiles
-from broker.embedded.free_space import Floor, FreeSpace
 from broker.embedded.hook_posts import free_all
 from broker.embedded.life import Life
 from broker.embedded.limits import EmbeddedLimits
@@ -27,8 +28,10 @@ from broker.embedded.switches import EmbeddedSwitches
 from broker.embedded.upkeep import EmbeddedUpkeep
 from broker.embedded.webhooks import EmbeddedWebhooks
 from broker.embedded.work_queue import EmbeddedQueue
+from broker.free_space import Floor, FreeSpace
 from broker.ports import (
     Batches,
+    Blobs,
     DeadLetters,
     Events,
     Files,
@@ -68,6 +71,7 @@ class EmbeddedEngine:
         floor: Floor | None = None,
         on_broken: Callable[[str], None] = end_process,
         vfs: str | None = None,
+        blobs: Blobs | None = None,
     ) -> None:
         directory = Path(data_dir)
         self._life = Life(retention_s, clock)
@@ -86,6 +90,7 @@ class EmbeddedEngine:
         self.members: Members = EmbeddedMembers(self._life)
         self.switches: Switches = EmbeddedSwitches(self._database)
         self.webhooks: Webhooks = EmbeddedWebhooks(self._database, self._life)
+        self.blobs = blobs or DirectoryBlobs(default_directory(directory), floor)
         self.files: Files = EmbeddedFiles(self._database, self._life)
         self.batches: Batches = EmbeddedBatches(self._database, self._life, space, batches_kept_s)
         self.submissions: Submissions | None = None
@@ -117,8 +122,10 @@ class EmbeddedEngine:
                 )
                 await self._database.write(unbook_all)
                 await self._database.write(free_all)
+                await self.blobs.start()
                 self._queue.start()
             except BaseException:
+                await self.blobs.stop()
                 await self._database.close()
                 raise
             if found:
@@ -131,10 +138,11 @@ class EmbeddedEngine:
         await self._queue.stop()
         await self._database.close()
         self._store.waiters.wake_all()
+        await self.blobs.stop()
 
     async def health(self) -> dict[str, str | None]:
         """Return each part's name with None when it is well, else a sentence."""
-        return {"store": self._database.trouble}
+        return {"store": self._database.trouble, "blobs": await self.blobs.health()}
 
     async def _set_aside(self, copy: Key, why: str) -> None:
         await self._store.set_aside(copy, why)

@@ -14,9 +14,9 @@ from broker.embedded.connection import SYNCHRONOUS
 from broker.embedded.database import FILE_NAME
 from broker.embedded.directory import LOCK_NAME
 from broker.embedded.file_system import holder_of, kind_at
-from broker.embedded.free_space import MIB, Floor
 from broker.embedded.migrations import SCHEMA_VERSION
 from broker.findings import Examined, Finding
+from broker.free_space import MIB, Floor
 
 PART = "Embedded store"
 _CORRUPTING = ((3, 7, 0), (3, 51, 2))  # the WAL-reset corruption

@@ -22,8 +22,8 @@ def feed(
     if batch is None or batch.status != BatchStatus.IN_PROGRESS or batch.paused:
         return None
     numbers = [line.line for line in lines if line.line is not None]
-    done = line_bits.among(file, batch.seq, "done", numbers)
-    flags = [line.line not in done and _waits(file, line, now) for line in lines]
+    gathered = line_bits.among(file, batch.seq, "gathered", numbers)
+    flags = [line.line not in gathered and _waits(file, line, now) for line in lines]
     made = max(numbers, default=-1) + 1
     file.execute("UPDATE batches SET made = max(made, ?) WHERE seq = ?", (made, batch.seq))
     return flags

@@ -27,11 +27,12 @@ WHERE seq = ?
 """
 # Until they were gathered they were kept without a limit.
 _KEEP = """
-UPDATE requests SET expires_at = :until, gone_at = max(:until, deadline)
-WHERE seq IN (SELECT value FROM json_each(:requests))
+UPDATE requests SET gone_at = max(expires_at, deadline)
+WHERE seq IN (SELECT value FROM json_each(?))
 """
 _KEEP_RESULTS = """
-UPDATE results SET expires_at = :until WHERE seq IN (SELECT value FROM json_each(:requests))
+UPDATE results SET expires_at = (SELECT expires_at FROM requests q WHERE q.seq = results.seq)
+WHERE seq IN (SELECT value FROM json_each(?))
 """
 
 
@@ -41,7 +42,6 @@ def gathered(
     token: int,
     step: Gathered,
     now: float,
-    retention_s: float,
 ) -> bool:
     """Take the whole step; True also if it was taken before."""
     row = find_held(file, batch_id, token)
@@ -55,10 +55,12 @@ def gathered(
     _add(file, row, step)
     _write(file, row, "output", step.output, now)
     _write(file, row, "errors", step.errors, now)
+    # From now on the bits know what the records knew.
+    line_bits.put(file, row.seq, "gathered", step.lines)
     line_bits.put(file, row.seq, "failed", step.failed)
     line_ends.drop(file, row.seq, step.lines)
     if batch_of(row).terms.line_events:
-        _keep(file, requests, now + retention_s)
+        _keep_as_usual(file, requests)
     else:
         erase_all(file, requests)
     if step.fed is not None:
@@ -114,7 +116,7 @@ def _write(file: apsw.Connection, row: BatchRow, kind: Kind, part: Part | None, 
     file_rows.append(file, made, part)
 
 
-def _keep(file: apsw.Connection, requests: list[int], until: float) -> None:
-    bindings = {"until": until, "requests": orjson.dumps(requests).decode()}
-    file.execute(_KEEP, bindings)
-    file.execute(_KEEP_RESULTS, bindings)
+def _keep_as_usual(file: apsw.Connection, requests: list[int]) -> None:
+    listed = (orjson.dumps(requests).decode(),)
+    file.execute(_KEEP, listed)
+    file.execute(_KEEP_RESULTS, listed)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import apsw
 
-Kind = Literal["done", "failed"]
+Kind = Literal["gathered", "failed"]
 
 _PAGE_BYTES = 512
 _PAGE_LINES = 8 * _PAGE_BYTES

@@ -16,13 +16,23 @@ from schemas.batches import BatchStatus
 from schemas.envelope import Envelope
 from schemas.result import decode_result
 
+_NOTE = """
+INSERT INTO line_ends (batch, line, request)
+SELECT seq, ?, ? FROM batches WHERE id = ? AND expires_at IS NULL
+"""
 _ENDS = """
 SELECT e.line, length(r.data), r.data, q.*
-FROM line_ends e JOIN requests q ON q.seq = e.request LEFT JOIN results r ON r.seq = e.request
-WHERE e.batch = ? AND {behind} ORDER BY {order} LIMIT ?
+FROM ({ends}) e JOIN requests q ON q.seq = e.request LEFT JOIN results r ON r.seq = e.request
+ORDER BY {order}
 """
-_AS_THEY_END = _ENDS.format(behind="TRUE", order="e.number")
-_IN_ORDER = _ENDS.format(behind="e.line >= ?", order="e.line")
+_AS_THEY_END = _ENDS.format(
+    ends="SELECT * FROM line_ends WHERE batch = ? ORDER BY number LIMIT ? OFFSET ?",
+    order="e.number",
+)
+_IN_ORDER = _ENDS.format(
+    ends="SELECT * FROM line_ends WHERE batch = ? AND line >= ? ORDER BY line LIMIT ?",
+    order="e.line",
+)
 _GATHERABLE = """
 SELECT request FROM line_ends
 WHERE batch = ? AND line IN (SELECT value FROM json_each(?))
@@ -48,26 +58,25 @@ def note(file: apsw.Connection, row: Row) -> bool:
 
     One whose batch has ended before is like those.
     """
-    if row.batch is None or row.line is None:
+    if row.batch is None:
         return False
-    query = "SELECT seq FROM batches WHERE id = ? AND expires_at IS NULL"
-    batch: int | None = file.execute(query, (row.batch,)).get
-    if batch is None:
-        return False
-    line_bits.put(file, batch, "done", [row.line])
-    new = "INSERT INTO line_ends (batch, line, request) VALUES (?, ?, ?)"
-    file.execute(new, (batch, row.line, row.seq))
-    return True
+    file.execute(_NOTE, (row.line, row.seq, row.batch))
+    return file.changes() == 1
 
 
-def ends(file: apsw.Connection, batch_id: str, limit: int, max_bytes: int) -> Sequence[EndedLine]:
-    """Return the next lines to gather: at most `limit`, and one over `max_bytes` of results."""
+def ends(
+    file: apsw.Connection, batch_id: str, limit: int, max_bytes: int, skip: int
+) -> Sequence[EndedLine]:
+    """Return the next lines to gather behind `skip` of them.
+
+    At most `limit`, and one over `max_bytes` of results.
+    """
     batch = find(file, batch_id)
     if batch is None:
         return []
     found: list[EndedLine] = []
-    expected, size = batch.gathered_to, 0
-    for line, length, data, *values in _ended(file, batch, limit):
+    expected, size = batch.gathered_to + skip, 0
+    for line, length, data, *values in _ended(file, batch, limit, skip):
         size += length or 0
         if (batch.in_order and line != expected) or (found and size > max_bytes):
             break
@@ -99,15 +108,15 @@ def _listed(lines: Sequence[int]) -> str:
     return orjson.dumps(list(lines)).decode()
 
 
-def _ended(file: apsw.Connection, batch: BatchRow, limit: int) -> Any:
+def _ended(file: apsw.Connection, batch: BatchRow, limit: int, skip: int) -> Any:
     if batch.in_order:
-        return file.execute(_IN_ORDER, (batch.seq, batch.gathered_to, limit))
-    return file.execute(_AS_THEY_END, (batch.seq, limit))
+        return file.execute(_IN_ORDER, (batch.seq, batch.gathered_to + skip, limit))
+    return file.execute(_AS_THEY_END, (batch.seq, limit, skip))
 
 
 def _waiting_for(file: apsw.Connection, batch_id: str, line: int | None) -> BatchRow | None:
-    """Return the batch that has not ended and in which this line has not, if there is one."""
+    """Return the batch that has not ended and has not gathered this line, if there is one."""
     batch = find(file, batch_id)
     if batch is None or batch.expires_at is not None or line is None:
         return None
-    return None if line_bits.among(file, batch.seq, "done", [line]) else batch
+    return None if line_bits.among(file, batch.seq, "gathered", [line]) else batch

@@ -157,7 +157,10 @@ def release(file: apsw.Connection, request_id: str, dead_owner: str, now: float)
 
 def release_older_lives(file: apsw.Connection, owner: str, now: float) -> int:
     """Let everything wait again that an earlier life of this process ran; return how many."""
-    query = "SELECT * FROM requests WHERE status = 'in_progress' AND owner <> ?"
+    query = (
+        "SELECT * FROM requests"
+        " WHERE next_check IS NOT NULL AND status = 'in_progress' AND owner <> ?"
+    )
     rows = [row_from(values) for values in file.execute(query, (owner,)).fetchall()]
     for row in rows:
         wait_again(file, row, _returned_by_the_dead(row), now)

@@ -11,11 +11,11 @@ from broker.claims import Claim, Finish
 from broker.embedded import asked, births, endings, held, line_ends, marks, runs, waiting
 from broker.embedded.database import Database
 from broker.embedded.endings import Ending
-from broker.embedded.free_space import FreeSpace
 from broker.embedded.life import Life
 from broker.embedded.lists import REQUESTS, Lists
 from broker.embedded.rows import Key, Placed, find, result_of
 from broker.embedded.waiters import Waiters
+from broker.free_space import FreeSpace
 from broker.ports import Reservation, Selection
 from broker.scheduling.claiming import Claimant
 from schemas.attempts import Attempt

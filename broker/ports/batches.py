@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from schemas.batches import Batch, BatchStatus, BatchUsage, Counts, Cursor, LineError
+from schemas.batches import (
+    Batch,
+    BatchStatus,
+    BatchUsage,
+    Counts,
+    Cursor,
+    Dialect,
+    LineError,
+)
 from schemas.envelope import Envelope
 from schemas.files import Part
 from schemas.record import Record
@@ -71,8 +79,16 @@ class Batches(Protocol):
     async def get(self, batch_id: str) -> Batch | None:
         """Return a batch; None for an unknown one, or one past its retention."""
 
-    async def select(self, tenant: str, after: str | None, limit: int) -> list[Batch] | None:
-        """Return a page of a tenant's batches, newest first; None if it has no such."""
+    async def select(
+        self,
+        tenant: str,
+        after: str | None,
+        limit: int,
+        dialect: Dialect = "openai",
+        *,
+        newest_first: bool = True,
+    ) -> list[Batch] | None:
+        """Return a page of a tenant's batches of one dialect; None if it has no such `after`."""
 
     async def running(self, tenant: str) -> list[Batch]:
         """Return a tenant's batches that have not ended, oldest first."""
@@ -125,24 +141,28 @@ class Batches(Protocol):
     async def fed(self, batch_id: str, token: int, cursor: Cursor) -> bool:
         """Note how far lines are confirmed by the queue."""
 
-    async def ends(self, batch_id: str, limit: int, max_bytes: int) -> Sequence[EndedLine]:
+    async def ends(
+        self, batch_id: str, limit: int, max_bytes: int, skip: int = 0
+    ) -> Sequence[EndedLine]:
         """Return lines that have ended and are not gathered, in the batch's order.
 
-        At most `limit`, and about `max_bytes` of results, but at least one.
+        All but the first `skip` of them: those that the runner has read before. At most `limit`,
+        and about `max_bytes` of results, but at least one.
         """
 
     async def gathered(self, batch_id: str, token: int, step: Gathered) -> bool:
         """Add a step to the batch and its files; its lines' records are dropped with it.
 
-        Files that are not there yet are made. Where the batch tells the ends of its lines, their
-        records stay for the usual retention instead.
+        Until then they stay, however long that takes. Files that are not there yet are made. Where
+        the batch tells the ends of its lines, their records stay for the usual retention instead.
+        False also if the batch has ended, or one of the lines has not or is gathered.
         """
 
     async def unended(self, batch_id: str) -> Sequence[int]:
-        """Return the fed lines whose requests have not ended; those without a record too."""
+        """Return the lines that were made and have not ended; those without a record too."""
 
     async def lost(self, batch_id: str) -> Sequence[int]:
-        """Return the fed lines that have not ended and have no record."""
+        """Return the lines that were made, have not ended and have no record."""
 
     async def failed_lines(self, batch_id: str) -> bytes:
         """Return which lines are in the error file, as bits: line 0 is the highest of byte 0."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from typing import Protocol
 
 
@@ -18,7 +18,7 @@ class Blobs(Protocol):
         Whatever `data` raises is raised here, and nothing is stored.
         """
 
-    def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
         """Yield the bytes from `start` to before `end`, piece by piece, at most 1 MiB each.
 
         Raises BlobMissing when there is no such blob.

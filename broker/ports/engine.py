@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from broker.ports.batches import Batches
+from broker.ports.blobs import Blobs
 from broker.ports.dead_letters import DeadLetters
 from broker.ports.events import Events
 from broker.ports.files import Files
@@ -60,6 +61,9 @@ class Engine(Protocol):
 
     @property
     def batches(self) -> Batches: ...
+
+    @property
+    def blobs(self) -> Blobs: ...
 
     @property
     def submissions(self) -> Submissions | None:

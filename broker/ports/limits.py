@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+# So long after a start of a higher class a backend counts as one that serves live requests.
+LIVE_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
@@ -44,6 +47,10 @@ class Want:
     pool of the process that waits. The `own` limits of the caller, the key's before the
     tenant's, are booked ahead; the `shared` ones of the model and the backend are waited for only:
     a flood of one tenant would book the future of all.
+
+    `beside_live` is for the lowest class, whose wants all have it: how many of them may hold slots
+    while a higher class has started anything on the backend within `LIVE_S`. Held they are all
+    the time, so that it is exact from the first live request on.
     """
 
     request_id: str
@@ -56,6 +63,7 @@ class Want:
     own: tuple[Cap | Rate, ...] = ()
     shared: tuple[Cap | Rate, ...] = ()
     overtakes: int | None = None
+    beside_live: Cap | None = None
 
     @property
     def score(self) -> tuple[int, float]:

@@ -78,7 +78,7 @@ class Store(Protocol):
     async def asked(self, request_id: str) -> bytes | None:
         """Return the body of a request of an endpoint in BODY_KEPT, as long as its result is kept.
 
-        None for any other.
+        Of a large one where it lies (`schemas.large.blob_of_kept`); None for any other endpoint.
         """
 
     async def forget(self, request_id: str) -> bool:

@@ -32,10 +32,13 @@ def at_first(batch: Batch) -> list[Any]:
         # These the scripts read.
         "tenant": terms.tenant,
         "created_at": repr(terms.created_at),
+        "dialect": terms.dialect,
         "order": terms.order,
         "status": batch.status.value,
         **{f"at:{status.value}": repr(at) for status, at in batch.times.items()},
     }
+    if batch.total:
+        known["total"] = batch.total
     if terms.line_events:
         known["line_events"] = 1
     return [part for pair in known.items() for part in pair]

@@ -15,7 +15,7 @@ from broker.redis_store.lines import Lines
 from broker.redis_store.paging import Place, Stream, merged, outermost, share, stopped_at
 from broker.redis_store.scripts import script
 from broker.redis_store.waits import Waits
-from schemas.batches import BATCH_TRANSITIONS, Batch, BatchStatus, Cursor, LineError
+from schemas.batches import BATCH_TRANSITIONS, Batch, BatchStatus, Cursor, Dialect, LineError
 from schemas.envelope import Envelope
 from schemas.ids import is_batch_id
 
@@ -47,17 +47,26 @@ class RedisBatches:
         tag = self._keys.tag(batch_id)
         return _batch(await self._batcher.submit(tag, "HGETALL", self._keys.batch(tag, batch_id)))
 
-    async def select(self, tenant: str, after: str | None, limit: int) -> list[Batch] | None:
-        start = outermost(newest_first=True)
+    async def select(
+        self,
+        tenant: str,
+        after: str | None,
+        limit: int,
+        dialect: Dialect = "openai",
+        *,
+        newest_first: bool = True,
+    ) -> list[Batch] | None:
+        start = outermost(newest_first)
         if after is not None:
             known = await self.get(after)
-            if known is None or known.terms.tenant != tenant:
+            if known is None or (known.terms.tenant, known.terms.dialect) != (tenant, dialect):
                 return None
             start = _place(known)
         tags = self._keys.partitions
-        most = share(limit, len(tags))
-        streams = [Stream(partial(self._page, tag, tenant, most), start) for tag in tags]
-        return await merged(streams, _place, limit, newest_first=True)
+        order = "newest" if newest_first else "oldest"
+        filters = (order, share(limit, len(tags)), _MOST, "dialect", dialect)
+        streams = [Stream(partial(self._page, tag, tenant, filters), start) for tag in tags]
+        return await merged(streams, _place, limit, newest_first=newest_first)
 
     async def running(self, tenant: str) -> list[Batch]:
         asked = [
@@ -121,8 +130,10 @@ class RedisBatches:
     async def fed(self, batch_id: str, token: int, cursor: Cursor) -> bool:
         return await self._lines.fed(batch_id, token, cursor)
 
-    async def ends(self, batch_id: str, limit: int, max_bytes: int) -> Sequence[EndedLine]:
-        return await self._lines.ends(batch_id, limit, max_bytes)
+    async def ends(
+        self, batch_id: str, limit: int, max_bytes: int, skip: int = 0
+    ) -> Sequence[EndedLine]:
+        return await self._lines.ends(batch_id, limit, max_bytes, skip)
 
     async def gathered(self, batch_id: str, token: int, step: Gathered) -> bool:
         return await self._lines.gathered(batch_id, token, step)
@@ -155,10 +166,10 @@ class RedisBatches:
         return bool(await self._run("batch_move", batch_id, *args))
 
     async def _page(
-        self, tag: str, tenant: str, most: int, place: Place
+        self, tag: str, tenant: str, filters: Sequence[Any], place: Place
     ) -> tuple[list[Batch], Place | None]:
         keys, prefix = [self._keys.batches_of(tag, tenant)], self._keys.batch(tag, "")
-        args = (prefix, "newest", repr(place[0]), place[1], most, _MOST, "")
+        args = (prefix, repr(place[0]), place[1], *filters)
         found, stopped = await self._batcher.submit(tag, *script("page", keys, *args))
         return [batch_of(flat) for _, flat in found], stopped_at(stopped)
 

@@ -15,7 +15,7 @@ from schemas.attempts import decode_history
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.priority import Priority
-from schemas.record import BODY_KEPT, Record
+from schemas.record import BODY_KEPT, Record, kept_body
 from schemas.result import decode_head, decode_result
 
 # Written at birth where the envelope has them, under the same names.
@@ -59,9 +59,10 @@ def birth_fields(envelope: Envelope) -> dict[str, Any]:
     if envelope.line is not None:
         fields["line"] = envelope.line
     if envelope.metadata:
-        fields["metadata"] = msgpack.packb(dict(envelope.metadata))
+        name, kept = _metadata_field(envelope)
+        fields[name] = msgpack.packb(kept)
     if envelope.endpoint in BODY_KEPT and envelope.batch is None:
-        fields["asked"] = envelope.body
+        fields["asked"] = kept_body(envelope)
     return fields
 
 
@@ -141,6 +142,22 @@ def _on_disconnect(fields: dict[bytes, bytes]) -> Literal["cancel", "finish"]:
     return "finish" if fields.get(b"on_disconnect") == b"finish" else "cancel"
 
 
+def _metadata_field(envelope: Envelope) -> tuple[str, dict[str, str]]:
+    """Return where the metadata are kept: a line's without its batch's id, which is there anyway.
+
+    With it the value would be too long for Redis' compact form of the hash.
+    """
+    kept = dict(envelope.metadata)
+    if envelope.batch is None or kept.get("batch_id") != envelope.batch:
+        return "metadata", kept
+    del kept["batch_id"]
+    return "line_metadata", kept
+
+
 def _metadata(fields: dict[bytes, bytes]) -> dict[str, str]:
-    packed = fields.get(b"metadata")
-    return {} if packed is None else msgpack.unpackb(packed)
+    known: dict[str, str] = {}
+    if (packed := fields.get(b"line_metadata")) is not None:
+        known["batch_id"] = fields[b"batch"].decode()
+    else:
+        packed = fields.get(b"metadata")
+    return known if packed is None else known | msgpack.unpackb(packed)

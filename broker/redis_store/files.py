@@ -71,7 +71,7 @@ class RedisFiles:
         self, tag: str, selection: FileSelection, most: int, place: Place
     ) -> tuple[list[StoredFile], Place | None]:
         order = "newest" if selection.newest_first else "oldest"
-        args = (order, repr(place[0]), place[1], most, _MOST, selection.purpose or "")
+        args = (repr(place[0]), place[1], order, most, _MOST, "purpose", selection.purpose or "")
         keys, prefix = [self._keys.files_of(tag, selection.tenant)], self._keys.file(tag, "")
         found, stopped = await self._batcher.submit(tag, *script("page", keys, prefix, *args))
         return [file_of(each.decode(), flat) for each, flat in found], stopped_at(stopped)

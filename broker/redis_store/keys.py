@@ -172,6 +172,10 @@ class Keys:
             tag + "granted:" + backend,  # zset: the lines a slot is kept for, by until when, in ms
         )
 
+    def live(self, backend: str) -> str:
+        """Return the key that exists while a backend has lately started what is no batch."""
+        return self.limits_prefix() + "live:" + backend
+
     def of_limits(self) -> tuple[str, ...]:
         """Return the last KEYS of the scripts about limits, in the order of scripts/limits.lua."""
         tag = self.limits_prefix()

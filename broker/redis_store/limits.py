@@ -48,6 +48,8 @@ class RedisLimits:
         # slot, if it may hold anything beside that.
         self._most: dict[str, int] = {}
         self._beside: dict[str, tuple[str, ...]] = {}
+        # And which are under a cap beside live ones: that is held as a slot is, without more.
+        self._under: dict[str, str] = {}
         self._cursor = 0
 
     async def reserve(self, wants: Sequence[tuple[Want, str]]) -> list[Answer]:
@@ -57,17 +59,32 @@ class RedisLimits:
         self._most[first.backend] = first.slot.limit
         if any(want.own or want.shared for want, _ in wants):
             return await self._book(wants)
-        args = [part for want, each in wants for part in (each, repr(_score(want)))]
-        keys = self._keys.of_backend(first.backend)
+        under = self._note_under(wants)
+        args = [
+            part
+            for want, each in wants
+            for part in (each, repr(_score(want)), int(want.beside_live is not None))
+        ]
+        keys = (*self._keys.of_backend(first.backend), self._keys.live(first.backend))
         line, seen = self._line(first), self._seen[first.backend]
         pulse, *places = await self._run(
-            "reserve", keys, first.slot.limit, line, seen, self._keys.wake, *args
+            "reserve",
+            (*keys, *self._keys.of_backend(under.key)) if under else keys,
+            first.slot.limit,
+            line,
+            seen,
+            self._keys.wake,
+            under.limit if under else 0,
+            *args,
         )
         self._seen[first.backend] = pulse
         waits = Wait(first.slot.what)
         answers: list[Answer] = [waits] * len(wants)
         for place in places:
             answers[place] = Granted(Reservation(first.backend, wants[place][1]))
+        for answer, (_, each) in zip(answers, wants, strict=True):
+            if answer is waits:
+                self._under.pop(each, None)
         return answers
 
     async def refund(self, reservations: Iterable[Reservation]) -> None:
@@ -78,11 +95,12 @@ class RedisLimits:
 
     async def renew(self, reservations: Iterable[Reservation]) -> list[Reservation]:
         held = {each.id: each for each in reservations}
-        by_cap: dict[str, list[str]] = {}
+        by_cap: dict[tuple[str, str | None], list[str]] = {}
         for each in held.values():
-            for key in (each.backend, *self._beside.get(each.id, ())):
-                by_cap.setdefault(key, []).append(each.id)
-        found = await asyncio.gather(*(self._renew(key, ids) for key, ids in by_cap.items()))
+            by_cap.setdefault((each.backend, self._under.get(each.id)), []).append(each.id)
+            for key in self._beside.get(each.id, ()):
+                by_cap.setdefault((key, None), []).append(each.id)
+        found = await asyncio.gather(*(self._renew(*caps, ids) for caps, ids in by_cap.items()))
         lost = {reservation_id for some in found for reservation_id in some}
         return [each for each in held.values() if each.id in lost]
 
@@ -114,6 +132,7 @@ class RedisLimits:
 
     async def _book(self, wants: Sequence[tuple[Want, str]]) -> list[Answer]:
         first = wants[0][0]
+        under = self._note_under(wants)
         caps = {first.backend: first.slot.limit}
         for want, each in wants:
             beside = {limit.key: limit.limit for limit in _limits(want) if isinstance(limit, Cap)}
@@ -122,7 +141,11 @@ class RedisLimits:
             self._beside[each] = tuple(beside)
         pulse, *answers = await self._run(
             "book",
-            (*self._keys.of_backend(first.backend), *self._keys.of_limits()),
+            (
+                *self._keys.of_backend(first.backend),
+                self._keys.live(first.backend),
+                *self._keys.of_limits(),
+            ),
             first.slot.limit,
             self._line(first),
             self._keys.limits_prefix(),
@@ -130,6 +153,7 @@ class RedisLimits:
             first.backend,
             msgpack.packb({key: self._seen[key] for key in caps}),
             msgpack.packb([_asked(want, each) for want, each in wants]),
+            msgpack.packb([under.key, under.limit]) if under else "",
         )
         self._most |= caps
         self._seen |= dict.fromkeys(caps, pulse)
@@ -138,7 +162,7 @@ class RedisLimits:
 
     def _answer(self, answer: list[Any], want: Want, reservation_id: str) -> Answer:
         if answer[0] != 1:
-            self._beside.pop(reservation_id, None)
+            self._forget(reservation_id)
         match answer:
             case [1]:
                 return Granted(Reservation(want.backend, reservation_id))
@@ -159,7 +183,7 @@ class RedisLimits:
 
     async def _end_some(self, how: str, spent: Sequence[Spent]) -> None:
         """Give back what ended; what another process made may hold more than a slot."""
-        slots: dict[str, list[str]] = {}
+        slots: dict[tuple[str, str | None], list[str]] = {}
         more: dict[str, list[Any]] = {}
         for each in spent:
             backend, reservation_id = each.reservation.backend, each.reservation.id
@@ -167,27 +191,46 @@ class RedisLimits:
                 tokens = "" if each.tokens is None else each.tokens
                 more.setdefault(backend, []).extend((reservation_id, tokens))
             else:
-                slots.setdefault(backend, []).append(reservation_id)
+                caps = backend, self._under.get(reservation_id)
+                slots.setdefault(caps, []).append(reservation_id)
         await asyncio.gather(
-            *(self._free(backend, ids) for backend, ids in slots.items()),
+            *(self._free(*caps, ids) for caps, ids in slots.items()),
             *(self._settle(how, backend, pairs) for backend, pairs in more.items()),
         )
 
-    async def _free(self, backend: str, ids: Sequence[str]) -> None:
-        await self._run("free", self._keys.of_backend(backend), self._keys.wake, *ids)
+    async def _free(self, backend: str, under: str | None, ids: Sequence[str]) -> None:
+        keys = [key for cap in (backend, under) if cap for key in self._keys.of_backend(cap)]
+        await self._run("free", keys, self._keys.wake, *ids)
+        for reservation_id in ids:
+            self._forget(reservation_id)
 
     async def _settle(self, how: str, backend: str, pairs: Sequence[Any]) -> None:
         keys = (*self._keys.of_backend(backend), *self._keys.of_limits())
         prefix, wake = self._keys.limits_prefix(), self._keys.wake
         await self._run("settle", keys, prefix, wake, how, *pairs)
         for reservation_id in pairs[::2]:
-            self._beside.pop(reservation_id, None)
+            self._forget(reservation_id)
 
-    async def _renew(self, key: str, ids: list[str]) -> list[str]:
+    async def _renew(self, key: str, under: str | None, ids: list[str]) -> list[str]:
         most = self._most.get(key, 0)
         keys = self._keys.of_backend(key)
+        if under is not None:
+            keys = (*keys, self._keys.of_backend(under)[0])
         self._seen[key], *lost = await self._run("renew", keys, self._seen[key], most, *ids)
         return [each.decode() for each in lost]
+
+    def _note_under(self, wants: Sequence[tuple[Want, str]]) -> Cap | None:
+        """Note which are under the cap beside live ones, and return it: it is one for all."""
+        found = None
+        for want, each in wants:
+            if want.beside_live is not None:
+                found = want.beside_live
+                self._under[each] = found.key
+        return found
+
+    def _forget(self, reservation_id: str) -> None:
+        self._beside.pop(reservation_id, None)
+        self._under.pop(reservation_id, None)
 
     def _line(self, want: Want) -> str:
         return f"{self._owner}\0{want.backend}\0{want.model}"
@@ -206,13 +249,15 @@ def _limits(want: Want) -> tuple[Cap | Rate, ...]:
 
 
 def _what(want: Want, place: int) -> str:
-    return _limits(want)[place - 1].what if place else want.slot.what
+    limits = (want.slot, *_limits(want), want.beside_live or want.slot)
+    return limits[place].what
 
 
 def _asked(want: Want, reservation_id: str) -> list[Any]:
     own, shared = ([_packed(each) for each in some] for some in (want.own, want.shared))
     score, deadline = _score(want), float(want.deadline)
-    return [reservation_id, want.request_id, want.rank, score, deadline, own, shared]
+    under = want.beside_live is not None
+    return [reservation_id, want.request_id, want.rank, score, deadline, own, shared, under]
 
 
 def _packed(limit: Cap | Rate) -> list[Any]:

@@ -54,11 +54,13 @@ class Lines:
         """As Batches.fed."""
         return bool(await self._run("batch_fed", batch_id, token, cursor_value(cursor)))
 
-    async def ends(self, batch_id: str, limit: int, max_bytes: int) -> Sequence[EndedLine]:
+    async def ends(
+        self, batch_id: str, limit: int, max_bytes: int, skip: int = 0
+    ) -> Sequence[EndedLine]:
         """As Batches.ends."""
         found: list[EndedLine] = []
         while (number := min(limit - len(found), _MOST_READ)) > 0 and max_bytes > 0:
-            args = (len(found), number, max_bytes)
+            args = (skip + len(found), number, max_bytes)
             answer = await self._run("batch_ends", batch_id, *args)
             for line, flat, result in answer:
                 found.append(EndedLine(line, record_of(line_id(batch_id, line), flat, result)))
@@ -79,7 +81,7 @@ class Lines:
     async def unended(self, batch_id: str) -> Sequence[int]:
         """As Batches.unended."""
         made, first, bits = await self._run("batch_unended", batch_id)
-        return _clear_bits(bits, first, made)
+        return clear_bits(bits, first, made)
 
     async def lost(self, batch_id: str) -> Sequence[int]:
         """As Batches.lost."""
@@ -146,7 +148,7 @@ def _growth(file_id: str, part: Part, name: str) -> list[Any]:
     return [file_id, part_value(part), part.bytes, fields]
 
 
-def _clear_bits(bits: bytes, first: int, end: int) -> list[int]:
+def clear_bits(bits: bytes, first: int, end: int) -> list[int]:
     """Return the numbers from `first` to before `end` whose bits are not set.
 
     `bits` begin with that of `first`, the highest of byte 0; those behind them are not set either.

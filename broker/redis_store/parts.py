@@ -50,7 +50,7 @@ class RedisParts:
         self._tasks = Tasks("redis")
         self._warnings: list[str] = []
         self.store = store = RedisStore(batcher, keys, owner, retention_s, waits)
-        pruning = Pruning(batcher, keys, retention_s)
+        pruning = Pruning(batcher, keys, retention_s, batches_kept_s)
         self.upkeep = RedisUpkeep(batcher, keys, owner, store, pruning, waits)
         self.dead_letters = RedisDeadLetters(batcher, keys, store)
         self.limits = RedisLimits(batcher, keys, owner, waits)

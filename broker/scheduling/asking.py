@@ -9,9 +9,19 @@ from broker.ports import Cap, Rate, Want
 from schemas.config import Config
 from schemas.envelope import Envelope
 from schemas.limits import Limits, Rates
-from schemas.priority import RANK
+from schemas.priority import RANK, Priority
 
 _Limit = Callable[[float], Cap | Rate]
+# So that 0.29 of 100 is 29.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class FoundOut:
+    """How many calls the process `owner` has found out that it may have open on a backend now."""
+
+    owner: str
+    slots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +40,18 @@ class Asking:
         self._config = config
         self._templates: dict[tuple[str, str | None, str, str], _Template] = {}
 
-    def want(self, envelope: Envelope, backend: str, cost: float, due: float) -> Want:
-        """Return what `envelope` needs to start on `backend`; `cost` is an estimate in tokens."""
+    def want(
+        self,
+        envelope: Envelope,
+        backend: str,
+        cost: float,
+        due: float,
+        found_out: FoundOut | None = None,
+    ) -> Want:
+        """Return what `envelope` needs to start on `backend`; `cost` is an estimate in tokens.
+
+        `found_out` is given where the backend's concurrency is adaptive.
+        """
         at = (envelope.tenant, envelope.key_id, envelope.model, backend)
         template = self._templates.get(at)
         if template is None:
@@ -46,11 +66,28 @@ class Asking:
             template.slot,
             tuple(limit(cost) for limit in template.own) if template.own else (),
             tuple(limit(cost) for limit in template.shared) if template.shared else (),
+            beside_live=(
+                self._beside_live(backend, found_out)
+                if envelope.priority is Priority.BATCH
+                else None
+            ),
         )
 
     def own(self, tenant: str, key_id: str | None, cost: float) -> list[Cap | Rate]:
         """Return the limits of a key and its tenant, for a request of this cost in tokens."""
         return [limit(cost) for limit in self._own(tenant, key_id)]
+
+    def _beside_live(self, backend: str, found_out: FoundOut | None) -> Cap | None:
+        """Return how much `batch` may hold there beside live requests; None for everything."""
+        part = self._config.scheduling.batch.most_slots
+        if part == 1:
+            return None
+        key, slots = f"backend:{backend}:batch", self._config.backends[backend].slots
+        if found_out is not None:
+            # Each process has found out for itself what it may open: it leaves a part of that.
+            key, slots = f"{key}:{found_out.owner}", found_out.slots
+        what = f"the part of backend {backend} that batch requests may hold beside others"
+        return Cap(key, max(1, int(part * slots + _ROUNDING)), what)
 
     def _template(self, tenant: str, key_id: str | None, model: str, backend: str) -> _Template:
         config = self._config

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from broker.ports.limits import (
+    LIVE_S,
     Answer,
     Cap,
     Granted,
@@ -60,6 +61,8 @@ class Reserver:
         self._rate_turns: defaultdict[str, RateTurns] = defaultdict(RateTurns)
         self._cap_turns: defaultdict[str, CapTurns] = defaultdict(CapTurns)
         self._held: dict[str, _Held] = {}
+        # When a backend last started something that has to leave nothing to others.
+        self._live_at: dict[str, float] = {}
         self._booked: dict[str, _Booking] = {}
         self._lapses: list[tuple[float, str]] = []
 
@@ -70,8 +73,8 @@ class Reserver:
         shut: dict[str, float] = {}
         answers = [self._answer(want, each, full, shut, now) for want, each in wants]
         for want, _ in wants[:1]:
-            for cap in _waited_caps(want):
-                self._places[cap.key].wait((want.backend, want.model), full.get(cap.key))
+            for key in {cap.key for each, _ in wants for cap in self._waited_caps(each, now)}:
+                self._places[key].wait((want.backend, want.model), full.get(key))
         return answers
 
     def refund(self, reservation_id: str, now: float) -> None:
@@ -123,7 +126,7 @@ class Reserver:
                     # Nor may those behind it take what it waits for.
                     shut[limit.key] = at
                     return Wait(limit.what, at)
-        for cap in _waited_caps(want):
+        for cap in self._waited_caps(want, now):
             if not self._admits(cap, want, now):
                 full[cap.key] = min(full.get(cap.key, want.score), want.score)
                 return Wait(cap.what)
@@ -162,6 +165,13 @@ class Reserver:
         places = self._places[cap.key]
         places.limit = cap.limit
         return places.admits((want.backend, want.model), want.score, now)
+
+    def _waited_caps(self, want: Want, now: float) -> list[Cap]:
+        caps = [each for each in want.shared if isinstance(each, Cap)]
+        live_at = self._live_at.get(want.backend)
+        if want.beside_live is not None and live_at is not None and now < live_at + LIVE_S:
+            caps.append(want.beside_live)
+        return [*caps, want.slot]
 
     def _book(self, want: Want, at: float, blocking: Sequence[Cap | Rate]) -> None:
         booking = self._booked.get(want.request_id)
@@ -203,7 +213,11 @@ class Reserver:
 
     def _take(self, want: Want, reservation_id: str, now: float) -> None:
         self._unbook(want.request_id)
-        limits = (*want.own, *want.shared, want.slot)
+        limits = [*want.own, *want.shared, want.slot]
+        if want.beside_live is None:
+            self._live_at[want.backend] = now
+        else:
+            limits.append(want.beside_live)
         rates = tuple(each for each in limits if isinstance(each, Rate))
         caps = tuple(each.key for each in limits if isinstance(each, Cap))
         for rate in rates:
@@ -225,7 +239,3 @@ class Reserver:
             charge(bucket, rate.per_minute, tokens - rate.cost, now)
         else:
             give_back(bucket, rate.per_minute, rate.cost - tokens, charged_at)
-
-
-def _waited_caps(want: Want) -> list[Cap]:
-    return [*(each for each in want.shared if isinstance(each, Cap)), want.slot]

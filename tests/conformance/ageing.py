@@ -26,6 +26,9 @@ async def age_limits(client: Any, namespace: str, seconds: float) -> None:
             await _shift(client, found, seconds * 1000)
         elif name == "lapses" or (name.startswith("turns:") and ":parallel:" in name):
             await _shift(client, found, seconds)
+        elif name.startswith("live:"):
+            left_ms = await client.pttl(found)
+            await client.pexpire(found, max(1, left_ms - int(seconds * 1000)))
         elif name.startswith("rate:"):
             await _age_bucket(client, found, seconds)
         elif name in ("booked", "reserved"):
@@ -36,8 +39,10 @@ async def age_leases(client: Any, namespace: str, seconds: float) -> None:
     """Let every key that expires do so as much earlier; `client` may also be a RedisCluster."""
     async for key in client.scan_iter(match=f"*{namespace}*", count=1_000):
         left_ms = await client.pttl(key)
-        if left_ms > 0:
-            await client.pexpire(key, max(1, int(left_ms - seconds * 1000)))
+        if left_ms > seconds * 1000:
+            await client.pexpire(key, int(left_ms - seconds * 1000))
+        elif left_ms >= 0:
+            await client.delete(key)
 
 
 async def _shift(client: Any, key: bytes, by: float) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import pytest
 import redis.asyncio as redis
 
+from broker.blobs.directory import DirectoryBlobs
 from broker.embedded import parking, work_queue
 from broker.embedded.engine import EmbeddedEngine
 from broker.ports import (
@@ -198,6 +199,7 @@ class RealStage:
     messages_apart = True
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._directory: Path = request.getfixturevalue("tmp_path") / "blobs"
         self._amqp_url: str = request.getfixturevalue("amqp_url")
         self._redis_url: str = request.getfixturevalue("redis_url")
         self._namespace = f"conf-{secrets.token_hex(4)}"
@@ -206,7 +208,11 @@ class RealStage:
     async def open(self, retention_s: float = 60) -> AsyncIterator[RealEngine]:
         """Run one process."""
         engine = RealEngine(
-            self._amqp_url, self._redis_url, namespace=self._namespace, retention_s=retention_s
+            self._amqp_url,
+            self._redis_url,
+            namespace=self._namespace,
+            retention_s=retention_s,
+            blobs=DirectoryBlobs(self._directory),
         )
         await engine.start()
         try:

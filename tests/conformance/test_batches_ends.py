@@ -125,6 +125,27 @@ async def test_at_most_so_many_at_once(engine: Process, order: str) -> None:
     assert await found(10, 1_500) in ([0], [0, 1])
 
 
+@pytest.mark.parametrize("order", ["completion", "input"])
+async def test_those_behind_what_was_read_before(engine: Process, order: str) -> None:
+    run = await in_progress(engine, order=order)
+    lines = await fed(engine, run, 0, 1, 2, 3, 4)
+    for number in (0, 1, 2, 4):
+        await by_commit(engine, lines[number])
+    last = [4] if order == "completion" else []
+
+    async def behind(skip: int, limit: int = FAR) -> list[int]:
+        ends = await engine.batches.ends(run.batch.id, limit, MUCH, skip)
+        return [each.line for each in ends]
+
+    assert await behind(1) == [1, 2, *last]
+    assert await behind(1, 1) == [1]
+    assert await behind(3) == last
+    assert await gathered(engine, run, 0, 1)
+    assert await behind(0) == [2, *last]
+    assert await behind(1) == last
+    assert await behind(9) == []
+
+
 async def test_those_of_other_batches_are_apart(engine: Process) -> None:
     first, second = await in_progress(engine), await in_progress(engine)
     for run, line in ((first, 0), (second, 1)):
@@ -163,8 +184,9 @@ async def test_no_end_is_forgotten_before_it_is_gathered(stage: Stage) -> None:
         assert await ended_lines(engine, run.batch) == []
 
 
-async def test_one_that_is_deleted_is_still_gathered(engine: Process) -> None:
-    run = await in_progress(engine)
+@pytest.mark.parametrize("told", [False, True])
+async def test_one_that_is_deleted_is_still_gathered(engine: Process, told: bool) -> None:
+    run = await in_progress(engine, line_events=told)
     (line,) = await fed(engine, run, 0)
     await by_commit(engine, line, body=b"kept")
     await engine.store.forget(line.id)
@@ -172,3 +194,5 @@ async def test_one_that_is_deleted_is_still_gathered(engine: Process) -> None:
     (ended,) = await engine.batches.ends(run.batch.id, FAR, MUCH)
     assert ended.record.result is not None
     assert ended.record.result.body == b"kept"
+    assert await gathered(engine, run, 0)
+    assert await engine.store.get(line.id) is None

@@ -84,6 +84,30 @@ async def test_pages_of_a_tenant_newest_first(engine: Process) -> None:
     assert await engine.batches.select("acme", newest[4].id, 2) == []
 
 
+async def test_pages_of_one_dialect_either_way(engine: Process) -> None:
+    now = time.time()
+    oldest = [
+        await created(engine, created_at=now + number // 2, dialect="anthropic")
+        for number in range(5)
+    ]
+    oldest.sort(key=lambda each: (each.terms.created_at, each.id))
+    other = await created(engine, created_at=now + 1)
+    select = engine.batches.select
+    assert await select("acme", None, 10) == [other]
+    assert await select("acme", None, 10, "anthropic") == oldest[::-1]
+    assert await select("acme", oldest[3].id, 2, "anthropic") == [oldest[2], oldest[1]]
+    assert await select("acme", None, 2, "anthropic", newest_first=False) == oldest[:2]
+    assert await select("acme", oldest[1].id, 9, "anthropic", newest_first=False) == oldest[2:]
+    assert await select("acme", other.id, 2, "anthropic") is None
+    assert await select("acme", oldest[0].id, 2) is None
+
+
+async def test_the_number_of_its_lines_may_be_known_from_the_first_on(engine: Process) -> None:
+    batch = replace(make_batch(), total=7)
+    assert await engine.batches.create(batch)
+    assert await known(engine, batch) == batch
+
+
 async def test_no_page_goes_on_behind_a_batch_of_others(engine: Process) -> None:
     batch = await created(engine)
     assert await engine.batches.select("other", batch.id, 2) is None

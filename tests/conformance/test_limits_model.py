@@ -38,6 +38,7 @@ from broker.ports import (
     TooLate,
     Want,
 )
+from broker.ports.limits import LIVE_S
 from broker.redis_store.parts import RedisParts
 from tests.conformance.ageing import age_limits
 from tests.fakes.counters import counters_left
@@ -50,6 +51,7 @@ BACKEND = "gpu"
 SLOTS = Cap(BACKEND, 4, "a slot")
 TENANT_CAP = Cap("tenant:t:parallel", 2, "a cap of the tenant")
 MODEL_CAP = Cap("model:m:parallel", 3, "a cap of the model")
+BATCH, BESIDE_LIVE = 3, Cap("backend:gpu:batch", 2, "a share")
 TENANT_RPM, TENANT_TPM, BACKEND_TPM = 20.0, 100.0, 150.0
 
 
@@ -174,6 +176,7 @@ class Model:
     running: dict[str, Running] = field(default_factory=dict)
     started: dict[str, list[Started]] = field(default_factory=dict)
     parked: dict[str, Want] = field(default_factory=dict)
+    live_at: float = 0.0
 
     def held(self, key: str, now: float) -> int:
         return sum(
@@ -199,7 +202,8 @@ class Model:
 
 
 def limits_of(want: Want) -> list[Cap | Rate]:
-    return [*want.own, *want.shared, want.slot]
+    under = [] if want.beside_live is None else [want.beside_live]
+    return [*want.own, *want.shared, *under, want.slot]
 
 
 SHAPES = st.fixed_dictionaries(
@@ -279,6 +283,7 @@ class LimitsAndModel(RuleBasedStateMachine):
                 run.dead_at = self.engine.now() + LEASE_S - BEAT_S
         if forgotten:
             self.model.started.clear()
+            self.model.live_at = 0.0
             self.model.parked.clear()
 
     @rule(process=PICK)
@@ -322,7 +327,7 @@ class LimitsAndModel(RuleBasedStateMachine):
             await self._resolve_orphans(self.engine.processes[0])
             # One with nothing asks, so that what has lapsed is noticed.
             for process in self.engine.processes:
-                last = self._want(1, 1.0, {"rpm", "tpm", "cap"})
+                last = self._want(BATCH, 1.0, {"rpm", "tpm", "cap"})
                 await process.reserve([(last, "x:1:0")])
                 await process.refund([Reservation(BACKEND, "x:1:0")])
                 await process.give_up([last.request_id])
@@ -365,6 +370,7 @@ class LimitsAndModel(RuleBasedStateMachine):
             SLOTS,
             tuple(mine[name] for name in sorted(own)),
             tuple(ours[name] for name in sorted(shared)),
+            beside_live=BESIDE_LIVE if rank == BATCH else None,
         )
 
     def _ask(self, process: int, wants: list[Want]) -> None:
@@ -378,11 +384,19 @@ class LimitsAndModel(RuleBasedStateMachine):
                 run = Running(answer.reservation, want, number, now)
                 self.model.running[answer.reservation.id] = run
                 self.model.charge(run)
+                self._leaves_room(want, now)
             elif isinstance(answer, StartAt):
                 assert answer.at <= want.deadline
                 self.model.parked[want.request_id] = want
             elif isinstance(answer, TooLate):
                 assert answer.at > want.deadline
+
+    def _leaves_room(self, started: Want, now: float) -> None:
+        """Beside what is live, no batch request starts beyond its share."""
+        if started.beside_live is None:
+            self.model.live_at = now
+        elif now < self.model.live_at + LIVE_S - SLACK_S:
+            assert self.model.held(BESIDE_LIVE.key, now) <= BESIDE_LIVE.limit
 
     def _end(self, run: Running, tokens: int | None) -> None:
         del self.model.running[run.reservation.id]

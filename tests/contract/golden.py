@@ -12,6 +12,7 @@ def golden_envelope(name: str) -> bytes:
     """Return the bytes of one of them.
 
     `minimal` has only what it must, `full` every key before there were lanes, `laned` those as
-    well, `replied` also the one for replies by AMQP, `lined` also that of a batch's lines.
+    well, `replied` also the one for replies by AMQP, `lined` also those of a
+    batch's lines and of a large body in a blob.
     """
     return bytes.fromhex((_FOLDER / f"{name}.hex").read_text("ascii"))

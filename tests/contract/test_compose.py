@@ -12,6 +12,7 @@ import pytest
 from broker.config import ENVIRONMENT, load_config
 from cli.initialising import CONFIG_FILE, run
 from schemas.config import BackendConfig, Config
+from tests.contract.test_image import environment
 from tests.fakes.deployment import (
     ROOT,
     other_variables,
@@ -168,9 +169,16 @@ def test_every_mounted_file_is_there_and_read_only_and_all_else_is_a_volume(
 @pytest.mark.parametrize("name", OURS)
 def test_our_parts_read_the_file_that_is_mounted(compose: dict[str, Any], name: str) -> None:
     part = compose["services"][name]
-    (mount,) = part["volumes"]
+    mount, _ = part["volumes"]
     command = part["command"]
     assert command[command.index("--config") + 1] == mount.split(":")[1]
+
+
+def test_our_parts_share_the_directory_of_blobs(compose: dict[str, Any]) -> None:
+    """And it is the one that the image names, so that its volume takes over the image's user."""
+    shared = {compose["services"][name]["volumes"][1] for name in OURS}
+    (mount,) = shared
+    assert mount == f"blobs:{environment()['PENSTOCK_DATA_DIR']}"
 
 
 def test_the_worker_s_alive_file_is_the_one_that_is_looked_at(compose: dict[str, Any]) -> None:

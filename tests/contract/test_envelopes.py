@@ -50,7 +50,13 @@ _FULL = replace(
 )
 _LANED = replace(_FULL, lane=Lane.FLOOD, input_tokens=9, max_tokens=64)
 _REPLIED = replace(_LANED, reply_as="application/msgpack")
-_LINED = replace(_REPLIED, quiet=True)
+_LINED = replace(
+    _REPLIED,
+    quiet=True,
+    body=b"",
+    body_blob=f"until/0000491000/{_FULL.id}.0a1b2c3d.body",
+    body_bytes=300_000,
+)
 _NEWEST = _LINED
 _EXPECTED = {
     "minimal": _MINIMAL,

@@ -12,6 +12,7 @@ import yaml
 
 from api.openapi.document import build_document
 from broker.config import load_config
+from schemas.anthropic_errors import AnthropicError, error_type
 from schemas.errors import DOOR_ERRORS
 from schemas.webhook_events import sample
 from schemas.webhooks import EVENT_TYPES
@@ -52,6 +53,10 @@ def _check_json(content: dict[str, Any], server: Server) -> None:
         assert server.ask("/v1/requests", content)[0] == 202
     elif field := next((field for field in _CALLS if field in content), None):
         assert server.ask(_CALLS[field], content)[0] == 200
+    elif content.get("type") == "error":
+        AnthropicError.model_validate(content, extra="forbid")
+        code = content["error"]["details"]["error_code"]
+        assert content["error"]["type"] == error_type(DOOR_ERRORS[code].status)
     elif isinstance(content.get("error"), dict) and "object" not in content:
         error = content["error"]
         assert error["type"] == DOOR_ERRORS[error["code"]].type

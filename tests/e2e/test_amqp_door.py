@@ -41,7 +41,8 @@ def door(amqp_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
         server={"namespace": f"t{secrets.token_hex(4)}"},
         more={"tenants": tenants, "aliases": {"friend": "echo"}},
     )
-    with open_door(tmp_path_factory.mktemp("amqp"), setup, MODELS, key=KEY) as opened:
+    directory = tmp_path_factory.mktemp("amqp")
+    with open_door(directory, setup, MODELS, key=KEY, growth_kib=128 * 1024) as opened:
         yield opened
 
 
@@ -75,6 +76,33 @@ async def test_the_reply_is_the_request_as_http_tells_it(
         k: v for k, v in content.items() if k not in close
     }
     assert all(abs(seen[name] - content[name]) < 1 for name in close)
+
+
+@pytest.mark.parametrize("size", [300_000, 7_000_000])
+async def test_bodies_and_answers_may_be_large(door: Door, client: Client, size: int) -> None:
+    """The answer is whole in the reply up to 1 MiB, as in the request object."""
+    inputs = ["x"] * (size // 64 + 1)
+    asked = {"endpoint": "/v1/embeddings", "body": {"input": inputs, "user": "u" * size}}
+    reply = await client.ask("echo.normal", json.dumps(asked).encode())
+    content = told(reply)
+    assert reply.type == "request.completed"
+    assert reply.headers["x-penstock-status-code"] == 200
+    body = content["response"]["body"]
+    assert body is None if size > 1_000_000 else len(body["data"]) == len(inputs)
+    path = f"/v1/requests/{content['id']}/response"
+    alone = await asyncio.to_thread(door.ask, "GET", path)
+    assert len(alone.json["data"]) == len(inputs)
+
+
+async def test_a_large_repeat_is_told_the_same_and_puts_nothing_aside(
+    door: Door, client: Client
+) -> None:
+    body = submission("echo", metadata={"n": "1"}).replace(b"hello", b"x" * 300_000)
+    first = told(await client.ask("echo.high", body, message_id="large-1"))
+    again = told(await client.ask("echo.high", body, message_id="large-1"))
+    assert again["id"] == first["id"]
+    kept = door.stack.directory / "data" / "blobs" / "kept"
+    assert len(list(kept.glob(f"until/*/{first['id']}.*"))) == 1
 
 
 async def test_msgpack_is_answered_by_msgpack(client: Client) -> None:

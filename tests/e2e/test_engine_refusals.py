@@ -20,7 +20,14 @@ from broker.embedded.engine import EmbeddedEngine
 from broker.ports import Selection, Served, Store
 from cli.http_server import HttpServer
 from schemas.config import Config
-from schemas.errors import QueueUnavailable, RequestError, StorageFull, StoreUnavailable
+from schemas.errors import (
+    BlobsUnavailable,
+    QueueUnavailable,
+    RequestError,
+    StorageFull,
+    StoreUnavailable,
+)
+from schemas.large import LARGE_BYTES
 from schemas.lifecycle import Status
 from schemas.record import Record
 from tests.e2e.door import chat_body
@@ -75,13 +82,16 @@ async def served(
 
 
 async def submit(url: str) -> Told:
-    return await asyncio.to_thread(ask, url, "POST", "/v1/requests", BODY)
+    """Submit a request with a body that is put aside."""
+    large = BODY.replace(b"[]", json.dumps(["x" * LARGE_BYTES]).encode())
+    return await asyncio.to_thread(ask, url, "POST", "/v1/requests", large)
 
 
 FAILURES: dict[str, tuple[str, str, Exception]] = {
     "store_unavailable": ("store", "create", StoreUnavailable("away")),
     "storage_full": ("store", "create", StorageFull("full")),
     "queue_unavailable": ("queue", "publish", QueueUnavailable("away")),
+    "blobs_unavailable": ("blobs", "put", BlobsUnavailable("away")),
     "internal_error": ("store", "create", ZeroDivisionError("a bug with psk_secret in it")),
 }
 

@@ -7,7 +7,7 @@ import random
 import time
 from typing import Any
 
-from tests.fakes import native
+from tests.fakes import messages, native
 from tests.fakes.talking import said
 
 
@@ -21,6 +21,8 @@ def answer(endpoint: str, model: str, nonce: str, asked: dict[str, Any]) -> dict
         return _ranking(model, nonce, asked)
     if endpoint == "audio/transcriptions":
         return {"text": f"echo {nonce}", "model": model}
+    if endpoint == messages.ENDPOINT:
+        return messages.message(model, nonce, asked)
     if endpoint == "responses":
         return native.response(asked, nonce, "failed" if model == "native-fails" else "completed")
     return _chat(model, nonce, asked)

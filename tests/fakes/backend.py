@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.fakes import faults
+from tests.fakes import faults, messages
 from tests.fakes.answers import answer, latency_s, speech, tag_of
 from tests.fakes.ledger import Ledger
 from tests.fakes.streams import stream
@@ -114,6 +114,8 @@ async def _behave(
     endpoint: str, model: str, nonce: str, asked: dict[str, Any]
 ) -> web.StreamResponse:
     await asyncio.sleep(latency_s(model))
+    if endpoint == messages.ENDPOINT and "max_tokens" not in asked:
+        return web.json_response(messages.REFUSAL, status=400)
     if endpoint == "audio/speech":
         return web.Response(body=speech(nonce), content_type="audio/mpeg")
     return web.json_response(answer(endpoint, model, nonce, asked), headers={"x-fake-nonce": nonce})

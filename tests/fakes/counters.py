@@ -7,14 +7,14 @@ from typing import Any
 
 from broker.redis_store.keys import Keys
 
-_NO_COUNTS = ("pulse:", "hold:", "wanted:", "granted:", "paused:")
+_NO_COUNTS = ("pulse:", "live:", "hold:", "wanted:", "granted:", "paused:")
 
 
 async def counters_left(client: Any, namespace: str) -> list[str]:
     """Return the keys under which something is still counted: what a rest must not leave.
 
-    A pulse and a mean count nothing, who waits is no count, a grant lapses by itself, and so does a
-    bucket that is full.
+    A pulse, a mark and a mean count nothing, who waits is no count, a grant lapses by itself, and
+    so does a bucket that is full.
     """
     prefix = Keys(namespace).limits_prefix()
     names = [found.decode() async for found in client.scan_iter(match=f"{prefix}*", count=1_000)]

@@ -62,6 +62,13 @@ async def _html(request: web.Request) -> web.StreamResponse:
     return web.Response(text="<html><body>502 Bad Gateway</body></html>", content_type="text/html")
 
 
+async def _odd(request: web.Request) -> web.StreamResponse:
+    """Answer valid JSON over many lines, with what breaks whoever puts it on one."""
+    said = "\u2028 \\u0000 \\n \\u2029 \\ud83d\\ude00"
+    body = f'{{\r\n  "object": "chat.completion",\n  "choices": [],\n\n  "said": "{said}"\n}}\n'
+    return web.Response(body=body.encode(), content_type="application/json")
+
+
 async def _empty(request: web.Request) -> web.StreamResponse:
     return web.Response(body=b"", content_type="application/json")
 
@@ -133,6 +140,7 @@ _NAMED: dict[str, Fault] = {
     "hang-headers": _hang_after_headers,
     "drip": _drip,
     "html": _html,
+    "odd": _odd,
     "empty": _empty,
     "half": _half,
     "big-50mb": _big,

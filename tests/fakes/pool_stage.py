@@ -34,6 +34,7 @@ class Room:
 
     def __init__(self) -> None:
         self.room = 1_000
+        self.found_out: int | None = None
 
     def expect(self, _reservation_id: str) -> None:
         self.room -= 1
@@ -68,7 +69,7 @@ class Stage:
             lambda: SimpleNamespace(replicas=Room())
         )
         parts = SimpleNamespace(
-            engine=SimpleNamespace(queue=self),
+            engine=SimpleNamespace(queue=self, owner="a:1"),
             executor=self,
             settlement=self,
             slots=self,

@@ -45,7 +45,7 @@ async def admitting(directory: Path) -> AsyncIterator[tuple[Admission, EmbeddedE
             catalog,
             Backlog(engine, catalog, config),
             Preparing(engine, catalog, Settings(config)),
-            "penstock",
+            config.server,
         )
         yield admission, engine
         await admission.stop()

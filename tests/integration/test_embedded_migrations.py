@@ -25,7 +25,7 @@ from tests.fakes.results import make_result, make_slot
 from tests.integration.embedded import rows, running
 
 _DATA = Path(__file__).parent / "data"
-RELEASED = (1, 2, 3, 4)
+RELEASED = (1, 2, 3, 4, 5)
 _SHAPE = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
 _ALL = Selection(None)
 
@@ -93,7 +93,7 @@ async def test_what_waits_in_it_is_served(tmp_path: Path, version: int) -> None:
         assert (record.body_hash, record.redriven_as) == (None, None)
         assert (record.parked_for, record.history) == (None, ())
         assert (record.stream, record.reply_to, record.replied) == (False, None, False)
-        assert record.webhook is None
+        assert (record.webhook, record.batch, record.quiet) == (None, None, False)
         assert await engine.store.open_count("acme") == 0
         assert await engine.store.waiting_models() == []
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from broker.claims import Run
 from broker.embedded import connection
 from broker.embedded.database import FILE_NAME
-from broker.embedded.free_space import Floor
+from broker.free_space import Floor
 from schemas.errors import StorageFull, StoreUnavailable
 from tests.chaos.lossy_vfs import lossy_disk
 from tests.fakes.envelopes import make_envelope

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from broker.claims import Run
-from broker.ports import OutboxEntry
+from broker.ports import OutboxEntry, Validated
 from broker.redis_store.parts import RedisParts
 from schemas.codec import encode
 from schemas.envelope import Envelope
 from schemas.ids import partition_of
 from schemas.lifecycle import Status
+from schemas.result import encode_result
+from tests.fakes.batches import make_batch, make_line
 from tests.fakes.envelopes import make_envelope
 from tests.integration.redis_stage import SLOT, a_result, open_parts
 
@@ -123,3 +125,21 @@ async def test_the_outbox_is_trimmed_behind_the_last_of_its_readers(parts: Redis
     replies = await parts.upkeep.outbox(5, 10, "replies")
     await parts.upkeep.outbox_done(5, replies[1][0], "replies")
     assert await left() == (0, 1)
+
+
+async def test_a_line_that_it_has_ended_is_gathered(parts: RedisParts) -> None:
+    """Its worker may get a line while the first of ours run a batch; it knows nothing of bits."""
+    batch = make_batch()
+    await parts.batches.create(batch)
+    held = await parts.batches.hold(batch.id)
+    assert held is not None
+    await parts.batches.validated(batch.id, held.token, Validated(2, "m"), time.time())
+    lines = [make_line(batch, number) for number in range(2)]
+    await parts.batches.feed(batch.id, held.token, lines)
+    ended = lines[1].id
+    await run(parts, ended, "HSET", f"rec:{ended}", "status", "completed", "expires_at", "9e9")
+    await run(parts, ended, "SET", f"res:{ended}", encode_result(a_result()))
+    for _ in range(2):
+        assert list(await parts.batches.lost(batch.id)) == []
+        assert [each.line for each in await parts.batches.ends(batch.id, 9, 9_999)] == [1]
+    assert list(await parts.batches.unended(batch.id)) == [0]

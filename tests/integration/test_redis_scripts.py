@@ -57,10 +57,12 @@ def test_all_keys_of_a_script_share_a_slot() -> None:
         (keys.dead_letters(tag), keys.dead_prefix(tag), keys.counts(tag), keys.joins(tag)),
         (keys.record(request_id), keys.open(tag), keys.lease(tag), *keys.outbox(tag, "settler")),
         (*keys.outbox(tag, "webhooks"), *keys.outbox(tag, "replies")),
+        (*keys.of_lines(tag), keys.batches_of(tag, "acme"), keys.failed_lines(request_id)),
+        (keys.files(tag), keys.file(tag, "file-1"), keys.files_of(tag, "acme")),
         keys.of_backend("gpu-a"),
         keys.of_members(),
     ]
-    tags = [tag, tag, tag, tag, tag, keys.limits, keys.members]
+    tags = [tag] * 7 + [keys.limits, keys.members]
     for family, expected in zip(families, tags, strict=True):
         assert {key_slot(key.encode()) for key in family} == {key_slot(expected.encode())}
 

@@ -53,7 +53,7 @@ async def looking(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
     def make(known: Config) -> Retired:
         slots = Slots(engine.limits, engine.owner)
-        settlement = Settlement(engine, slots, Answering(engine, 60.0))
+        settlement = Settlement(engine, slots, Answering(engine, 60.0), 60.0)
         made.append(Retired(engine, settlement, known))
         return made[-1]
 

@@ -10,16 +10,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
+from broker import large_bodies
 from broker.embedded.engine import EmbeddedEngine
-from broker.ports import Post, PostState
+from broker.ports import Post, PostSelection, PostState
+from schemas.envelope import Envelope
+from schemas.ids import partition_of
+from schemas.large import LARGE_BYTES
 from schemas.webhook_config import WebhooksConfig
-from schemas.webhooks import secret_of
+from schemas.webhooks import EVENT_TYPES, secret_of
+from tests.fakes.batches import make_batch, make_line
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.posts import make_endpoint, make_post
 from tests.fakes.receiver import Receiver
 from tests.fakes.results import make_result
+from workers.webhooks.backstop import Backstop
 from workers.webhooks.breaker import OPENS_AFTER
 from workers.webhooks.dispatcher import Dispatcher
 from workers.webhooks.registry import Registry
@@ -203,9 +210,81 @@ async def test_an_end_with_many_receivers_is_noted_in_small_steps(
     assert max(sizes) <= 32
 
 
+async def test_a_large_response_is_looked_into_for_its_event(stage: Stage) -> None:
+    """Only its body says that it was cut."""
+    made = make_endpoint(
+        url=f"{stage.receiver.url}/x", secrets=make_secrets(), event_types=EVENT_TYPES
+    )
+    await stage.engine.webhooks.save(made, None)
+    await until(lambda: _knows(stage.dispatcher._registry, 1))
+    body = b'{"status": "incomplete", "output": "' + b"x" * LARGE_BYTES + b'"}'
+    envelope = make_envelope(tenant="acme", endpoint="/v1/responses")
+    result = await large_bodies.result_aside(
+        stage.engine, envelope.id, 1, make_result(body=body), 60, dead_letter=False
+    )
+    await stage.engine.store.create(envelope)
+    await stage.engine.store.finish(envelope, result, 1)
+    await until(lambda: _got(stage, 2))
+    told = {orjson.loads(got.body)["type"] for got in stage.receiver.got}
+    assert told == {"request.completed", "response.incomplete"}
+
+
 async def _knows(registry: Registry, count: int) -> bool:
     return len(registry.of("acme")) == count
 
 
 async def _got(stage: Stage, count: int) -> bool:
     return len({each.id for each in stage.receiver.got}) >= count
+
+
+async def test_the_end_of_a_quiet_line_is_told_to_no_endpoint(stage: Stage) -> None:
+    made = make_endpoint(url=f"{stage.receiver.url}/x", secrets=make_secrets())
+    await stage.engine.webhooks.save(made, None)
+    await until(lambda: _knows(stage.dispatcher._registry, 1))
+    batch = make_batch()
+    await stage.engine.batches.create(batch)
+    quiet, told = make_line(batch, 0), make_line(batch, 1, quiet=False)
+    for line in (quiet, told):
+        await stage.engine.store.finish(line, make_result(), 1)
+        stage.dispatcher.ended(line)
+    # Both ways find them in order: where the second is told, the first was passed.
+    await until(lambda: _got(stage, 1))
+    await until(lambda: _all_read(stage, told))
+    selection = PostSelection("acme")
+    posts = await stage.engine.webhooks.posts(selection, None, 10) or ()
+    assert {each.request_id for each in posts} == {told.id}
+
+
+async def test_nor_is_it_looked_up(tmp_path: Path) -> None:
+    engine = EmbeddedEngine(tmp_path, retention_s=60)
+    await engine.start()
+    registry, seen = Registry(engine.webhooks), list[str]()
+    await engine.webhooks.save(make_endpoint(), None)
+    await registry.find("")
+
+    async def see(request_ids: Sequence[str]) -> None:
+        seen.extend(request_ids)
+
+    batch = make_batch()
+    await engine.batches.create(batch)
+    own = '{"url":"https://hooks.example/"}'
+    lines = [
+        make_line(batch, 0),
+        make_line(batch, 1, quiet=False),
+        make_line(batch, 2, webhook=own),
+    ]
+    for line in lines:
+        await engine.store.finish(line, make_result(), 1)
+    task = asyncio.create_task(Backstop(engine, registry, see).run())
+    await until(lambda: _all_read_of(engine, lines[0]))
+    task.cancel()
+    assert seen == [lines[1].id, lines[2].id]
+    await engine.stop()
+
+
+async def _all_read(stage: Stage, line: Envelope) -> bool:
+    return await _all_read_of(stage.engine, line)
+
+
+async def _all_read_of(engine: EmbeddedEngine, line: Envelope) -> bool:
+    return not await engine.upkeep.outbox(partition_of(line.id), 10, "webhooks")

@@ -261,8 +261,8 @@ async def test_a_lost_log_leaves_a_gap_and_the_request_completes(
     tmp_path: Any, restart: bool
 ) -> None:
     """The embedded engine's logs end with its process."""
-    server = ServerConfig(data_dir=str(tmp_path))
-    first, second = open_engine(server), open_engine(server)
+    config = Config(server=ServerConfig(data_dir=str(tmp_path)))
+    first, second = open_engine(config), open_engine(config)
     async with Backend() as fake:
         await first.start()
         async with serving(first, fake, "words-2000-10"):

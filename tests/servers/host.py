@@ -19,6 +19,7 @@ from typing import Protocol
 
 from tests.servers.rabbitmq import RabbitMQNode
 from tests.servers.redis import RedisCluster, RedisServer
+from tests.servers.s3 import S3Server
 
 
 class Server(Protocol):
@@ -47,7 +48,12 @@ def _redis_cluster(folder: Path) -> tuple[Server, Callable[[], Facts]]:
     return cluster, lambda: {"url": cluster.url, "version": cluster.nodes[0].version}
 
 
-KINDS = {"rabbitmq": _rabbitmq, "redis": _redis, "redis_cluster": _redis_cluster}
+def _s3(folder: Path) -> tuple[Server, Callable[[], Facts]]:
+    server = S3Server(folder)
+    return server, lambda: {"url": server.url, "version": server.version}
+
+
+KINDS = {"rabbitmq": _rabbitmq, "redis": _redis, "redis_cluster": _redis_cluster, "s3": _s3}
 
 
 def write_facts(path: Path, facts: Facts) -> None:

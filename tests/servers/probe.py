@@ -1,4 +1,4 @@
-"""Asks a RabbitMQ or a Redis, by bare sockets, whether it is there and which version it is."""
+"""Asks a server, by bare sockets, whether it is there and which version it is."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def redis_command(url: str, command: str) -> str:
     password = urlsplit(url).password
     login = f"AUTH {urlsplit(url).username or 'default'} {password}\r\n" if password else ""
     return _exchange(url, 6379, f"{login}{command}\r\nQUIT\r\n".encode(), None).decode()
+
+
+def answers_http(url: str) -> bool:
+    """Tell whether an HTTP server answers, whatever it says."""
+    sent = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    return _exchange(url, 80, sent, None).startswith(b"HTTP/1.1 ")
 
 
 def wait_until(ready: Callable[[], object], seconds: float, why: Callable[[], str]) -> None:

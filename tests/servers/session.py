@@ -65,6 +65,10 @@ class SharedServers:
         """One of the nodes. All workers share the cluster: a test's keys need names of its own."""
         return str(self._facts("redis_cluster")["url"])
 
+    def s3_url(self) -> str:
+        """All workers share its bucket: a test's keys need a prefix of their own."""
+        return str(self._facts("s3")["url"])
+
     def versions(self) -> dict[str, str]:
         """What was used so far, for the report."""
         used = {path.stem: json.loads(path.read_text()) for path in self.folder.glob("*.json")}

@@ -57,6 +57,8 @@ BEFORE = config(backends=BACKENDS, models=MODELS)
                 "endpoints": ["/v1/rerank"],
                 "tenants": {"t": {"models": ["*"]}},
                 "webhooks": {"allow": ["hooks.internal"], "timeout_s": 5},
+                "batches": {"window": 10},
+                "files": {"max_bytes": 2048},
             },
             [
                 "alias added: x",
@@ -64,6 +66,8 @@ BEFORE = config(backends=BACKENDS, models=MODELS)
                 "endpoints changed",
                 "webhooks.allow changed",
                 "webhooks.timeout_s changed",
+                "batches.window changed",
+                "files.max_bytes changed",
             ],
         ),
     ],
@@ -85,10 +89,12 @@ def test_many_names_are_cut_short() -> None:
 def test_what_needs_a_restart_is_named_and_stays() -> None:
     new = config(
         server={"port": 9000, "retention_s": 60, "drain_s": 1, "admin_key": SECRET},
+        blobs={"directory": "/elsewhere"},
         backends=BACKENDS,
     )
     taken, fixed = takeable(BEFORE, new)
-    assert fixed == ["server.port", "server.retention_s"]
+    assert fixed == ["server.port", "server.retention_s", "blobs.directory"]
+    assert taken.blobs == BEFORE.blobs
     assert (taken.server.port, taken.server.retention_s) == (8080, 86_400)
     assert (taken.server.drain_s, taken.server.admin_key) == (1, SECRET)
     assert taken.backends == new.backends

@@ -10,10 +10,16 @@ from typing import cast
 from broker.ports import (
     Queue,
 )
+from schemas.config import Config
 from schemas.priority import Priority
 from tests.fakes.pool_stage import Stage, plan, settled
 from workers.consuming import Consuming
 from workers.routing.targets import Target
+from workers.rules import Rules
+
+ADAPTIVE = Config.model_validate(
+    {"backends": {"b": {"urls": ["http://b/v1"], "concurrency": {"max": 64}}}}
+)
 
 
 async def test_more_than_a_batch_starts_without_a_pause() -> None:
@@ -33,6 +39,28 @@ async def test_no_more_start_than_the_replicas_have_room_for() -> None:
     await settled()
     assert len(stage.started) == 7
     assert stage.free["b"] == 93
+    await stage.pool.stop()
+
+
+async def test_what_batch_leaves_follows_what_is_found_out() -> None:
+    stage = Stage(Target("b", "m"), slots={"b": 0}, rules=Rules(ADAPTIVE))
+    stage.upstreams["b"].replicas.found_out = 8
+    await stage.pool.start()
+    (batch,) = stage.add(1, Priority.BATCH)
+    (high,) = stage.add(1, Priority.HIGH)
+    await settled()
+    caps = [stage.wants[batch.id].beside_live]
+    stage.upstreams["b"].replicas.found_out = 16
+    stage.free["b"] = 2
+    for wake in stage.wakes:
+        wake()
+    await settled()
+    caps.append(stage.wants[batch.id].beside_live)
+    assert [(cap.key, cap.limit) for cap in caps if cap is not None] == [
+        ("backend:b:batch:a:1", 6),
+        ("backend:b:batch:a:1", 12),
+    ]
+    assert stage.wants[high.id].beside_live is None
     await stage.pool.stop()
 
 

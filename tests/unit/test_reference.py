@@ -16,7 +16,7 @@ from reference.commands import helps
 from reference.configuration import sections_of
 from reference.pages import DOCS, PAGES, stale
 from schemas.config import Config, ServerConfig
-from schemas.errors import DOOR_ERRORS, TERMINAL_CODES
+from schemas.errors import BATCH_ENDINGS, BATCH_ERRORS, DOOR_ERRORS, TERMINAL_CODES
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = ROOT / "penstock.defaults.yaml"
@@ -38,7 +38,8 @@ def test_every_key_of_the_configuration_has_a_description() -> None:
 
 def test_every_error_has_a_row() -> None:
     page = PAGES["reference/errors.md"]()
-    missing = [code for code in (*DOOR_ERRORS, *TERMINAL_CODES) if f"| `{code}` |" not in page]
+    codes = (*DOOR_ERRORS, *TERMINAL_CODES, *BATCH_ERRORS, *BATCH_ENDINGS)
+    missing = [code for code in codes if f"| `{code}` |" not in page]
     assert missing == []
 
 

@@ -217,3 +217,11 @@ def answer_all(replicas: Replicas, url: str, clock: Clock) -> None:
         clock.now += 1
         for call in calls:
             call.answered("m", 100)
+
+
+def test_what_is_found_out_is_that_of_all_replicas_and_nothing_where_it_is_fixed() -> None:
+    assert replicas_of("u1", "u2").found_out is None
+    adaptive = replicas_of("u1", "u2", concurrency=AdaptiveConcurrency(min=3, max=9))
+    assert adaptive.found_out == 6
+    adaptive.configure(["u1"], AdaptiveConcurrency(min=5, max=9))
+    assert adaptive.found_out == 5

@@ -83,7 +83,7 @@ class NotedDelivery:
 
 def settlement_of(diary: Diary) -> Settlement:
     engine = diary.engine()
-    return Settlement(engine, Slots(engine.limits, "me:1"), Answering(engine, 60.0))
+    return Settlement(engine, Slots(engine.limits, "me:1"), Answering(engine, 60.0), 60.0)
 
 
 def a_run(diary: Diary, deliveries: int = 1) -> InFlight:

@@ -17,6 +17,7 @@ from workers.backends.port import CallFailed
 _MAX_CONTAINERS = 500_000
 _MAX_TOKENS = 2**53
 _JSON = "application/json"
+_CACHED_APART = ("cache_creation_input_tokens", "cache_read_input_tokens")
 
 
 async def read_capped(response: ClientResponse, max_bytes: int) -> bytes:
@@ -79,6 +80,9 @@ def usage_of(parsed: dict[str, Any]) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     given = _count(usage, "prompt_tokens", "input_tokens")
+    if given is not None:
+        # Anthropic's dialect counts them apart from the rest of the input.
+        given += sum(_count(usage, name) or 0 for name in _CACHED_APART)
     made = _count(usage, "completion_tokens", "output_tokens")
     total = _count(usage, "total_tokens")
     if given is None and made is None and total is None:

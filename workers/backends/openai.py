@@ -11,6 +11,7 @@ import aiohttp
 
 from broker.scheduling.retry import BUSY_STATUSES, Failure, failure_of_status
 from schemas.config import BackendConfig
+from schemas.message_batches import ENDPOINT as MESSAGES
 from schemas.request import ENDPOINTS
 from schemas.responses.told import ENDPOINT as RESPONSES
 from workers.backends.answers import parse_answer, read_capped, usage_in, usage_of
@@ -24,6 +25,7 @@ from workers.backends.usage_asked import with_usage
 
 Session = aiohttp.ClientSession
 
+_JSON_ENDPOINTS = frozenset({*ENDPOINTS, MESSAGES})
 _OK = range(200, 300)
 _REDIRECT = range(300, 400)
 _LIST_TIMEOUT_S = 10.0
@@ -41,11 +43,12 @@ class OpenAIBackend:
     async def call(self, url: str, call: Call) -> Answer:
         """Post the body as it is to the endpoint below `url`, which ends in /v1.
 
-        An answer of OpenAI's four JSON endpoints must be JSON; any other's may be audio, say.
+        An answer of OpenAI's four JSON endpoints, or of Anthropic's, must be JSON; any other's
+        may be audio, say.
         """
         async with self._posting(url, call, call.body) as response:
             answer = await self._whole(response)
-        return _usable(answer, must_be_json=call.endpoint in ENDPOINTS)
+        return _usable(answer, must_be_json=call.endpoint in _JSON_ENDPOINTS)
 
     async def stream(self, url: str, call: Call, sink: Sink) -> Answer:
         """Post the body, which asks for a stream, and for the usage whether the client did or not.

@@ -63,6 +63,13 @@ class Replicas:
         """How many more calls this process may begin now, beside those that are expected."""
         return max(0, sum(self._room_on(url) for url in self._urls) - len(self._expected))
 
+    @property
+    def found_out(self) -> int | None:
+        """How many calls this process may have open by what it has found out; None where fixed."""
+        if not self._adaptive:
+            return None
+        return sum(self._limit(url) for url in self._urls)
+
     def expect(self, reservation_id: str) -> None:
         """Keep room for a call that is about to begin under this reservation, until `arrived`."""
         self._expected.add(reservation_id)

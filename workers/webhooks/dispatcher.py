@@ -13,12 +13,14 @@ from itertools import islice
 
 import structlog
 
+from broker import large_bodies
 from broker.lifecycle import Tasks
 from broker.ports import Engine, Post
 from broker.ports.webhooks import KEPT_S
 from schemas.envelope import Envelope
 from schemas.errors import EngineError
 from schemas.webhook_config import WebhooksConfig
+from schemas.webhook_events import RESPONSES
 from workers.webhooks.addressing import posts_of
 from workers.webhooks.backstop import Backstop
 from workers.webhooks.bounds import PER_RECEIVER, Bounds, Receiver
@@ -108,6 +110,9 @@ class Dispatcher:
         for request_id in request_ids:
             record = await self._engine.store.get(request_id)
             if record is not None and record.terminal:
+                if record.endpoint == RESPONSES:
+                    # Its body says which event it is.
+                    record = await large_bodies.whole(self._engine, record)
                 endpoints = self._registry.of(record.tenant)
                 posts = posts_of(record, endpoints, self._config.retry_s)
                 # Of one request there may be hundreds, each with the whole event.

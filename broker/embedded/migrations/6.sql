@@ -16,6 +16,7 @@ CREATE TABLE batches (
     id               TEXT    NOT NULL UNIQUE,
     tenant           TEXT    NOT NULL,
     created_at       REAL    NOT NULL,
+    dialect          TEXT    NOT NULL,
     in_order         INTEGER NOT NULL, -- 1: gathered as in its input
     terms            BLOB    NOT NULL,
     status           TEXT    NOT NULL,
@@ -46,7 +47,7 @@ CREATE TABLE batches (
     gathered_to      INTEGER NOT NULL DEFAULT 0, -- in order: the next line to gather
     expires_at       REAL                        -- null until it has ended
 ) STRICT;
-CREATE INDEX batches_listed ON batches (tenant, created_at, id);
+CREATE INDEX batches_listed ON batches (tenant, dialect, created_at, id);
 CREATE INDEX batches_running ON batches (tenant, created_at, id) WHERE expires_at IS NULL;
 CREATE INDEX batches_unfinished ON batches (created_at, id) WHERE told = 0;
 CREATE INDEX batches_expiry ON batches (expires_at) WHERE expires_at IS NOT NULL;
@@ -61,7 +62,7 @@ CREATE TABLE line_ends (
 CREATE INDEX line_ends_as_they_end ON line_ends (batch);
 CREATE UNIQUE INDEX line_ends_in_order ON line_ends (batch, line);
 
--- Which lines have ended (`done`), and which are in the error file (`failed`): pages of bits.
+-- Which lines are `gathered`, and which are in the error file (`failed`): pages of bits.
 CREATE TABLE line_bits (
     batch INTEGER NOT NULL,
     kind  TEXT    NOT NULL,

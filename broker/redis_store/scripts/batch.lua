@@ -16,6 +16,12 @@ local function request_of(line)
   return 'req_' .. string.sub(ID, 7, 32) .. string.format('%08x', line)
 end
 
+-- The first line from this one on that has not ended.
+local function first_due(line)
+  local due = redis.call('BITPOS', DONE, 0, line, -1, 'BIT')
+  return due < 0 and redis.call('STRLEN', DONE) * 8 or due
+end
+
 local function list_key(tenant)
   return KEYS[13] .. ':of:' .. tenant
 end

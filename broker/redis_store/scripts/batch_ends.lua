@@ -6,19 +6,16 @@ local function next_lines(first, number)
     return redis.call('LRANGE', ENDS, first, first + number - 1)
   end
   first = first + tonumber(redis.call('HGET', BATCH, 'gathered') or 0)
-  local behind = redis.call('BITPOS', DONE, 0, first, -1, 'BIT')
-  if behind < 0 then
-    behind = redis.call('STRLEN', DONE) * 8 -- every bit there is
-  end
   local lines = {}
-  for line = first, math.min(behind, first + number) - 1 do
+  for line = first, math.min(first_due(first), first + number) - 1 do
     lines[#lines + 1] = line
   end
   return lines
 end
 
 -- A rollback of Redis can have taken what it had before the end: then that is no end.
-local function forget_end(line)
+local function forget_end(line, id)
+  redis.call('DEL', KEYS[1] .. id, KEYS[4] .. id)
   redis.call('SETBIT', DONE, line, 0)
   redis.call('LREM', ENDS, 1, line)
 end
@@ -27,16 +24,15 @@ local bytes, ended = 0, {}
 for _, each in ipairs(next_lines(tonumber(ARGV[2]), tonumber(ARGV[3]))) do
   local line = tonumber(each)
   local id = request_of(line)
-  local result = redis.call('GET', KEYS[4] .. id)
-  if result then
-    ended[#ended + 1] = {line, redis.call('HGETALL', KEYS[1] .. id), result}
+  local fields, result = redis.call('HGETALL', KEYS[1] .. id), redis.call('GET', KEYS[4] .. id)
+  if result and #fields > 0 then
+    ended[#ended + 1] = {line, fields, result}
     bytes = bytes + #result
     if bytes >= tonumber(ARGV[4]) then
       break
     end
   else
-    redis.call('DEL', KEYS[1] .. id)
-    forget_end(line)
+    forget_end(line, id)
     break
   end
 end

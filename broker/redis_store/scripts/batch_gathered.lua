@@ -14,14 +14,18 @@ end
 if TERMINAL[found[2]] then
   return 0
 end
+local time = now()
 
 -- In the order of the input they must be the next, all of them ended.
 local function take_in_order(lines)
   local gathered = tonumber(found[5] or 0)
   for place, line in ipairs(lines) do
-    if line ~= gathered + place - 1 or is_due(ID, line) then
+    if line ~= gathered + place - 1 then
       return false
     end
+  end
+  if gathered + #lines > first_due(gathered) then
+    return false
   end
   redis.call('HSET', BATCH, 'gathered', gathered + #lines)
   return true
@@ -53,10 +57,10 @@ local function take_from_list(lines)
   return true
 end
 
--- What reads the ends of lines one by one still wants their records.
+-- Who is told of the ends of lines one by one still wants their records.
 local function let_expire(record, result)
   local expires_at = redis.call('HGET', record, 'expires_at')
-  local left = milliseconds(tonumber(expires_at or 0) - now())
+  local left = milliseconds(tonumber(expires_at or 0) - time)
   redis.call('PEXPIRE', record, left)
   redis.call('PEXPIRE', result, left)
 end
@@ -75,7 +79,7 @@ end
 local function append(file)
   local id, part, bytes, fields = unpack(file)
   if redis.call('EXISTS', file_key(id)) == 0 then
-    local terms, time = cmsgpack.unpack(found[7]), now()
+    local terms = cmsgpack.unpack(found[7])
     make_file(id, terms.tenant, instant(time), instant(time + terms.output_kept_s), fields)
   end
   add_part(id, part, bytes)

@@ -3,7 +3,7 @@
 -- and the bits. All before that one have ended.
 local found = redis.call('HMGET', BATCH, 'status', 'made')
 local made = not TERMINAL[found[1]] and tonumber(found[2] or 0) or 0
-local first = math.floor(redis.call('BITPOS', DONE, 0) / 8)
+local first = math.floor(first_due(0) / 8)
 if first * 8 >= made then
   return {made, made, ''}
 end

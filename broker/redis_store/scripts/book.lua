@@ -1,14 +1,16 @@
 -- include limits
 -- PROTOCOL 3, reserve, with more limits than slots: broker/scheduling/reserving.py in one step.
--- KEYS as slots.lua for the backend's slots, then as limits.lua. ARGV: 1 limit, 2 line, 3 prefix,
--- 4 channel prefix, 5 backend, 6 packed {cap = pulse seen}, 7 packed wants, each {id, request, rank,
--- score, deadline, own, shared}; a limit is {key, most, cost of a rate or false for a cap, tokens}.
--- Answers the pulse, then for each want {1} go, {2, at, n} its turn, {3, n, at or false} wait or
--- {4, at, n} too late: n is the place among its limits, own before shared, 0 for the slot.
+-- KEYS as slots.lua for the backend's slots, the mark of live ones, then as limits.lua. ARGV: 1 limit,
+-- 2 line, 3 prefix, 4 channel prefix, 5 backend, 6 packed {cap = pulse seen}, 7 packed wants, each
+-- {id, request, rank, score, deadline, own, shared, under}: a limit is {key, most, cost of a rate or
+-- false for a cap, tokens}, `under` tells whether it is under the cap beside live ones, which is
+-- packed as 8. Answers the pulse, then for each want {1} go, {2, at, n} its turn, {3, n, at or false}
+-- wait or {4, at, n} too late: n is the place among its limits, own before shared, then the cap
+-- beside live ones, 0 for the slot.
 local time = at_now(ARGV[3])
 local me, channels, backend = ARGV[2], ARGV[4], ARGV[5]
 local seen, wants = cmsgpack.unpack(ARGV[6]), cmsgpack.unpack(ARGV[7])
-local lines, shut = {}, {}
+local lines, shut, live, beside = {}, {}, false, nil
 
 local function line_of(key, limit, waits)
   if not lines[key] then
@@ -92,7 +94,14 @@ local function go(want)
     end
   end
   take(line_of(backend), id)
-  if #want[6] + #want[7] > 0 then
+  if want[8] then
+    beside.take(id)
+    taken.caps[#taken.caps + 1] = cmsgpack.unpack(ARGV[8])[1]
+  elseif not live then
+    live = true
+    note_live(KEYS[6])
+  end
+  if #want[6] + #want[7] > 0 or want[8] then
     redis.call('HSET', RESERVED, id, cmsgpack.pack(taken))
   end
   return {1}
@@ -121,6 +130,9 @@ local function answer(want)
       return {3, own + place, false}
     end
   end
+  if want[8] and not beside.admits(score) then
+    return {3, own + #shared + 1, false}
+  end
   local line = line_of(backend)
   if not admits(line, score) then
     wait(line, score)
@@ -131,12 +143,19 @@ end
 
 lapse()
 line_of(backend, tonumber(ARGV[1]), true)
+if ARGV[8] ~= '' then
+  local cap = cmsgpack.unpack(ARGV[8])
+  beside = beside_live(cap_keys(cap[1]), KEYS[6], cap[2], line_of(backend))
+end
 local answers = {time}
 for _, want in ipairs(wants) do
   answers[#answers + 1] = answer(want)
 end
 for _, line in pairs(lines) do
   leave(line)
+end
+if beside then
+  beside.leave()
 end
 save_rates()
 return answers

@@ -2,6 +2,7 @@
 -- are its keys: 1 slots, 2 pulse, 3 paused, 4 wanted, 5 granted. All times in ms of Redis. A line is
 -- `owner \0 backend \0 model`: a pool of a process, as broker/scheduling/places.py has it.
 local LEASE_MS, GAP_MS, PAUSE_MS, GRANT_MS, KEPT_MS = 8000, 3000, 2500, 1000, 604800000
+local LIVE_MS = 60000 -- as LIVE_S of broker/ports/limits.py
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -103,6 +104,49 @@ local function leave(line)
     redis.call('PEXPIRE', line.k[4], 60000)
   end
   redis.call('PEXPIRE', line.k[1], KEPT_MS)
+end
+
+-- The cap on the lowest class beside live ones: `k` are its keys, `live` the mark of the backend. It
+-- is always taken together with a slot, so the pulse of the slots is looked at for both.
+local function beside_live(k, live, limit, line)
+  local cap = {k = k, live = live, taken = {}}
+
+  local function entered()
+    cap.line = cap.line or enter(k, line.time, limit, line.me, line.channels)
+    return cap.line
+  end
+
+  -- Whether one of this score may hold a slot; if not, it waits for that.
+  function cap.admits(score)
+    cap.holds = cap.holds or redis.call('EXISTS', live) == 1
+    if not cap.holds or admits(entered(), score) then
+      return true
+    end
+    wait(cap.line, score)
+    return false
+  end
+
+  function cap.take(id)
+    local new = redis.call('ZADD', k[1], 'NX', ms(line.time + LEASE_MS), id) == 1
+    if new and cap.line then
+      cap.line.free = cap.line.free - 1
+    end
+  end
+
+  function cap.leave()
+    if cap.line then
+      leave(cap.line)
+    else
+      redis.call('ZREMRANGEBYSCORE', k[1], '-inf', '(' .. ms(line.time))
+      redis.call('PEXPIRE', k[1], KEPT_MS)
+    end
+  end
+
+  return cap
+end
+
+local function note_live(live)
+  redis.call('SET', live, '1', 'PX', LIVE_MS)
 end
 
 -- After `freed` were given back: each is kept for the best that waits then.

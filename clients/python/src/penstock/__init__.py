@@ -18,6 +18,7 @@ from penstock.async_stream import AsyncStream
 from penstock.client import Client
 from penstock.errors import (
     InvalidSignature,
+    NotInRedis,
     PenstockError,
     Refused,
     RequestFailed,
@@ -50,6 +51,7 @@ __all__ = [
     "Client",
     "Failure",
     "InvalidSignature",
+    "NotInRedis",
     "Options",
     "Outcome",
     "PenstockError",

@@ -7,6 +7,7 @@ PenstockError
 |  +- StreamInterrupted  what was shown of a stream cannot be gone on with
 +- TimedOut            it had not ended in the time that was given; it goes on
 +- InvalidSignature    a webhook was not signed with this secret, or too long ago
++- NotInRedis          the answer is large: fetch it by HTTP
 +- UnknownLayout       Redis holds records in a layout that this version cannot read
 """
 
@@ -160,3 +161,23 @@ class UnknownLayout(PenstockError):
     ...         print(error)
     no Penstock has written to this Redis under the namespace nobody-writes-here
     """
+
+
+class NotInRedis(PenstockError):
+    """The answer is over 256 KiB, and not in Redis: fetch `request` with a `Client`.
+
+    >>> import penstock
+    >>> from penstock.polling import Poller
+    >>> many = {"model": "nomic-embed-text", "input": ["Hello"] * 8000}
+    >>> with penstock.Client() as client, Poller("redis://redis:6379/0") as poller:
+    ...     request = client.submit(many, endpoint="/v1/embeddings")
+    ...     try:
+    ...         poller.result(request, timeout_s=30)
+    ...     except penstock.NotInRedis as error:
+    ...         print(len(client.result(error.request).body["data"]))
+    8000
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        super().__init__(f"the answer of {request.id} is large: fetch it by HTTP, Client.result")

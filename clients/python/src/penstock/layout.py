@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 
-from penstock.errors import PenstockError, UnknownLayout
+from penstock.errors import NotInRedis, PenstockError, UnknownLayout
 from penstock.shapes import DEFAULT_ENDPOINT, Request, Result
 
 VERSION = 1
@@ -61,10 +61,14 @@ def known(found: Stored | None, request_id: str) -> Stored:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A request and the bytes of its answer, if there are any."""
+    """A request and the bytes of its answer, if there are any.
+
+    Those of an answer over 256 KiB lie elsewhere (`elsewhere`): they are fetched by HTTP.
+    """
 
     request: Request
     content: bytes | None
+    elsewhere: bool = False
 
     @classmethod
     def of(
@@ -75,10 +79,14 @@ class Stored:
             return None
         result = msgpack.unpackb(packed, max_bin_len=_MAX_RESULT_BYTES) if packed else {}
         content = result.get("body")
-        return cls(Request.of({**_record(request_id, fields), **_end(result, content)}), content)
+        elsewhere = content is None and result.get("body_blob") is not None
+        request = Request.of({**_record(request_id, fields), **_end(result, content)})
+        return cls(request, content, elsewhere)
 
     def result(self) -> Result:
-        """Return the result of a completed request."""
+        """Return the result of a completed request. Raises NotInRedis for a large one."""
+        if self.elsewhere:
+            raise NotInRedis(self.request)
         return Result(self.request, _read(self.content or b"", keep=self.content))
 
 

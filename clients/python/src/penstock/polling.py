@@ -80,7 +80,9 @@ class Poller(Closing):
         return self._ended(request, timeout_s).request
 
     def result(self, request: Request | str, timeout_s: float) -> Result:
-        """Wait for a request and return its result. Raises RequestFailed, TimedOut.
+        """Wait for a request and return its result.
+
+        Raises RequestFailed, TimedOut, and NotInRedis for an answer over 256 KiB.
 
         >>> import penstock
         >>> from penstock.polling import Poller
@@ -183,7 +185,9 @@ class AsyncPoller(AsyncClosing):
         return (await self._ended(request, timeout_s)).request
 
     async def result(self, request: Request | str, timeout_s: float) -> Result:
-        """Wait for a request and return its result. Raises RequestFailed, TimedOut.
+        """Wait for a request and return its result.
+
+        Raises RequestFailed, TimedOut, and NotInRedis for an answer over 256 KiB.
 
         >>> import asyncio, penstock
         >>> from penstock.polling import AsyncPoller

@@ -26,11 +26,12 @@ class Floor:
 
 
 class FreeSpace:
-    """What is free where the database lives, looked at once a second."""
+    """What is free at `path`, which `place` names in sentences; looked at once a second."""
 
-    def __init__(self, path: Path, floor: Floor) -> None:
+    def __init__(self, path: Path, floor: Floor, place: str = "data directory") -> None:
         self._path = path
         self._floor = floor
+        self._place = place
         self._looked_at = float("-inf")
         self._missing = 0
 
@@ -42,7 +43,7 @@ class FreeSpace:
             self._missing = self._look()
         if self._missing > 0:
             raise StorageFull(
-                f"The disk of the data directory has {self._missing / MIB:.0f} MiB less than "
+                f"The disk of the {self._place} has {self._missing / MIB:.0f} MiB less than "
                 "the reserve that keeps room for results."
             )
 

@@ -1,0 +1,1 @@
+"""Batches at the door: how they are created, and how their progress is told."""

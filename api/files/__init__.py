@@ -1,0 +1,1 @@
+"""Files: how they are uploaded, and how their bytes are told."""
