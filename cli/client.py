@@ -17,6 +17,8 @@ from schemas.errors import ConfigError
 _PATIENCE_S = 90.0
 _PAGE = 100
 _ADMIN = "/admin/"
+_JSON = {"Content-Type": "application/json"}
+_NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 class Unreachable(Exception):
@@ -61,6 +63,13 @@ class Access:
     def base(self) -> str:
         """The URL without `/v1`."""
         return self.url.rstrip("/").removesuffix("/v1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    status: int
+    content: bytes
+    retry_after_s: float | None
 
 
 class Client:
@@ -114,28 +123,49 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Make one call and return the JSON object of the answer."""
-        sent = {"Content-Type": "application/json", **(headers or {})}
+        answered = await self._send(method, path, body, {**_JSON, **(headers or {})})
+        try:
+            answer = json.loads(answered.content)
+        except ValueError:
+            raise self._no_penstock() from None
+        if not isinstance(answer, dict):
+            raise self._no_penstock()
+        if answered.status < 300:
+            return answer
+        raise self._refused(answered, answer, path)
+
+    async def upload(self, path: str, lines: bytes) -> list[dict[str, Any]]:
+        """Send JSON lines and return those of the answer, which may have been cut short."""
+        answered = await self._send("POST", path, lines, _NDJSON)
+        told = [each for line in answered.content.split(b"\n") if (each := _object(line))]
+        if answered.status < 300:
+            return told
+        if not told:
+            raise self._no_penstock()
+        raise self._refused(answered, told[0], path)
+
+    async def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> _Answered:
         try:
             async with self._session.request(
-                method, self._base + path, data=body, headers=sent, allow_redirects=False
+                method, self._base + path, data=body, headers=headers, allow_redirects=False
             ) as response:
-                answer = json.loads(await response.read())
-        except ValueError:
-            raise Unreachable(f"what answers at {self._base} is no Penstock") from None
+                content = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"no Penstock answers at {self._base}: {_why(error)}") from None
-        if not isinstance(answer, dict):
-            raise Unreachable(f"what answers at {self._base} is no Penstock")
-        if response.status < 300:
-            return answer
-        said = answer.get("error")
         wait = response.headers.get("Retry-After", "")
-        raise Refused(
-            response.status,
-            said if isinstance(said, dict) else {},
-            float(wait) if wait.isdecimal() and wait.isascii() else None,
-            self._advice(response.status, path),
-        )
+        wait_s = float(wait) if wait.isdecimal() and wait.isascii() else None
+        return _Answered(response.status, content, wait_s)
+
+    def _no_penstock(self) -> Unreachable:
+        return Unreachable(f"what answers at {self._base} is no Penstock")
+
+    def _refused(self, answered: _Answered, answer: Mapping[str, Any], path: str) -> Refused:
+        said = answer.get("error")
+        error = said if isinstance(said, dict) else {}
+        advice = self._advice(answered.status, path)
+        return Refused(answered.status, error, answered.retry_after_s, advice)
 
     def _advice(self, status: int, path: str) -> str:
         """Return which variable a caller without the right key should set."""
@@ -146,6 +176,15 @@ class Client:
             name, what = "PENSTOCK_ADMIN_KEY", "the server's admin key"
         sent = "the key that was sent does not open this" if self._has_key else "no key was sent"
         return f" ({sent}: set {name}, or --api-key, to {what})"
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    """Return the object in a line; None for anything else, such as a line that was cut."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def _why(error: Exception) -> str:
