@@ -11,7 +11,7 @@ import typer
 from cli.commands.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url
 
 app = typer.Typer(
-    help="Run files of requests beside live traffic, and fetch their results.",
+    help="Run files of requests, and fetch their results.",
     no_args_is_help=True,
 )
 
