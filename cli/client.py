@@ -21,6 +21,8 @@ _SILENCE_S = 60.0
 _REFUSED = 300
 _PAGE = 100
 _ADMIN = "/admin/"
+_JSON = {"Content-Type": "application/json"}
+_NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 class Unreachable(Exception):
@@ -132,8 +134,19 @@ class Client:
         `patience_s` is for all of it; None for a body that may take its time.
         """
         timeout = aiohttp.ClientTimeout(patience_s, sock_connect=_CONNECT_S)
-        async with self._answer(method, path, body, headers or {}, timeout) as response:
-            return self._object(await self._read(response))
+        sent = {**_JSON, **(headers or {})}
+        async with self._answer(method, path, body, sent, timeout) as response:
+            answer = _object(await self._read(response))
+        if answer is None:
+            raise self._no_penstock()
+        return answer
+
+    async def upload(self, path: str, lines: bytes) -> list[dict[str, Any]]:
+        """Send JSON lines and return those of the answer, which may have been cut short."""
+        timeout = aiohttp.ClientTimeout(_PATIENCE_S, sock_connect=_CONNECT_S)
+        async with self._answer("POST", path, lines, _NDJSON, timeout) as response:
+            content = await self._read(response)
+        return [each for line in content.split(b"\n") if (each := _object(line))]
 
     @asynccontextmanager
     async def streamed(
@@ -154,13 +167,12 @@ class Client:
         timeout: aiohttp.ClientTimeout,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Yield an answer that is no refusal."""
-        sent = {"Content-Type": "application/json", **headers}
         with self._named():
             response = await self._session.request(
                 method,
                 self._base + path,
                 data=body,
-                headers=sent,
+                headers=headers,
                 allow_redirects=False,
                 timeout=timeout,
             )
@@ -189,8 +201,11 @@ class Client:
                 return
             yield piece
 
-    def _refused(self, response: aiohttp.ClientResponse, body: bytes, path: str) -> Refused:
-        said = self._object(body).get("error")
+    def _refused(self, response: aiohttp.ClientResponse, body: bytes, path: str) -> Exception:
+        answer = _object(body) or _object(body.partition(b"\n")[0])
+        if answer is None:
+            return self._no_penstock()
+        said = answer.get("error")
         wait = response.headers.get("Retry-After", "")
         return Refused(
             response.status,
@@ -199,14 +214,8 @@ class Client:
             self._advice(response.status, path),
         )
 
-    def _object(self, body: bytes) -> dict[str, Any]:
-        try:
-            answer = json.loads(body)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise Unreachable(f"what answers at {self._base} is no Penstock")
-        return answer
+    def _no_penstock(self) -> Unreachable:
+        return Unreachable(f"what answers at {self._base} is no Penstock")
 
     def _advice(self, status: int, path: str) -> str:
         """Return which variable a caller without the right key should set."""
@@ -217,6 +226,15 @@ class Client:
             name, what = "PENSTOCK_ADMIN_KEY", "the server's admin key"
         sent = "the key that was sent does not open this" if self._has_key else "no key was sent"
         return f" ({sent}: set {name}, or --api-key, to {what})"
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that `text` is; None for anything else, such as a line cut short."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def _why(error: Exception) -> str:

@@ -128,6 +128,7 @@ def _settings(examined: Examined, longest_call_s: float, max_body_bytes: int) ->
     )
     examined.note(
         "message size",
-        f"bodies of up to {max_body_bytes / _MIB:g} MiB travel as messages; RabbitMQ takes 128 MiB "
-        "(3.x) or 16 MiB (4.x) unless max_message_size says otherwise",
+        "bodies over 256 KiB lie in blobs, but what clients publish may be up to "
+        f"{max_body_bytes / _MIB:g} MiB; RabbitMQ takes 128 MiB (3.x) or 16 MiB (4.x) unless "
+        "max_message_size says otherwise",
     )

@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
+from broker import large_bodies
 from broker.embedded.engine import EmbeddedEngine
 from broker.ports import Post, PostSelection, PostState
 from schemas.envelope import Envelope
 from schemas.ids import partition_of
+from schemas.large import LARGE_BYTES
 from schemas.webhook_config import WebhooksConfig
-from schemas.webhooks import secret_of
+from schemas.webhooks import EVENT_TYPES, secret_of
 from tests.fakes.batches import make_batch, make_line
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.posts import make_endpoint, make_post
@@ -205,6 +208,25 @@ async def test_an_end_with_many_receivers_is_noted_in_small_steps(
         await stage.engine.store.finish(envelope, make_result(), 1)
     await until(lambda: _got(stage, 300))
     assert max(sizes) <= 32
+
+
+async def test_a_large_response_is_looked_into_for_its_event(stage: Stage) -> None:
+    """Only its body says that it was cut."""
+    made = make_endpoint(
+        url=f"{stage.receiver.url}/x", secrets=make_secrets(), event_types=EVENT_TYPES
+    )
+    await stage.engine.webhooks.save(made, None)
+    await until(lambda: _knows(stage.dispatcher._registry, 1))
+    body = b'{"status": "incomplete", "output": "' + b"x" * LARGE_BYTES + b'"}'
+    envelope = make_envelope(tenant="acme", endpoint="/v1/responses")
+    result = await large_bodies.result_aside(
+        stage.engine, envelope.id, 1, make_result(body=body), 60, dead_letter=False
+    )
+    await stage.engine.store.create(envelope)
+    await stage.engine.store.finish(envelope, result, 1)
+    await until(lambda: _got(stage, 2))
+    told = {orjson.loads(got.body)["type"] for got in stage.receiver.got}
+    assert told == {"request.completed", "response.incomplete"}
 
 
 async def _knows(registry: Registry, count: int) -> bool:

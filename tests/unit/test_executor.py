@@ -52,6 +52,9 @@ class Stage:
         self.events = EmbeddedEvents(time.time)
         parts: dict[str, object] = {"store": self, "limits": self, "queue": self, "members": self}
         parts["upkeep"] = SimpleNamespace(on_outbox=lambda _tell: None)
+        self.published: list[Envelope] = []
+        self.blobs = SimpleNamespace()
+        parts["blobs"] = self.blobs
         engine = cast(Engine, SimpleNamespace(owner=ME, events=self.events, **parts))
         replicas = Replicas("b")
         replicas.configure(["u1", "u2"], 8)
@@ -111,6 +114,7 @@ class Stage:
         return dict.fromkeys(ids, Status.CANCELLED)
 
     async def publish_later(self, envelope: Envelope, delay_s: float) -> None:
+        self.published.append(envelope)
         # The jitter lengthens a delay by up to a quarter.
         tier = max(tier.delay_s for tier in TIERS if tier.delay_s <= max(1, delay_s))
         self.steps.append(f"publish generation {envelope.generation} in {tier:g} s")
@@ -119,6 +123,9 @@ class Stage:
         self.steps.append("free")
 
     refund = settle
+
+    async def get(self, _id: str) -> None:
+        """Know no record of a request that was not claimed."""
 
     async def give_up(self, _ids: object) -> None:
         raise AssertionError("nothing here has a turn")
