@@ -139,7 +139,8 @@ async def carried(
         async with served(FaultyEngine(engine, batch.id).as_engine(), config):
             await told(engine, batch)
 
-    faulty = FaultyEngine(engine, batch.id, point, by_another)
+    choose = None if point is None else point.choose
+    faulty = FaultyEngine(engine, batch.id, choose, by_another)
     async with served(faulty.as_engine(), config):
         if scenario.stopped:
             # Once all that ends by itself has ended.
@@ -212,6 +213,7 @@ async def _carried(
 ) -> bool | str:
     """Return whether the run met the point, or what went wrong: all are run to their ends."""
     try:
-        return (await carried(engine, config, scenario, clock, point)).reached
+        calls = (await carried(engine, config, scenario, clock, point)).calls
+        return calls[point.name] >= point.number
     except (AssertionError, TimeoutError) as error:
         return f"{point}: {error!r}"
