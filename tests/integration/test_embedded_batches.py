@@ -10,12 +10,12 @@ from typing import Any
 
 import apsw
 import pytest
-from broker.free_space import Floor
 
 from broker.claims import Run
 from broker.embedded.batch_rows import BatchRow
 from broker.embedded.engine import EmbeddedEngine
 from broker.embedded.runs import release_older_lives
+from broker.free_space import Floor
 from broker.ports import FileSelection, Held, Selection
 from schemas.batches import BatchStatus, Cursor
 from schemas.errors import StorageFull
