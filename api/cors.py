@@ -18,6 +18,11 @@ _TOLD = (
     "location",
     "retry-after",
     "x-should-retry",
+    "accept-ranges",
+    "content-disposition",
+    "content-range",
+    "etag",
+    "x-incomplete",
 )
 
 

@@ -13,12 +13,13 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from cli.client import Access, Client, Refused, Unreachable, connect
 from cli.flow import arriving, in_order
+from cli.handing_in import HandingIn
 from cli.lines import Defaults, Line, counted, lines, opened
 from cli.outcome import FAILED, INTERRUPTED, OK, exit_code_of
 from cli.progress import Bar
@@ -26,6 +27,7 @@ from cli.showing import print_json, say
 from schemas.errors import ConfigError
 
 _IN_FLIGHT = 64
+_CALLS_AT_ONCE = 4
 _IN_LINE = 4_096
 _WAIT_S = 30
 _PATIENCE_S = 60.0
@@ -33,6 +35,7 @@ _LAST_ANSWERS_S = 5.0
 _OPEN = ("queued", "in_progress")
 _FULL = ("queue_full", "tenant_queue_full")
 _MAX_PREFIX = 200
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +91,13 @@ class _Course:
     def __init__(self, client: Client, submission: Submission, bar: Bar) -> None:
         self._client = client
         self._submission = submission
+        whole = submission.as_json and not submission.wait
+        self._handing_in = HandingIn(client, submission.key_prefix, whole=whole)
         self._bar = bar
         self._began = time.monotonic()
         self._stopping = asyncio.Event()
-        self._submitting: set[asyncio.Task[Any]] = set()
+        # How many lines each of them has sent.
+        self._submitting: dict[asyncio.Task[Any], int] = {}
         self._met_server = False
         self._note = ""
         self._accepted = self._unanswered = self._printed = self._ended = self._failed = 0
@@ -112,7 +118,7 @@ class _Course:
             return FAILED if self._failed else OK
         if self._submitting:
             await asyncio.wait(self._submitting, timeout=_LAST_ANSWERS_S)
-            self._unanswered = len(self._submitting)
+            self._unanswered = sum(self._submitting.values())
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
         self._tell_stop()
@@ -126,7 +132,8 @@ class _Course:
     async def _print_all(self, requests: Iterator[Line]) -> None:
         async with (
             aclosing(self._arriving(requests)) as arrived,
-            aclosing(in_order(arrived, self._submit, _IN_FLIGHT)) as accepted,
+            aclosing(in_order(arrived, self._submit, _CALLS_AT_ONCE)) as answered,
+            aclosing(_each(answered)) as accepted,
             aclosing(in_order(accepted, _itself, _IN_LINE)) as in_line,
             aclosing(in_order(in_line, self._result, _IN_FLIGHT)) as results,
         ):
@@ -138,33 +145,45 @@ class _Course:
                 print_json(done if self._submission.as_json else _short(done), indented=False)
                 self._bar.show(self._ended, self._failed, self._note)
 
-    async def _arriving(self, requests: Iterator[Line]) -> AsyncGenerator[Line, None]:
-        async with aclosing(arriving(requests)) as arrived:
-            async for line in arrived:
+    async def _arriving(self, requests: Iterator[Line]) -> AsyncGenerator[list[Line], None]:
+        async with aclosing(arriving(requests, lambda line: len(line.request))) as arrived:
+            async for some in arrived:
                 if self._stopping.is_set():
                     return
-                yield line
+                yield some
 
-    async def _submit(self, line: Line) -> dict[str, Any]:
-        """Return the request's object, or one with the status `refused`."""
+    async def _submit(self, lines: list[Line]) -> list[dict[str, Any]]:
+        """Return each request's object, or one with the status `refused`."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  because this runs as a task of in_order
-        self._submitting.add(task)
-        key = f"{self._submission.key_prefix}-{line.number}"
+        told: dict[int, dict[str, Any]] = {}
+
+        async def submit_rest() -> None:
+            left = [line for line in lines if line.number not in told]
+            self._submitting[task] = len(left)
+            outcomes = await self._handing_in.submit(left)
+            self._met_server |= not all(isinstance(each, Unreachable) for each in outcomes)
+            troubles = []
+            for line, outcome in zip(left, outcomes, strict=True):
+                if isinstance(outcome, dict):
+                    told[line.number] = outcome
+                elif _passes(outcome):
+                    troubles.append(outcome)
+                elif isinstance(outcome, Refused):
+                    told[line.number] = _refused(outcome)
+            if troubles:
+                raise troubles[0]
+
         try:
-            accepted = await self._patiently(lambda: self._client.submit(line.request, key))
+            await self._patiently(submit_rest)
         except Refused as error:
             if error.status == 401:
                 raise
-            return {
-                "id": None,
-                "status": "refused",
-                "error": {"code": error.code, "message": str(error)},
-            }
+            told |= {n: _refused(error) for line in lines if (n := line.number) not in told}
         finally:
-            self._submitting.discard(task)
-        self._accepted += 1
-        return _slim(accepted) if self._submission.wait else accepted
+            self._submitting.pop(task, None)
+            self._accepted += sum(one["id"] is not None for one in told.values())
+        return [told[line.number] for line in lines]
 
     async def _result(self, accepted: dict[str, Any]) -> dict[str, Any]:
         request_id = accepted["id"]
@@ -175,7 +194,7 @@ class _Course:
             found = await self._patiently(lambda: self._client.read(request_id, _WAIT_S))
         return found
 
-    async def _patiently(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a call, which must be harmless to repeat, over what passes.
 
         A full queue is waited for without end. A server that once answered may be away for
@@ -193,7 +212,7 @@ class _Course:
                 self._wait_for("the server")
             except Refused as error:
                 full = error.code in _FULL
-                if not full and (error.status != 503 or time.monotonic() > gives_up_at):
+                if not _passes(error) or (not full and time.monotonic() > gives_up_at):
                     raise
                 self._wait_for("room in the queue" if full else "the server")
                 pause_s = max(pause_s, error.retry_after_s or 0)
@@ -225,13 +244,27 @@ class _Course:
         say(told)
 
 
+async def _each(groups: AsyncGenerator[list[T], None]) -> AsyncGenerator[T, None]:
+    async with aclosing(groups):
+        async for group in groups:
+            for item in group:
+                yield item
+
+
 async def _itself(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def _slim(accepted: dict[str, Any]) -> dict[str, Any]:
-    """Return what must be kept of a request that stands in line."""
-    return {"id": accepted["id"], "status": accepted["status"]}
+def _passes(error: Refused | Unreachable) -> bool:
+    """Tell whether it helps to wait and try again."""
+    if isinstance(error, Unreachable):
+        return True
+    return error.code in _FULL or error.status == 503
+
+
+def _refused(error: Refused) -> dict[str, Any]:
+    told = {"code": error.code, "message": str(error)}
+    return {"id": None, "status": "refused", "error": told}
 
 
 def _short(done: dict[str, Any]) -> dict[str, Any]:

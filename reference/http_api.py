@@ -8,24 +8,24 @@ from shlex import quote
 from typing import Any
 
 from api.auth import Access
-from api.openapi.admin_operations import ADMIN
-from api.openapi.bulk_operations import BULK
-from api.openapi.document import build_document
+from api.openapi.batch_examples import BATCH_ID, FILE_ID
+from api.openapi.document import OPERATIONS, build_document
 from api.openapi.examples import BACKEND, MODEL, REQUEST_ID
+from api.openapi.message_operations import MESSAGE_BATCH_ID
 from api.openapi.operation import EVENT_STREAM, Answer, Operation
-from api.openapi.operations import CALLS, DOCUMENTS, HEALTH, MODELS, REQUESTS
 from api.openapi.parameters import HEADERS, PARAMETERS
 from api.openapi.webhook_examples import DELIVERY_ID, ENDPOINT_ID
-from api.openapi.webhook_operations import WEBHOOKS
 from reference.markdown import block, code, head, noted, table
 
 URL = "http://127.0.0.1:8080"
 _INTRO = """
 The same as `/openapi.json` of a running server, to read. Every path below `/v1` also answers
-without it. Errors have one shape and one table: [errors](errors.md).
+without it. Errors have one table, [errors](errors.md), and one shape, but for those below
+`/v1/messages`, which have Anthropic's.
 
-A key is sent as `Authorization: Bearer psk_…`. While no key is configured none is asked for, and
-the server listens on loopback addresses only. Paths below `/admin/v1` need the admin key.
+A key is sent as `Authorization: Bearer psk_…`, or as `x-api-key: psk_…`. While no key is configured
+none is asked for, and the server listens on loopback addresses only. Paths below `/admin/v1` need
+the admin key.
 """
 _FURTHER = """
 ### Further endpoints
@@ -35,7 +35,13 @@ to the backend with its body, JSON or multipart, and answered with the backend's
 [models and routing](../guide/models.md#further-endpoints).
 """
 # Of paths whose `{id}` is no request's.
-_IDS = {"webhook_endpoint": ENDPOINT_ID, "webhook_delivery": DELIVERY_ID}
+_IDS = {
+    "batch": BATCH_ID,
+    "file": FILE_ID,
+    "message_batch": MESSAGE_BATCH_ID,
+    "webhook_endpoint": ENDPOINT_ID,
+    "webhook_delivery": DELIVERY_ID,
+}
 
 
 def page() -> str:
@@ -51,8 +57,7 @@ def _tags() -> list[tuple[str, str]]:
 
 
 def _tag(name: str, said: str) -> str:
-    all_of_them = (*REQUESTS, *BULK, *CALLS, *MODELS, *WEBHOOKS, *ADMIN, *DOCUMENTS, *HEALTH)
-    operations = [each for each in all_of_them if each.tag == name]
+    operations = [each for each in OPERATIONS if each.tag == name]
     sections = "\n".join("\n".join(_section(each)) for each in operations)
     return f"## {name}\n\n{said}\n\n{sections}"
 
@@ -78,12 +83,14 @@ def curl(operation: Operation) -> str:
     path = operation.path.replace("{id}", shown).replace("{name}", name)
     query = "?wait=30" if "wait" in operation.parameters else ""
     method = {"get": "", "post": "-X POST ", "delete": "-X DELETE "}[operation.method]
-    lines = [f"curl {'' if operation.body else method}'{URL}{path}{query}'"]
+    sends = operation.body is not None or bool(operation.form)
+    lines = [f"curl {'' if sends else method}'{URL}{path}{query}'"]
     if operation.access is Access.ADMIN:
         lines.append('-H "Authorization: Bearer $PENSTOCK_ADMIN_KEY"')
     if operation.body is not None:
         lines.append(f"-H 'Content-Type: {operation.body_kind}'")
         lines.append(_sent(operation.example))
+    lines += [f"-F {quote(f'{name}={value}')}" for name, value in operation.form.items()]
     return " \\\n  ".join(lines)
 
 

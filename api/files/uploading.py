@@ -9,6 +9,7 @@ import time
 from api.exchange import Exchange
 from api.files.incoming import Incoming, Room
 from api.files.storing import IdTaken, Storing
+from api.origins import check_origin
 from api.preferences import idempotency_key
 from api.settings import Settings
 from broker.blobs.stored import bytes_of
@@ -33,6 +34,7 @@ class Uploads:
 
         Raises RequestError, ClientGone and EngineError; then nothing is stored.
         """
+        check_origin(exchange, self._settings)
         key, tenant = idempotency_key(exchange), exchange.caller.tenant
         upload = Incoming(exchange, await self.room(tenant), hashed=key is not None)
         if key is None:

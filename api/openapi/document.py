@@ -41,6 +41,20 @@ from schemas.webhooks import (
     UpdateEndpoint,
 )
 
+OPERATIONS = (
+    *REQUESTS,
+    *BULK,
+    *CALLS,
+    *RESPONSES,
+    *FILES,
+    *BATCHES,
+    *MESSAGE_BATCHES,
+    *MODELS,
+    *WEBHOOKS,
+    *ADMIN,
+    *DOCUMENTS,
+    *HEALTH,
+)
 _REF = "#/components/schemas/{model}"
 _ASKED = (
     SubmitRequest,
@@ -88,21 +102,7 @@ def build_document(endpoints: Iterable[str]) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of an api that passes `endpoints` through."""
     further = map(passed_through, endpoints)
     paths: dict[str, dict[str, Any]] = {}
-    for operation in (
-        *REQUESTS,
-        *BULK,
-        *CALLS,
-        *RESPONSES,
-        *further,
-        *FILES,
-        *BATCHES,
-        *MESSAGE_BATCHES,
-        *MODELS,
-        *WEBHOOKS,
-        *ADMIN,
-        *DOCUMENTS,
-        *HEALTH,
-    ):
+    for operation in (*OPERATIONS, *further):
         paths.setdefault(operation.path, {})[operation.method] = _described(operation)
     return {
         "openapi": "3.1.0",
@@ -154,10 +154,11 @@ def _described(operation: Operation) -> dict[str, Any]:
         described["parameters"] = [
             {"$ref": f"#/components/parameters/{name}"} for name in operation.parameters
         ]
-    bodies = {kind: {"schema": schema} for kind, schema in operation.more_bodies.items()}
+    bodies: dict[str, Any] = {}
     if operation.body is not None:
         shown = {"schema": _schema(operation.body), "example": operation.example}
         bodies[operation.body_kind] = shown
+    bodies |= {kind: {"schema": schema} for kind, schema in operation.more_bodies.items()}
     if bodies:
         described["requestBody"] = {"required": True, "content": bodies}
     return described

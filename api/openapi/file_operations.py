@@ -55,6 +55,7 @@ FILES = (
         ("idempotency_key",),
         description="The parts of the form may come in any order. Lines of a batch are JSON: "
         '`{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {...}}`.',
+        form={"purpose": "batch", "file": "@requests.jsonl"},
         more_bodies={"multipart/form-data": _FORM},
     ),
     Operation(

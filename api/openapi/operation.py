@@ -44,5 +44,7 @@ class Operation:
     example: Any = None
     description: str | None = None
     access: Access = Access.CLIENT
+    # The fields of a form that calls it, where that is all it takes; `@` names a file.
+    form: Mapping[str, str] = field(default_factory=dict)
     more_bodies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     body_kind: str = JSON

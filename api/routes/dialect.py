@@ -15,6 +15,7 @@ from api.exchange import Exchange, Handler, Reply, StreamReply
 from api.holding import Holding
 from api.intake import Intake
 from api.multipart import posted
+from api.origins import check_origin
 from api.reading import called
 from api.routes.requests import RequestRoutes
 from api.settings import Settings
@@ -63,6 +64,7 @@ class DialectRoutes:
             kind = exchange.header("content-type") or ""
             if kind.partition(";")[0].strip().lower() != _MULTIPART:
                 return await with_json(exchange)
+            check_origin(exchange, self._settings)
             server = self._settings.server
             raw = await exchange.body(server.max_body_bytes)
             return await self.answer(exchange, posted(raw, kind, endpoint, exchange, server))

@@ -11,12 +11,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from broker.blobs.stored import bytes_of
+from broker.pauses import Pauses
 from broker.ports import Blobs
 from schemas.batches import Cursor
 from schemas.files import Part
 
 _BOM = b"\xef\xbb\xbf"
-_BLANKS = re.compile(rb"(?:[ \t\r]*+\n)++")
+_BLANK = re.compile(rb"[ \t\r\n]*+")
 # A byte order mark and a CR do not count.
 _AROUND = len(_BOM) + 1
 # So many of the first bytes tell what a file is.
@@ -59,14 +60,16 @@ async def lines_of(
 ) -> AsyncGenerator[RawLine]:
     """Yield the lines of a file from `start` on.
 
-    One of more than `max_bytes` is passed over without being kept. The caller lets the loop turn.
+    One of more than `max_bytes` is passed over without being kept. The caller lets the loop turn
+    between lines.
     Raises UnreadableFile, BlobMissing, BlobsUnavailable.
     """
-    splitting = Splitting(start, max_bytes)
+    splitting, pauses = Splitting(start, max_bytes), Pauses()
     async with aclosing(_pieces(blobs, parts, start.offset)) as pieces:
         async for piece in pieces:
             for line in splitting.feed(piece):
                 yield line
+            await pauses.turn()
     for line in splitting.end():
         yield line
 
@@ -131,12 +134,13 @@ class Splitting:
 
     def _after_blanks(self, piece: bytes, position: int) -> int:
         """Pass over the blank lines that follow at once: a file may hold millions of them."""
-        blanks = _BLANKS.match(piece, position)
-        if blanks is None:
+        blank = _BLANK.match(piece, position)
+        after = piece.rfind(b"\n", position, blank.end() if blank else position) + 1
+        if not after:
             return position
-        self._physical += piece.count(b"\n", position, blanks.end())
-        self._offset += blanks.end() - position
-        return blanks.end()
+        self._physical += piece.count(b"\n", position, after)
+        self._offset += after - position
+        return after
 
     def _told(self, line: bytes | None) -> RawLine:
         before = self._cursor

@@ -226,9 +226,13 @@ class Cutting(httpx2.BaseTransport):
         if request.url.path != "/v1/requests:bulk":
             return response
         content = response.read()
+        response.close()
         self.uploads += 1
         kept = content[: len(content) // 2] if self.uploads % 2 else content
         return httpx2.Response(response.status_code, content=kept)
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 @pytest.mark.realservers

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from api.openapi.examples import REQUEST_ID
+from api.openapi.message_operations import MESSAGE_BATCH_ID
 from api.openapi.webhook_examples import DELIVERY_ID, ENDPOINT_ID
 from schemas.keys import hash_of, new_key
 from tests.documents.blocks import ROOT, Block
@@ -37,6 +38,7 @@ _SERVER_URL = "http://127.0.0.1:8080"
 _RECEIVER_URL = "https://hooks.example"
 _HOOKS = {"webhooks": {"allow": ["127.0.0.1"]}}
 _ANY_ID = re.compile(rf"req_…|{REQUEST_ID}")
+_MESSAGE_BATCH = re.compile(MESSAGE_BATCH_ID)
 _ENDPOINT = re.compile(rf"we_…|{ENDPOINT_ID}")
 _DELIVERY = re.compile(rf"wh_…|{DELIVERY_ID}")
 _ASKER, _NAMESPACE = "amqp://acme:password@rabbitmq:5672/", "documents"
@@ -74,6 +76,18 @@ class Server:
         _, found = self.ask(f"/v1/requests/{request_id}?wait=30")
         assert found["finished_at"], found
         return request_id
+
+    def an_ended_message_batch(self) -> str:
+        """Create a batch of one message, wait for its end and return its id."""
+        params = {"model": MODEL, "max_tokens": 8, "messages": []}
+        asked = {"requests": [{"custom_id": "fruit-1", "params": params}]}
+        _, batch = self.ask("/v1/messages/batches", asked)
+        until = time.monotonic() + 30
+        while batch["processing_status"] != "ended":
+            assert time.monotonic() < until, batch
+            time.sleep(0.1)
+            _, batch = self.ask(f"/v1/messages/batches/{batch['id']}")
+        return str(batch["id"])
 
     def an_endpoint(self, receiver_url: str) -> str:
         """Register a webhook endpoint and return its id."""
@@ -129,6 +143,8 @@ class Stage:
             dead = "dead-letters" in text
             text = _ANY_ID.sub(server.an_ended_request(BROKEN if dead else MODEL), text)
         if block.language in ("sh", "console"):
+            if _MESSAGE_BATCH.search(text):
+                text = _MESSAGE_BATCH.sub(server.an_ended_message_batch(), text)
             if _ENDPOINT.search(text):
                 text = _ENDPOINT.sub(server.an_endpoint(self.receiver_url), text)
             if _DELIVERY.search(text):

@@ -96,6 +96,36 @@ def test_a_full_queue_and_a_server_that_restarts_are_waited_for(
     assert (done.returncode, fake.submits) == (0, 3)
 
 
+def test_many_lines_go_up_in_few_calls(fake: FakeAdmin, env: dict[str, str]) -> None:
+    done = penstock("submit", "--no-wait", env=env, stdin=body() * 2_000)
+    assert (done.returncode, fake.submits, len(done.stdout.splitlines())) == (0, 2_000, 2_000)
+    assert 1 <= fake.uploads <= 100
+    assert json.loads(done.stdout.splitlines()[0]).keys() == {"id", "status"}
+
+
+def test_an_older_server_gets_each_line_by_itself(fake: FakeAdmin, env: dict[str, str]) -> None:
+    fake.older = True
+    done = penstock("submit", env=env, stdin=body() * 30)
+    assert (done.returncode, fake.submits) == (0, 30)
+    assert done.stdout.count('"completed"') == 30
+
+
+def test_an_answer_that_was_cut_is_asked_for_again(fake: FakeAdmin, env: dict[str, str]) -> None:
+    fake.cut = 3
+    done = penstock("submit", env=env, stdin=body() * 30)
+    assert (done.returncode, fake.submits, done.stdout.count("\n")) == (0, 30, 30)
+
+
+def test_whole_objects_are_printed_where_they_are_asked_for(
+    fake: FakeAdmin, env: dict[str, str]
+) -> None:
+    done = penstock("submit", "--no-wait", "--json", env=env, stdin=body() * 20)
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(objects) == 20
+    assert {one["object"] for one in objects} == {"request"}
+    assert {one["tenant"] for one in objects} == {"default"}
+
+
 def test_a_refused_line_is_told_and_the_others_go_on(fake: FakeAdmin, env: dict[str, str]) -> None:
     fake.broken += ["model_not_allowed"]
     done = penstock("submit", env=env, stdin=body() * 3)

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from schemas.keys import hash_of, new_key
+from tests.e2e.batching import BATCHES, FILES, create, ended
 from tests.e2e.door import Door, chat_body, open_door
 from tests.fakes.stack import Setup
+from tests.fakes.uploads import line
 
 ADMIN, ACME, GLOBEX = "an-admin-key-for-tests", new_key(), new_key()
 JSON = {"Content-Type": "application/json"}
+OF_THEIR_OWN = ("/admin", "/v1/messages", "/v1/webhook_", FILES, BATCHES)
 ZERO_ID = "req_00" + "0" * 32
 
 
@@ -138,8 +141,8 @@ def test_another_tenants_request_is_not_there_on_any_route(door: Door) -> None:
     before = door.as_key(ACME).ended(theirs)
     asked = 0
     for method, path, operation in _operations(door):
-        # Those of webhooks have ids of their own, and a test of their own.
-        if "{id}" not in path or path.startswith(("/admin", "/v1/webhook_")):
+        # Those of webhooks, files and batches have ids of their own, and tests of their own.
+        if "{id}" not in path or path.startswith(OF_THEIR_OWN):
             continue
         asked += 1
         for query in ("", "?wait=2"):
@@ -152,6 +155,28 @@ def test_another_tenants_request_is_not_there_on_any_route(door: Door) -> None:
     assert door.as_key(ACME).ended(theirs) == before
     listed = door.as_key(GLOBEX).ask("GET", "/v1/requests?limit=100").json["data"]
     assert theirs not in [item["id"] for item in listed]
+
+
+def test_another_tenants_file_and_batch_are_not_there_on_any_route(door: Door) -> None:
+    mine, asked = door.as_key(ACME), 0
+    made = ended(mine, create(mine, [line("1"), line("2", "status-500")])["id"])
+    theirs = {FILES: made["input_file_id"], BATCHES: made["id"]}
+    before = [mine.ask("GET", f"{place}/{each}").json for place, each in theirs.items()]
+    for method, path, operation in _operations(door):
+        place = path.removesuffix("/content").partition("/{id}")[0]
+        if "{id}" not in path or place not in theirs:
+            continue
+        asked += 1
+        one = theirs[place]
+        unknown_id = one[: one.index("0")] + "00" + "0" * 32
+        foreign, unknown = (
+            door.as_key(GLOBEX).ask(method.upper(), path.replace("{id}", each))
+            for each in (one, unknown_id)
+        )
+        assert (foreign.status, foreign.body) == (404, unknown.body), operation["operationId"]
+    assert asked >= 9
+    after = [mine.ask("GET", f"{place}/{each}").json for place, each in theirs.items()]
+    assert after == before
 
 
 def test_another_tenants_webhook_endpoint_is_not_there_on_any_route(door: Door) -> None:

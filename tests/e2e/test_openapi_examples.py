@@ -14,9 +14,14 @@ from api.openapi.examples import MODEL
 from tests.e2e.door import FAKE, Door, open_door
 from tests.e2e.wire import Told
 from tests.fakes.stack import Setup
+from tests.fakes.uploads import FORM, form, jsonl, line
 
 ADMIN = "an-admin-key-for-tests"
-ENDPOINTS = "/v1/webhook_endpoints"
+ENDPOINTS, FILES, BATCHES = "/v1/webhook_endpoints", "/v1/files", "/v1/batches"
+MESSAGES = "/v1/messages/batches"
+# What these tell has ids of its own.
+OF_THEIR_OWN = (ENDPOINTS, *(f"{each}/{{id}}" for each in (FILES, BATCHES, MESSAGES)))
+JSON = "application/json"
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +51,19 @@ def check(document: dict[str, Any], path: str, method: str, told: Told) -> None:
     kind = told.headers["content-type"].partition(";")[0]
     content = response["content"].get(kind) or response["content"].get("*/*")
     assert content is not None, (path, told.headers)
-    if kind == "application/json":
+    if kind == JSON:
         whole = {**content["schema"], "components": document["components"]}
         jsonschema.Draft202012Validator(whole).validate(told.json)
     for name in response.get("headers", {}):
-        if name not in ("Idempotent-Replayed", "Preference-Applied"):
+        if name not in ("Idempotent-Replayed", "Preference-Applied", "x-incomplete"):
             assert name.lower() in told.headers, (path, name)
 
 
 def test_every_example_body_is_answered_as_documented(door: Door, document: dict[str, Any]) -> None:
     sent = 0
     for path, methods in document["paths"].items():
-        body = methods.get("post", {}).get("requestBody")
-        if body is None or path.startswith(ENDPOINTS):
+        body = methods.get("post", {}).get("requestBody", {"content": {}})
+        if not body["content"] or path.startswith((ENDPOINTS, FILES, BATCHES)):
             continue
         kind, content = next(iter(body["content"].items()))
         example = content["example"]
@@ -80,7 +85,7 @@ def test_every_read_is_answered_as_documented(door: Door, document: dict[str, An
     door.ended(done)
     responded = door.ask("POST", "/v1/responses", {"model": MODEL, "input": "Hi"}).json["id"]
     for path, methods in document["paths"].items():
-        if "get" not in methods or path.startswith(("/admin/v1/dead-letters/{", ENDPOINTS)):
+        if "get" not in methods or path.startswith(("/admin/v1/dead-letters/{", *OF_THEIR_OWN)):
             continue
         one = responded if path.startswith("/v1/responses") else done
         concrete = path.replace("{id}", one).replace("{name}", MODEL)
@@ -126,7 +131,7 @@ def test_a_dead_letter_goes_its_documented_ways(door: Door, document: dict[str, 
 
 def test_a_webhook_endpoint_goes_its_documented_ways(door: Door, document: dict[str, Any]) -> None:
     def bodies(path: str) -> Any:
-        return document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        return document["paths"][path]["post"]["requestBody"]["content"][JSON]
 
     made = door.ask("POST", ENDPOINTS, bodies(ENDPOINTS)["example"])
     check(document, ENDPOINTS, "post", made)
@@ -149,8 +154,52 @@ def test_a_webhook_endpoint_goes_its_documented_ways(door: Door, document: dict[
     door.ask("GET", one).assert_refused("webhook_endpoint_not_found")
 
 
+def test_files_and_batches_go_their_documented_ways(door: Door, document: dict[str, Any]) -> None:
+    def step(method: str, path: str, one: str, *sent: Any) -> dict[str, Any]:
+        told = door.ask(method, path.replace("{id}", one), *sent)
+        assert told.status in (200, 206), (path, told)
+        check(document, path, method.lower(), told)
+        answer: dict[str, Any] = told.json if told.headers["content-type"] == JSON else {}
+        return answer
+
+    file, batch = f"{FILES}/{{id}}", f"{BATCHES}/{{id}}"
+    lines = jsonl([line("1", MODEL), line("2", "status-500")])
+    file_id = step("POST", FILES, "", form(lines), FORM)["id"]
+    step("GET", file, file_id)
+    step("GET", f"{file}/content", file_id)
+    step("GET", f"{file}/content", file_id, None, {"Range": "bytes=1-"})
+    example = document["paths"][BATCHES]["post"]["requestBody"]["content"][JSON]["example"]
+    made = step("POST", BATCHES, "", {**example, "input_file_id": file_id})["id"]
+    for verb in ("pause", "resume"):
+        step("POST", f"{batch}/{verb}", made)
+    step("GET", f"{batch}/events", made)  # until its end
+    ended = step("GET", batch, made)
+    assert ended["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
+    retry = step("POST", f"{batch}/retry-failed", made)
+    step("POST", f"{batch}/cancel", retry["id"])
+    step("DELETE", file, file_id)
+
+
+def test_a_batch_of_messages_goes_its_documented_ways(door: Door, document: dict[str, Any]) -> None:
+    example = document["paths"][MESSAGES]["post"]["requestBody"]["content"]["application/json"]
+    batch = door.ask("POST", MESSAGES, example["example"]).json
+    one, base = f"{MESSAGES}/{batch['id']}", f"{MESSAGES}/{{id}}"
+    check(document, f"{base}/cancel", "post", door.ask("POST", f"{one}/cancel"))
+    until = time.monotonic() + 30
+    while batch["processing_status"] != "ended":
+        assert time.monotonic() < until, batch
+        time.sleep(0.1)
+        told = door.ask("GET", one)
+        check(document, base, "get", told)
+        batch = told.json
+    check(document, f"{base}/results", "get", door.ask("GET", f"{one}/results"))
+    check(document, base, "delete", door.ask("DELETE", one))
+    check(document, base, "get", door.ask("GET", one))
+
+
 def test_every_switch_answers_as_documented(door: Door, document: dict[str, Any]) -> None:
     switches = [p for p in document["paths"] if p.endswith(("/pause", "/drain", "/resume"))]
+    switches = [path for path in switches if path.startswith("/admin/")]
     assert len(switches) == 6
     # What was switched runs again at the end.
     for path in sorted(switches, key=lambda each: each.endswith("/resume")):

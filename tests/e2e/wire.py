@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from schemas.anthropic_errors import AnthropicError, error_type
 from schemas.errors import DOOR_ERRORS
 
 TIMEOUT_S = 30.0
@@ -39,15 +40,27 @@ class Told:
         return json.loads(self.body)
 
     def assert_refused(self, code: str) -> None:
-        """Assert that this is the refusal `code`, in OpenAI's shape and as the table has it."""
+        """Assert that this is the refusal `code`, in either shape and as the table has it."""
         assert self.status == DOOR_ERRORS[code].status, self
+        assert code_of(self.json) == code, self
         error = self.json["error"]
-        assert set(error) == {"message", "type", "param", "code"}
-        assert (error["code"], error["type"]) == (code, DOOR_ERRORS[code].type), self
+        if "type" in self.json:
+            AnthropicError.model_validate(self.json, extra="forbid")
+            assert error["type"] == error_type(self.status)
+        else:
+            assert set(error) == {"message", "type", "param", "code"}
+            assert error["type"] == DOOR_ERRORS[code].type
         assert error["message"]
         final = self.headers.get("x-should-retry") == "false"
         assert final == DOOR_ERRORS[code].final
         assert ("retry-after" in self.headers) == (DOOR_ERRORS[code].retry_after_s is not None)
+
+
+def code_of(content: Any) -> str:
+    """Return the code of a refusal in OpenAI's shape or in Anthropic's."""
+    error = content["error"]
+    code: str = error["details"]["error_code"] if "details" in error else error["code"]
+    return code
 
 
 def ask(

@@ -1,13 +1,15 @@
 """A fake of the routes that the admin verbs use, served by a thread: what it holds can be read.
 
 Two keys open it: ADMIN_KEY everything, USER_KEY only /v1. Set `page` for the size of a page,
-`broken` for refusals that the next submits get, one each.
+`broken` for refusals that the next submits get, one each, `older` for a server that takes no
+uploads, `cut` for so many answers to uploads that end after their first line.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +71,8 @@ class FakeAdmin:
         self.bodies: list[dict[str, Any]] = []
         self.foreign = [{"reason": "not msgpack", "body": EVIL, "filed_at": 1_790_000_000.0}]
         self.broken: list[str] = []
+        self.older = False
+        self.cut = self.uploads = 0
         self.states = {"models/llama": "running", "backends/gpu": "running"}
 
     def add(self, model: str, status: str, count: int) -> None:
@@ -92,6 +96,7 @@ class FakeAdmin:
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/v1/requests", self._list_requests)
         app.router.add_post("/v1/requests", self._submit)
+        app.router.add_post("/v1/requests:bulk", self._submit_many)
         app.router.add_get("/v1/requests/{id}", self._read)
         app.router.add_post("/v1/requests/cancel", self._cancel_some)
         app.router.add_post("/admin/v1/requests/cancel", self._cancel_some)
@@ -115,14 +120,36 @@ class FakeAdmin:
     async def _submit(self, asked: web.Request) -> web.Response:
         if self.broken:
             return _refusal(self.broken.pop(0))
-        body = await asked.json()
-        digest = hashlib.sha256(asked.headers["Idempotency-Key"].encode()).hexdigest()
-        request_id = f"req_00{digest[:32]}"
+        accepted = self._accept(asked.headers["Idempotency-Key"], await asked.json())
+        return web.json_response(accepted, status=202)
+
+    async def _submit_many(self, asked: web.Request) -> web.Response:
+        if self.older:
+            return _refusal("route_not_found")
+        self.uploads += 1
+        told = []
+        for number, line in enumerate((await asked.read()).splitlines(), start=1):
+            body = json.loads(line)
+            key = body.pop("idempotency_key")
+            if self.broken:
+                refused = RequestError(self.broken.pop(0))
+                told.append({"line": number, "status_code": refused.status, **refused.as_dict()})
+            else:
+                accepted = self._accept(key, body)
+                told.append({"line": number, "id": accepted["id"], "status": accepted["status"]})
+        if self.cut:
+            self.cut -= 1
+            del told[1:]
+        text = "".join(json.dumps(each) + "\n" for each in told)
+        return web.Response(text=text, content_type="application/x-ndjson")
+
+    def _accept(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
+        request_id = f"req_00{hashlib.sha256(key.encode()).hexdigest()[:32]}"
         if request_id not in self.requests:
             self.submits += 1
             self.bodies.append(body)
             self.requests[request_id] = request(request_id, str(body["body"].get("model")))
-        return web.json_response(self.requests[request_id], status=202)
+        return self.requests[request_id]
 
     async def _read(self, asked: web.Request) -> web.Response:
         found = self.requests[asked.match_info["id"]]

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from broker import large_bodies
 from broker.claims import Late, Run
 from broker.lifecycle import Tasks
 from broker.ports import Delivery, Engine
@@ -106,12 +107,14 @@ async def files_of(engine: Engine, batch: Batch) -> tuple[dict[str, Any], dict[s
 
 
 @asynccontextmanager
-async def hand_for(engine: Engine, models: Iterable[str] = MODELS) -> AsyncIterator[None]:
-    """Serve these models until the end of the block."""
+async def hand_for(
+    engine: Engine, models: Iterable[str] = MODELS, answer_bytes: int = 0
+) -> AsyncIterator[None]:
+    """Serve these models until the end of the block, with answers of so many bytes at least."""
     tasks = Tasks("hand")
 
     def deliver(delivery: Delivery) -> None:
-        tasks.spawn("serve", _serve(engine, delivery))
+        tasks.spawn("serve", _serve(engine, delivery, b"x" * answer_bytes))
 
     consumers = [
         await engine.queue.consume(model, Priority.BATCH, lane, 50, deliver)
@@ -127,7 +130,7 @@ async def hand_for(engine: Engine, models: Iterable[str] = MODELS) -> AsyncItera
             await consumer.stop()
 
 
-async def _serve(engine: Engine, delivery: Delivery) -> None:
+async def _serve(engine: Engine, delivery: Delivery, padding: bytes) -> None:
     envelope = delivery.envelope
     claim = await engine.store.claim(envelope, make_slot())
     if isinstance(claim, Late):
@@ -145,6 +148,10 @@ async def _serve(engine: Engine, delivery: Delivery) -> None:
                 finished_at=time.time(),
             )
         else:
-            result = make_result(body=b'{"id": "%s"}' % envelope.id.encode())
+            answer = {"id": envelope.id} | ({"padding": padding.decode()} if padding else {})
+            result = make_result(body=json.dumps(answer).encode())
+        result = await large_bodies.result_aside(
+            engine, envelope.id, claim.attempt, result, 60, dead_letter=False
+        )
         await engine.store.finish(envelope, result, claim.attempt)
     await delivery.ack()

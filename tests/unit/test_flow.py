@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 import pytest
 
-from cli.flow import arriving, in_order
+from cli.flow import GROUP_ITEMS, GROUP_WEIGHT, arriving, in_order
 
 
 async def numbers(count: int, fails: bool = False) -> AsyncIterator[int]:
@@ -87,10 +87,10 @@ async def test_a_blocking_source_does_not_block_the_loop() -> None:
         go.wait(10)
         yield 2
 
-    async with aclosing(arriving(blocking())) as items:
-        assert await anext(items) == 1
+    async with aclosing(arriving(blocking(), _one)) as groups:
+        assert await anext(groups) == [1]
         go.set()
-        assert [item async for item in items] == [2]
+        assert [group async for group in groups] == [[2]]
 
 
 async def test_a_failure_of_a_blocking_source_is_raised_here() -> None:
@@ -98,13 +98,16 @@ async def test_a_failure_of_a_blocking_source_is_raised_here() -> None:
         yield 1
         raise LookupError("the file")
 
-    seen: list[int] = []
+    groups = arriving(blocking(), _one)
+    assert await anext(groups) == [1]
     with pytest.raises(LookupError):
-        await all_of(arriving(blocking()), seen)
-    assert seen == [1]
+        await anext(groups)
 
 
-async def test_a_blocking_source_is_read_a_little_ahead_only() -> None:
+@pytest.mark.parametrize(
+    ("weight", "most"), [(1, GROUP_ITEMS), (1_000, GROUP_WEIGHT // 1_000), (GROUP_WEIGHT + 1, 1)]
+)
+async def test_a_blocking_source_is_read_a_little_ahead_only(weight: int, most: int) -> None:
     read: list[int] = []
 
     def endless() -> Iterator[int]:
@@ -112,7 +115,23 @@ async def test_a_blocking_source_is_read_a_little_ahead_only() -> None:
             read.append(len(read))
             yield read[-1]
 
-    async with aclosing(arriving(endless())) as items:
-        for _ in range(100):
-            await anext(items)
-    assert len(read) < 100 + 40
+    taken: list[int] = []
+    async with aclosing(arriving(endless(), lambda _: weight)) as groups:
+        for _ in range(20):
+            await asyncio.sleep(0.002)
+            group = await anext(groups)
+            assert 1 <= len(group) <= most
+            taken += group
+            # One more is held by the thread, which waits for room.
+            assert len(read) <= len(taken) + most + 1
+    assert taken == list(range(len(taken)))
+
+
+async def test_all_of_a_source_arrives_in_order() -> None:
+    groups = [group async for group in arriving(iter(range(5_000)), _one)]
+    assert [item for group in groups for item in group] == list(range(5_000))
+    assert [group async for group in arriving(iter(()), _one)] == []
+
+
+def _one(_: int) -> int:
+    return 1

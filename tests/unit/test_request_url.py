@@ -15,7 +15,7 @@ import pytest
 API = Path(__file__).resolve().parents[2] / "api"
 MADE_OF_HOST = {"url", "base_url", "url_for"}
 # `self.url` is the bytes of the request line in uvicorn's protocol, the others' where webhooks go.
-OTHERS = {"self", "asked", "endpoint", "post", "submit.webhook"}
+OTHERS = {"self", "asked", "asked.webhook", "endpoint", "post", "submit.webhook"}
 
 
 def test_no_door_reads_the_url_that_a_client_has_made() -> None:

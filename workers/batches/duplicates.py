@@ -12,8 +12,8 @@ from array import array
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+from broker.pauses import Pauses
 from schemas.batches import LineError
-from workers.batches.pauses import Pauses
 
 _BUCKETS = 256
 _BLOCK_BYTES = 1024 * 1024

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import orjson
 
+from broker.pauses import Pauses
 from schemas.batches import LineError
-from workers.batches.pauses import Pauses
 
 # What is noted in memory before it is written, sorted; small enough to be sorted in a moment.
 _RUN_BYTES = 1024 * 1024

@@ -8,6 +8,8 @@ FED_AT_ONCE = 100
 _OF_A_TENANT = 2
 MIB = 1024 * 1024
 _LEAST_PART_BYTES = 64 * 1024
+# Of one step: it is one script, during which Redis does nothing else.
+_MOST_PART_LINES = 500
 # What all runs of a process hold of their output until it is written.
 _ALL_PARTS_BYTES = 64 * MIB
 _FIRST_FLUSH_S, _LAST_FLUSH_S = 1.0, 30.0
@@ -45,11 +47,12 @@ def part_bytes(runs: int) -> int:
 
 
 def is_due(lines: int, size: int, age_s: float, parts: int, window: int, full_bytes: int) -> bool:
-    """Tell whether what is gathered is written now: much, old, or half of the window."""
+    """Tell whether what is gathered is written now: much, old, many, or half of the window."""
     if not lines:
         return False
     flush_s = min(_LAST_FLUSH_S, max(_FIRST_FLUSH_S, parts / _PARTS_AT_FIRST))
-    return size >= full_bytes or age_s >= flush_s or 2 * lines >= window
+    many = lines >= min(_MOST_PART_LINES, (window + 1) // 2)
+    return many or size >= full_bytes or age_s >= flush_s
 
 
 def next_pause(last_s: float, *, found: bool, runs: int) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker.blobs.lines import RawLine, UnreadableFile, lines_of
+from broker.pauses import Pauses
 from broker.ports.blobs import Blobs
 from schemas.batches import BatchTerms, Cursor, LineError
 from schemas.errors import BATCH_ERRORS, BlobMissing
@@ -15,7 +16,6 @@ from schemas.files import Part
 from workers.batches.asked import BadLine, Opens, read_line
 from workers.batches.duplicates import CustomIds
 from workers.batches.mistakes import Mistakes
-from workers.batches.pauses import Pauses
 
 FIRST_MISTAKES = 100
 _SEVERAL = 2
