@@ -121,7 +121,7 @@ class RedisBatches:
         ended: int | None = None,
     ) -> bool:
         leading, fields = _leading_to(status), errors_field(errors)
-        return await self._enter(batch_id, token, status, at, leading, fields, ended)
+        return await self._enter(batch_id, token, status, at, leading, fields, ended=ended)
 
     async def feed(
         self, batch_id: str, token: int, lines: Sequence[Envelope]
@@ -162,6 +162,7 @@ class RedisBatches:
         at: float,
         leading: Sequence[BatchStatus],
         fields: Sequence[Any],
+        *,
         ended: int | None = None,
     ) -> bool:
         first = (token, status.value, repr(at), self._kept_ms, "" if ended is None else ended)
