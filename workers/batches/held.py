@@ -61,16 +61,16 @@ class HeldBatch:
             if holds(self.batch):
                 return
 
-    async def keep(self) -> None:
-        """Renew the hold until the batch enters another status.
+    async def keep(self, until: float) -> None:
+        """Renew the hold until the batch enters another status, or until an instant (Unix s).
 
         Raises Fenced once the hold is lost, or may be.
         """
         status = self.batch.status
         pause_s = RENEW_S
-        while self.batch.status is status:
+        while self.batch.status is status and (left_s := until - time.time()) > 0:
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
+                async with asyncio.timeout(min(pause_s, left_s)):
                     await self._nudged.wait()
             self._nudged.clear()
             pause_s = await self._renew()
