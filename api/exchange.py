@@ -290,6 +290,12 @@ async def send_reply(send: Send, reply: Reply) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
+async def send_head(send: Send, reply: StreamReply) -> None:
+    """Send what comes before the blocks of a reply, and nothing of these."""
+    await send({"type": "http.response.start", "status": reply.status, "headers": _head(reply)})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def send_stream(send: Send, reply: StreamReply) -> None:
     """Send a reply block by block, as fast as its reader takes it."""
     await send({"type": "http.response.start", "status": reply.status, "headers": _head(reply)})

@@ -28,6 +28,7 @@ KIB = 1024
 MAX_BYTES, MAX_TENANT_BYTES = 256 * KIB, 1024 * KIB
 ACME, GLOBEX, FULL = new_key(), new_key(), new_key()
 LINES = jsonl(line(n) for n in range(3))
+SLOW = "slow-60000"
 UNKNOWN = "file-00" + "0" * 32
 
 
@@ -40,7 +41,7 @@ def door(setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doo
     files = {"max_bytes": MAX_BYTES, "max_tenant_bytes": MAX_TENANT_BYTES}
     whole = replace(setup, more={"tenants": tenants, "files": files})
     directory = tmp_path_factory.mktemp("files")
-    with open_door(directory, whole, ["echo", "slow-60000"], timeout_s=300, key=ACME) as opened:
+    with open_door(directory, whole, ["echo", SLOW], timeout_s=300, key=ACME) as opened:
         yield opened
 
 
@@ -185,6 +186,11 @@ def test_only_the_head_of_a_file_can_be_asked_for(door: Door) -> None:
     told = door.ask("HEAD", f"{FILES}/{uploaded(door)['id']}/content")
     assert (told.status, told.body) == (200, b"")
     assert told.headers["content-length"] == str(len(LINES))
+    # Of what never ends by itself the head is all the sooner the end.
+    made = door.ask("POST", BATCHES, batch_of(uploaded(door, jsonl([line("1", SLOW)]))["id"])).json
+    told = door.ask("HEAD", f"{BATCHES}/{made['id']}/events")
+    assert (told.status, told.body) == (200, b"")
+    door.ask("POST", f"{BATCHES}/{made['id']}/cancel")
 
 
 @pytest.mark.parametrize(
@@ -350,7 +356,7 @@ def test_uploads_under_one_key_at_a_time_are_one_file(door: Door) -> None:
 
 
 def test_the_file_of_a_batch_that_runs_cannot_be_deleted(door: Door) -> None:
-    made = uploaded(door, jsonl([line("1", "slow-60000")]))
+    made = uploaded(door, jsonl([line("1", SLOW)]))
     created = door.ask("POST", BATCHES, batch_of(made["id"]))
     assert created.status == 200, created
     told = door.ask("DELETE", f"{FILES}/{made['id']}")
