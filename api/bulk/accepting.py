@@ -88,8 +88,8 @@ class Accepting:
         group = _Group(intakes, caller, self._ids(intakes, caller))
         try:
             group.apart |= await self._known(group)
-            envelopes = await self._admitted(group)
-            await self._make(group, envelopes)
+            if envelopes := await self._admitted(group):
+                await self._make(group, envelopes)
         except EngineError as error:
             group.outcomes |= {
                 place: error

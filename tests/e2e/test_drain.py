@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,23 @@ def test_an_upload_ends_with_what_is_under_way(door: Door) -> None:
     door.stack.restart(role)
     door.stack.wait_ready()
     assert [door.ended(each["id"])["status"] for each in accepted] == ["completed"] * 3
+
+
+def test_what_was_acknowledged_outlives_its_door(door: Door) -> None:
+    """SIGKILL in the middle of an upload: nothing that was acknowledged is lost, or runs twice."""
+    role = "serve" if "serve" in door.stack.processes else "api-0"
+    accepted: list[str] = []
+    with begun(door) as upload:
+        told = upload.answers()
+        for _ in range(20):
+            upload.send([line("killed")] * 40)
+            accepted += [next(told)["id"] for _ in range(20)]
+        door.stack.kill(role)
+        with suppress(OSError, ValueError):
+            accepted += [each["id"] for each in told]
+    door.stack.restart(role)
+    door.stack.wait_ready()
+    assert {door.ended(each, 60)["status"] for each in accepted} == {"completed"}
+    door.assert_at_rest()
+    calls = Counter(call["id"] for call in door.ledger()["calls"] if not call["aborted"])
+    assert {calls[each] for each in accepted} <= {1, 2}, "only what ran as it was killed runs again"

@@ -109,12 +109,19 @@ async def files_of(engine: Engine, batch: Batch) -> tuple[dict[str, Any], dict[s
 @asynccontextmanager
 async def hand_for(
     engine: Engine, models: Iterable[str] = MODELS, answer_bytes: int = 0
-) -> AsyncIterator[None]:
-    """Serve these models until the end of the block, with answers of so many bytes at least."""
-    tasks = Tasks("hand")
+) -> AsyncIterator[set[str]]:
+    """Serve these models until the end of the block, with answers of so many bytes at least.
+
+    The value is a set that grows: the ids of the requests that have ended here.
+    """
+    tasks, ended_here = Tasks("hand"), set[str]()
+
+    async def serve(delivery: Delivery) -> None:
+        if await _serve(engine, delivery, b"x" * answer_bytes):
+            ended_here.add(delivery.envelope.id)
 
     def deliver(delivery: Delivery) -> None:
-        tasks.spawn("serve", _serve(engine, delivery, b"x" * answer_bytes))
+        tasks.spawn("serve", serve(delivery))
 
     consumers = [
         await engine.queue.consume(model, Priority.BATCH, lane, 50, deliver)
@@ -123,21 +130,23 @@ async def hand_for(
         for lane in Lane
     ]
     try:
-        yield
+        yield ended_here
     finally:
         await tasks.stop()
         for consumer in consumers:
             await consumer.stop()
 
 
-async def _serve(engine: Engine, delivery: Delivery, padding: bytes) -> None:
+async def _serve(engine: Engine, delivery: Delivery, padding: bytes) -> bool:
+    """Run a request; tell whether it has ended thereby."""
+    won = False
     envelope = delivery.envelope
     claim = await engine.store.claim(envelope, make_slot())
     if isinstance(claim, Late):
         await engine.store.finish(envelope, ended(Status.EXPIRED, "expired"), claim.attempt)
     elif isinstance(claim, Run):
         if envelope.model == STUCK:
-            return
+            return False
         if envelope.model == BAD:
             result = make_result(
                 Status.FAILED,
@@ -153,5 +162,6 @@ async def _serve(engine: Engine, delivery: Delivery, padding: bytes) -> None:
         result = await large_bodies.result_aside(
             engine, envelope.id, claim.attempt, result, 60, dead_letter=False
         )
-        await engine.store.finish(envelope, result, claim.attempt)
+        won = (await engine.store.finish(envelope, result, claim.attempt)).won
     await delivery.ack()
+    return won
