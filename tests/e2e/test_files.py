@@ -40,7 +40,7 @@ def door(setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doo
     files = {"max_bytes": MAX_BYTES, "max_tenant_bytes": MAX_TENANT_BYTES}
     whole = replace(setup, more={"tenants": tenants, "files": files})
     directory = tmp_path_factory.mktemp("files")
-    with open_door(directory, whole, ["echo", "slow-60000"], key=ACME) as opened:
+    with open_door(directory, whole, ["echo", "slow-60000"], timeout_s=300, key=ACME) as opened:
         yield opened
 
 
