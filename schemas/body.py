@@ -122,10 +122,19 @@ def _parse(raw: bytes, what: str) -> dict[str, Any]:
     try:
         parsed = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise RequestError("invalid_json", f"{what} is not valid JSON: {error}.") from error
+        raise RequestError("invalid_json", f"{what} is {_fault(raw, error)}.") from error
     _check_members(parsed, what)
     members: dict[str, Any] = parsed
     return members
+
+
+def _fault(raw: bytes, error: orjson.JSONDecodeError) -> str:
+    """Return what is wrong; of text in another encoding orjson does not say where."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as bad:
+        return f"not UTF-8, at byte {bad.start}"
+    return f"not valid JSON: {error}"
 
 
 def _check_members(parsed: Any, what: str) -> None:

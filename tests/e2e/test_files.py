@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import select
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -273,6 +274,18 @@ def test_a_file_that_says_to_be_too_large_is_refused_unread(door: Door) -> None:
     with nothing_stays(door):
         says = raw_head(door, f"Content-Length: {64 * MAX_BYTES}")
         ask_raw(door.stack.url, says, []).assert_refused("file_too_large")
+
+
+def test_who_is_still_sending_a_refused_file_reads_why(door: Door) -> None:
+    host = door.stack.url.removeprefix("http://")
+    says = raw_head(door, f"Host: {host}", f"Content-Length: {64 * MAX_BYTES}")
+    with open_wire(door.stack.url) as wire:
+        wire.sendall(f"{says}\r\n\r\n".encode())
+        readable, _, _ = select.select([wire], [], [], 20)
+        assert readable
+        # Sent to a closed connection, these would have what came of the answer thrown away.
+        send_all(wire, [b"x" * KIB] * 64)
+        assert b"file_too_large" in wire.recv(64 * KIB)
 
 
 def test_a_file_without_end_is_refused_as_soon_as_it_is_too_large(door: Door) -> None:

@@ -145,6 +145,12 @@ def test_what_is_not_one_plain_object_is_refused(raw: bytes, code: str) -> None:
     assert refused.value.code == code
 
 
+def test_text_in_another_encoding_is_called_that() -> None:
+    with pytest.raises(RequestError) as raised:
+        read_object('{"name": "\u00e9"}'.encode("latin-1"))
+    assert raised.value.message == "The body is not UTF-8, at byte 10."
+
+
 def test_the_deepest_allowed_body_passes() -> None:
     depth = MAX_DEPTH - 2
     assert read_object(b'{"a": ' + b"[" * depth + b"]" * depth + b"}").spans
