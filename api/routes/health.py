@@ -10,6 +10,9 @@ from api.exchange import Exchange, Reply, json_reply
 from broker.ports import Engine
 from broker.telemetry import REGISTRY
 
+# Only files and large bodies need it: where it is away, all else is served.
+_NEEDED_BY_SOME = ("blobs",)
+
 
 class HealthRoutes:
     """The handlers that operators and load balancers ask."""
@@ -24,12 +27,16 @@ class HealthRoutes:
         return json_reply({"status": "ok"})
 
     async def ready(self, _exchange: Exchange) -> Reply:
-        """200 when a request could be accepted and served now, else 503 with what is missing."""
+        """200 when a request could be accepted and served now, else 503; what is missing in both.
+
+        Where the place of blobs alone is away, every process would leave its balancer at once, for
+        the sake of the large requests.
+        """
         checks: dict[str, str | None] = dict(await self._engine.health())
         checks["accepting"] = "draining" if self._admission.draining else None
         has_workers = self._catalog.has_workers
         checks["workers"] = None if has_workers else "no live worker serves a model"
-        well = not any(checks.values())
+        well = not any(what for name, what in checks.items() if name not in _NEEDED_BY_SOME)
         content = {
             "status": "ok" if well else "unavailable",
             "checks": {name: problem or "ok" for name, problem in checks.items()},
