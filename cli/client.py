@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
@@ -15,6 +15,10 @@ import aiohttp
 from schemas.errors import ConfigError
 
 _PATIENCE_S = 90.0
+_CONNECT_S = 5.0
+# A stream of events says something every 10 s.
+_SILENCE_S = 60.0
+_REFUSED = 300
 _PAGE = 100
 _ADMIN = "/admin/"
 _JSON = {"Content-Type": "application/json"}
@@ -66,10 +70,11 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answered:
-    status: int
-    content: bytes
-    retry_after_s: float | None
+class Streamed:
+    """An answer that comes piece by piece; names of headers in any case."""
+
+    headers: Mapping[str, str]
+    pieces: AsyncIterator[bytes]
 
 
 class Client:
@@ -119,53 +124,98 @@ class Client:
         self,
         method: str,
         path: str,
-        body: bytes | None = None,
+        body: bytes | AsyncIterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        patience_s: float | None = _PATIENCE_S,
     ) -> dict[str, Any]:
-        """Make one call and return the JSON object of the answer."""
-        answered = await self._send(method, path, body, {**_JSON, **(headers or {})})
-        try:
-            answer = json.loads(answered.content)
-        except ValueError:
-            raise self._no_penstock() from None
-        if not isinstance(answer, dict):
+        """Make one call and return the JSON object of the answer.
+
+        `patience_s` is for all of it; None for a body that may take its time.
+        """
+        timeout = aiohttp.ClientTimeout(patience_s, sock_connect=_CONNECT_S)
+        sent = {**_JSON, **(headers or {})}
+        async with self._answer(method, path, body, sent, timeout) as response:
+            answer = _object(await self._read(response))
+        if answer is None:
             raise self._no_penstock()
-        if answered.status < 300:
-            return answer
-        raise self._refused(answered, answer, path)
+        return answer
 
     async def upload(self, path: str, lines: bytes) -> list[dict[str, Any]]:
         """Send JSON lines and return those of the answer, which may have been cut short."""
-        answered = await self._send("POST", path, lines, _NDJSON)
-        told = [each for line in answered.content.split(b"\n") if (each := _object(line))]
-        if answered.status < 300:
-            return told
-        if not told:
-            raise self._no_penstock()
-        raise self._refused(answered, told[0], path)
+        timeout = aiohttp.ClientTimeout(_PATIENCE_S, sock_connect=_CONNECT_S)
+        async with self._answer("POST", path, lines, _NDJSON, timeout) as response:
+            content = await self._read(response)
+        return [each for line in content.split(b"\n") if (each := _object(line))]
 
-    async def _send(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> _Answered:
+    @asynccontextmanager
+    async def streamed(
+        self, path: str, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Streamed]:
+        """Yield an answer whose bytes are taken as they come; silent for long, it breaks off."""
+        timeout = aiohttp.ClientTimeout(None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
+        async with self._answer("GET", path, None, headers or {}, timeout) as response:
+            yield Streamed(response.headers, self._pieces(response))
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        body: bytes | AsyncIterable[bytes] | None,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield an answer that is no refusal."""
+        with self._named():
+            response = await self._session.request(
+                method,
+                self._base + path,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=timeout,
+            )
+        async with response:
+            if response.status >= _REFUSED:
+                raise self._refused(response, await self._read(response), path)
+            yield response
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name what goes wrong on the way to the server and back."""
         try:
-            async with self._session.request(
-                method, self._base + path, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                content = await response.read()
+            yield
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"no Penstock answers at {self._base}: {_why(error)}") from None
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        with self._named():
+            return await response.read()
+
+    async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        while True:
+            with self._named():
+                piece = await response.content.readany()
+            if not piece:
+                return
+            yield piece
+
+    def _refused(self, response: aiohttp.ClientResponse, body: bytes, path: str) -> Exception:
+        answer = _object(body) or _object(body.partition(b"\n")[0])
+        if answer is None:
+            return self._no_penstock()
+        said = answer.get("error")
         wait = response.headers.get("Retry-After", "")
-        wait_s = float(wait) if wait.isdecimal() and wait.isascii() else None
-        return _Answered(response.status, content, wait_s)
+        return Refused(
+            response.status,
+            said if isinstance(said, dict) else {},
+            float(wait) if wait.isdecimal() and wait.isascii() else None,
+            self._advice(response.status, path),
+        )
 
     def _no_penstock(self) -> Unreachable:
         return Unreachable(f"what answers at {self._base} is no Penstock")
-
-    def _refused(self, answered: _Answered, answer: Mapping[str, Any], path: str) -> Refused:
-        said = answer.get("error")
-        error = said if isinstance(said, dict) else {}
-        advice = self._advice(answered.status, path)
-        return Refused(answered.status, error, answered.retry_after_s, advice)
 
     def _advice(self, status: int, path: str) -> str:
         """Return which variable a caller without the right key should set."""
@@ -178,10 +228,10 @@ class Client:
         return f" ({sent}: set {name}, or --api-key, to {what})"
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
-    """Return the object in a line; None for anything else, such as a line that was cut."""
+def _object(text: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that `text` is; None for anything else, such as a line cut short."""
     try:
-        told = json.loads(line)
+        told = json.loads(text)
     except ValueError:
         return None
     return told if isinstance(told, dict) else None
@@ -217,7 +267,6 @@ def segment(text: str) -> str:
 async def connect(access: Access) -> AsyncIterator[Client]:
     """Yield a client with a session of its own."""
     async with aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=_PATIENCE_S, sock_connect=5),
         connector=aiohttp.TCPConnector(limit=0),
         headers={"Authorization": f"Bearer {access.key}"} if access.key else None,
     ) as session:

@@ -9,6 +9,7 @@ import typer
 
 from cli.commands import (
     amqp,
+    batch,
     config,
     dead_letters,
     installation,
@@ -53,6 +54,7 @@ app.command()(requests.status)
 app.command()(requests.cancel)
 app.command()(installation.init)
 app.command()(installation.doctor)
+app.add_typer(batch.app, name="batch")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(lists.models, name="models")
 app.add_typer(lists.backends, name="backends")

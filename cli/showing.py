@@ -45,7 +45,12 @@ def json_text(content: object, *, indented: bool = False) -> str:
     except TypeError:
         # Lone surrogates, which orjson refuses and JSON can escape.
         text = json.dumps(content, indent=2 if indented else None)
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return escaped(text)
+
+
+def escaped(json_text: str) -> str:
+    """Return JSON as it is, but for what would steer a terminal: that is escaped."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)
 
 
 def print_json(content: object, *, indented: bool = True) -> None:

@@ -174,6 +174,7 @@ BATCH_ADVICE: dict[str, str] = {
     "empty_file": "Check what was uploaded: nothing but blank lines was in it.",
     "unreadable_file": "Upload the JSON lines themselves, in UTF-8: the message says what it is.",
     "input_file_missing": "Upload the file again and create a new batch with it.",
+    "more_mistakes": "Read `error_file_id`, which has them all.",
     "batch_expired": "Give the batch a longer `completion_window`, or add capacity; retry it.",
     "batch_cancelled": "Nothing: the batch was cancelled. Create a new one for what is missing.",
 }

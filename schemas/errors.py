@@ -249,6 +249,7 @@ BATCH_ERRORS: dict[str, str] = {
     "empty_file": "The file has no lines; write one JSON object a line.",
     "unreadable_file": "The file is not text in UTF-8.",
     "input_file_missing": "The file is gone; upload it again and create a new batch with it.",
+    "more_mistakes": "More mistakes are in the error file.",
 }
 
 BATCH_ENDINGS: dict[str, str] = {

@@ -14,7 +14,7 @@ from api.openapi.document import build_document
 from broker.config import load_config
 from schemas.anthropic_errors import AnthropicError, error_type
 from schemas.bulk import BulkLine
-from schemas.errors import DOOR_ERRORS
+from schemas.errors import DOOR_ERRORS, TERMINAL_CODES
 from schemas.webhook_events import sample
 from schemas.webhooks import EVENT_TYPES
 from tests.documents.blocks import Block
@@ -53,7 +53,9 @@ def check(block: Block, text: str, server: Server, folder: Path) -> None:
 
 
 def _check_json(content: dict[str, Any], server: Server) -> None:
-    if "body" in content:
+    if "custom_id" in content:
+        _check_line(content, server)
+    elif "body" in content:
         assert server.ask("/v1/requests", content)[0] == 202
     elif field := next((field for field in _CALLS if field in content), None):
         assert server.ask(_CALLS[field], content)[0] == 200
@@ -69,6 +71,18 @@ def _check_json(content: dict[str, Any], server: Server) -> None:
         _check_event(content)
     elif not _is_a_backends(content):
         _check_answer(content)
+
+
+def _check_line(content: dict[str, Any], server: Server) -> None:
+    """Assert that a line of a batch's file is one that can be asked for, or that is told."""
+    if "url" in content:
+        assert (content["method"], set(content)) == ("POST", {"custom_id", "method", "url", "body"})
+        assert server.ask(content["url"], content["body"])[0] == 200
+        return
+    assert list(content) == ["id", "custom_id", "response", "error"]
+    assert list(content["response"]) == ["status_code", "request_id", "body"]
+    if content["error"] is not None:
+        assert content["error"]["message"] == TERMINAL_CODES[content["error"]["code"]]
 
 
 def _check_event(content: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def test_help_names_every_command() -> None:
     listed = shown.stdout.split("Commands:")[1].splitlines()
     assert [line.split()[0] for line in listed if line[2:3].strip()] == [
         *("serve", "api", "worker", "submit", "status", "cancel", "init", "doctor"),
-        *("dead-letters", "models", "backends", "keys", "amqp", "webhooks", "config"),
+        *("batch", "dead-letters", "models", "backends", "keys", "amqp", "webhooks", "config"),
     ]
     # Every verb is told in one line, in full.
     assert not [line for line in listed if line.endswith("...")]

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from broker import large_bodies
 from broker.claims import Late, Run
 from broker.lifecycle import Tasks
 from broker.ports import Delivery, Engine
@@ -106,12 +107,21 @@ async def files_of(engine: Engine, batch: Batch) -> tuple[dict[str, Any], dict[s
 
 
 @asynccontextmanager
-async def hand_for(engine: Engine, models: Iterable[str] = MODELS) -> AsyncIterator[None]:
-    """Serve these models until the end of the block."""
-    tasks = Tasks("hand")
+async def hand_for(
+    engine: Engine, models: Iterable[str] = MODELS, answer_bytes: int = 0
+) -> AsyncIterator[set[str]]:
+    """Serve these models until the end of the block, with answers of so many bytes at least.
+
+    The value is a set that grows: the ids of the requests that have ended here.
+    """
+    tasks, ended_here = Tasks("hand"), set[str]()
+
+    async def serve(delivery: Delivery) -> None:
+        if await _serve(engine, delivery, b"x" * answer_bytes):
+            ended_here.add(delivery.envelope.id)
 
     def deliver(delivery: Delivery) -> None:
-        tasks.spawn("serve", _serve(engine, delivery))
+        tasks.spawn("serve", serve(delivery))
 
     consumers = [
         await engine.queue.consume(model, Priority.BATCH, lane, 50, deliver)
@@ -120,21 +130,23 @@ async def hand_for(engine: Engine, models: Iterable[str] = MODELS) -> AsyncItera
         for lane in Lane
     ]
     try:
-        yield
+        yield ended_here
     finally:
         await tasks.stop()
         for consumer in consumers:
             await consumer.stop()
 
 
-async def _serve(engine: Engine, delivery: Delivery) -> None:
+async def _serve(engine: Engine, delivery: Delivery, padding: bytes) -> bool:
+    """Run a request; tell whether it has ended thereby."""
+    won = False
     envelope = delivery.envelope
     claim = await engine.store.claim(envelope, make_slot())
     if isinstance(claim, Late):
         await engine.store.finish(envelope, ended(Status.EXPIRED, "expired"), claim.attempt)
     elif isinstance(claim, Run):
         if envelope.model == STUCK:
-            return
+            return False
         if envelope.model == BAD:
             result = make_result(
                 Status.FAILED,
@@ -145,6 +157,11 @@ async def _serve(engine: Engine, delivery: Delivery) -> None:
                 finished_at=time.time(),
             )
         else:
-            result = make_result(body=b'{"id": "%s"}' % envelope.id.encode())
-        await engine.store.finish(envelope, result, claim.attempt)
+            answer = {"id": envelope.id} | ({"padding": padding.decode()} if padding else {})
+            result = make_result(body=json.dumps(answer).encode())
+        result = await large_bodies.result_aside(
+            engine, envelope.id, claim.attempt, result, 60, dead_letter=False
+        )
+        won = (await engine.store.finish(envelope, result, claim.attempt)).won
     await delivery.ack()
+    return won

@@ -1,4 +1,4 @@
-"""An engine on which one call of one batch's runner fails, or comes late, in a chosen way."""
+"""An engine on which calls of one batch's runner fail, or come late, in chosen ways."""
 
 from __future__ import annotations
 
@@ -32,24 +32,34 @@ class Point:
     number: int
     mode: Mode
 
+    async def choose(self, name: str, number: int) -> Mode | None:
+        """Fail at this one call."""
+        return self.mode if (name, number) == (self.name, self.number) else None
+
+
+# Told of each call, and which one of its name it is, before it is made.
+Choose = Callable[[str, int], Awaitable[Mode | None]]
+
 
 class FaultyEngine:
-    """`engine`, as the runner of the batch `batch_id` sees it; it fails once, at `point`."""
+    """`engine`, as the runner of the batch `batch_id` sees it; calls fail as `choose` says.
+
+    `thaw` lets another process run the batch to its end.
+    """
 
     def __init__(
         self,
         engine: Engine,
         batch_id: str,
-        point: Point | None = None,
+        choose: Choose | None = None,
         thaw: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.name = engine.name
         self.owner = engine.owner
         self.batch_id = batch_id
         self.calls: Counter[str] = Counter()
-        self.reached = False
         self._engine = engine
-        self._point = point
+        self._choose = choose
         self._thaw = thaw
         self._late: set[asyncio.Task[Any]] = set()
         for part in _PARTS:
@@ -73,11 +83,10 @@ class FaultyEngine:
         self.calls[name] += 1
         if name == "batches.hold" and self._late:
             return None  # the other process has it, though it has our name here
-        point = self._point
-        if point is None or (name, self.calls[name]) != (point.name, point.number):
+        mode = await self._choose(name, self.calls[name]) if self._choose is not None else None
+        if mode is None:
             return await method(*args, **named)
-        self.reached = True
-        return await self._fail(point.mode, method, args, named)
+        return await self._fail(mode, method, args, named)
 
     async def _fail(self, mode: Mode, method: Any, args: Any, named: Any) -> Any:
         if mode == "before":

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from structlog.testing import capture_logs
@@ -33,10 +33,13 @@ from tests.fakes.batch_runs import (
 )
 from tests.fakes.faulty_engine import FaultyEngine, Mode, Point
 from tests.integration.embedded import running
+from workers.batches import ending, held
+from workers.batches import running as running_batches
 from workers.batches.runners import Runners
 
 # Of each call of a run, so many.
 _NUMBERS = 2
+_LASTS_S = 3_600.0
 _READS = ("get", "ends", "parts", "unended", "lost", "endpoints", "running")
 _MIXED = [GOOD, BAD, GOOD, GOOD, BAD, GOOD, GOOD]
 _HALF_STUCK = [GOOD, BAD, GOOD, STUCK, IGNORED, STUCK, IGNORED, GOOD, GOOD]
@@ -54,8 +57,7 @@ class Scenario:
     there: set[str]
     perhaps: set[str] = field(default_factory=set)
     terms: dict[str, Any] = field(default_factory=dict)
-    cancelled: bool = False
-    lasts_s: float = 86_400.0
+    stopped: Literal["", "cancelled", "expired"] = ""
 
 
 def _ids(*numbers: int) -> set[str]:
@@ -67,16 +69,16 @@ _SCENARIOS = {
     "in order": Scenario(_MIXED, BatchStatus.COMPLETED, _ids(*range(7)), terms={"order": "input"}),
     # Of those that were not claimed before the cancel none is written, and nobody claims c4 or c6.
     "cancelled": Scenario(
-        _HALF_STUCK, BatchStatus.CANCELLED, _ids(0, 1, 2), _ids(3, 5, 7, 8), cancelled=True
+        _HALF_STUCK, BatchStatus.CANCELLED, _ids(0, 1, 2), _ids(3, 5, 7, 8), stopped="cancelled"
     ),
     "cancelled, with all": Scenario(
         _HALF_STUCK,
         BatchStatus.CANCELLED,
         _ids(*range(9)),
         terms={"include_cancelled": True},
-        cancelled=True,
+        stopped="cancelled",
     ),
-    "expires": Scenario(_HALF_STUCK, BatchStatus.EXPIRED, _ids(*range(9)), lasts_s=4.0),
+    "expires": Scenario(_HALF_STUCK, BatchStatus.EXPIRED, _ids(*range(9)), stopped="expired"),
 }
 
 
@@ -104,35 +106,53 @@ async def served(engine: Engine, config: Config) -> AsyncIterator[None]:
         await runners.stop()
 
 
+class Clock:
+    """The time as runners know it: all deadlines pass at once, when each batch has come so far."""
+
+    def __init__(self, batches: int) -> None:
+        self.monotonic = time.monotonic
+        self._all_there = asyncio.Barrier(batches)
+        self._later_s = 0.0
+
+    def time(self) -> float:
+        """Return the seconds since 1970."""
+        return time.time() + self._later_s
+
+    async def pass_deadlines(self) -> None:
+        """Let them pass once all have asked for it."""
+        await self._all_there.wait()
+        self._later_s = 2 * _LASTS_S
+
+
 async def carried(
-    engine: Engine, config: Config, scenario: Scenario, point: Point | None = None
+    engine: Engine, config: Config, scenario: Scenario, clock: Clock, point: Point | None = None
 ) -> FaultyEngine:
     """Run a batch of the scenario, which meets `point` once, and check what became of it."""
     # Each of a tenant of its own: they would share a window.
-    terms = {"tenant": secrets.token_hex(4), "deadline": time.time() + scenario.lasts_s}
+    terms = {"tenant": secrets.token_hex(4), "deadline": time.time() + _LASTS_S}
     batch = await submit(engine, lines_for(scenario.models), **terms, **scenario.terms)
 
     async def by_another() -> None:
-        held = await engine.batches.hold(batch.id)
-        if held is not None:
-            await engine.batches.let_go(batch.id, held.token)
+        found = await engine.batches.hold(batch.id)
+        if found is not None:
+            await engine.batches.let_go(batch.id, found.token)
         async with served(FaultyEngine(engine, batch.id).as_engine(), config):
             await told(engine, batch)
 
-    faulty = FaultyEngine(engine, batch.id, point, by_another)
+    choose = None if point is None else point.choose
+    faulty = FaultyEngine(engine, batch.id, choose, by_another)
     async with served(faulty.as_engine(), config):
-        if scenario.cancelled:
-            await _cancel_later(engine, batch)
+        if scenario.stopped:
+            # Once all that ends by itself has ended.
+            await until(engine, batch, lambda now: now.counts.ended >= 3)
+        if scenario.stopped == "cancelled":
+            await engine.batches.cancel(batch.id, time.time())
+        elif scenario.stopped == "expired":
+            await clock.pass_deadlines()
         await told(engine, batch)
     await faulty.settle()
     await _check(engine, await now_of(engine, batch), scenario)
     return faulty
-
-
-async def _cancel_later(engine: Engine, batch: Batch) -> None:
-    """Cancel it once all that ends by itself has ended."""
-    await until(engine, batch, lambda now: now.counts.ended == 3)
-    await engine.batches.cancel(batch.id, time.time())
 
 
 async def _check(engine: Engine, batch: Batch, scenario: Scenario) -> None:
@@ -163,27 +183,37 @@ def _points(calls: dict[str, int]) -> list[Point]:
 
 
 @pytest.mark.parametrize("name", _SCENARIOS)
-async def test_a_crash_anywhere_changes_nothing(name: str, tmp_path: Path, config: Config) -> None:
+async def test_a_crash_anywhere_changes_nothing(
+    name: str, tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = _SCENARIOS[name]
+
+    def clock_for(batches: int) -> Clock:
+        clock = Clock(batches)
+        for module in (running_batches, held, ending):
+            monkeypatch.setattr(module, "time", clock)
+        return clock
+
     # Every crash is logged with its traceback, whose rendering takes longer than all the rest.
     with capture_logs():
-        await _crash_everywhere(_SCENARIOS[name], tmp_path, config)
-
-
-async def _crash_everywhere(scenario: Scenario, tmp_path: Path, config: Config) -> None:
-    async with running(tmp_path) as engine, hand_for(engine):
-        points = _points((await carried(engine, config, scenario)).calls)
-        runs = await asyncio.gather(
-            *(_carried(engine, config, scenario, point) for point in points)
-        )
+        async with running(tmp_path) as engine, hand_for(engine):
+            points = _points((await carried(engine, config, scenario, clock_for(1))).calls)
+            clock = clock_for(len(points))
+            runs = await asyncio.gather(
+                *(_carried(engine, config, scenario, clock, point) for point in points)
+            )
     assert [run for run in runs if isinstance(run, str)] == []
     # How often a call is made differs from run to run.
     reached = {point.name for point, run in zip(points, runs, strict=True) if run is True}
     assert reached == {point.name for point in points}
 
 
-async def _carried(engine: Engine, config: Config, scenario: Scenario, point: Point) -> bool | str:
+async def _carried(
+    engine: Engine, config: Config, scenario: Scenario, clock: Clock, point: Point
+) -> bool | str:
     """Return whether the run met the point, or what went wrong: all are run to their ends."""
     try:
-        return (await carried(engine, config, scenario, point)).reached
+        calls = (await carried(engine, config, scenario, clock, point)).calls
+        return calls[point.name] >= point.number
     except (AssertionError, TimeoutError) as error:
         return f"{point}: {error!r}"

@@ -258,7 +258,7 @@ async def test_its_end_is_told_to_whoever_wants_to_know(engine: Engine) -> None:
         assert await engine.webhooks.save(endpoint, None)
     own = write_webhook(RequestWebhook(url="https://own.example/"))
     batch = await submit(engine, lines_for([GOOD, BAD]), tenant=wants.tenant, webhook=own)
-    crashing = FaultyEngine(engine, batch.id, Point("batches.told", 1, "before"))
+    crashing = FaultyEngine(engine, batch.id, Point("batches.told", 1, "before").choose)
     with capture_logs():
         async with run(crashing.as_engine()):
             batch = await told(engine, batch)
@@ -298,3 +298,19 @@ async def test_one_that_cannot_be_run_does_not_stop_the_others(
             fixed.append(True)
             assert (await told(engine, bad)).status is BatchStatus.COMPLETED
     assert "the run of a batch has failed" in {log["event"] for log in logs}
+
+
+@pytest.mark.parametrize(
+    "dies_at", [Point("batches.feed", 1, "after"), Point("batches.fed", 1, "before")]
+)
+async def test_lines_that_fill_the_window_are_fed_again(
+    engine: EmbeddedEngine, dies_at: Point
+) -> None:
+    """Their messages may not have been confirmed: nothing would end to make room for them."""
+    batch = await submit(engine, lines_for([IGNORED] * 8))
+    crashing = FaultyEngine(engine, batch.id, dies_at)
+    with capture_logs():
+        async with run(crashing.as_engine(), config_of(window=6)):
+            batch = await until(engine, batch, lambda now: now.fed.line == 6)
+    assert crashing.reached
+    assert batch.made == 6

@@ -31,10 +31,10 @@ async def test_a_directory_in_use_names_the_process(tmp_path: Path) -> None:
 async def test_a_server_starts_while_it_is_examined_and_after(tmp_path: Path) -> None:
     async with running(tmp_path) as engine:
         await examine(tmp_path)
-        assert await engine.health() == {"store": None}
+        assert await engine.health() == {"store": None, "blobs": None}
     await examine(tmp_path)
     async with running(tmp_path) as engine:
-        assert await engine.health() == {"store": None}
+        assert await engine.health() == {"store": None, "blobs": None}
 
 
 async def test_a_free_file_is_checked_and_left_as_it_was(tmp_path: Path) -> None:

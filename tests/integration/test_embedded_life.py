@@ -55,7 +55,7 @@ async def test_each_life_has_its_own_owner(tmp_path: Path) -> None:
     for _ in range(3):
         async with running(tmp_path) as engine:
             owners.append(engine.owner)
-            assert await engine.health() == {"store": None}
+            assert await engine.health() == {"store": None, "blobs": None}
     assert owners == ["embedded:1", "embedded:2", "embedded:3"]
 
 

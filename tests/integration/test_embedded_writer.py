@@ -124,7 +124,7 @@ async def test_where_a_large_request_has_no_room_a_commit_still_has(tmp_path: Pa
         assert not isinstance(finish, BaseException)
         assert finish.won
         assert await engine.store.get(large.id) is None
-        assert await engine.health() == {"store": None}, "a full disk heals"
+        assert await engine.health() == {"store": None, "blobs": None}, "a full disk heals"
 
 
 async def test_below_the_floor_nothing_is_accepted_but_commits_go_on(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ async def test_another_programs_lock_passes(
         backup.execute("ROLLBACK")
         backup.close()
         assert await engine.store.create(make_envelope())
-        assert await engine.health() == {"store": None}
+        assert await engine.health() == {"store": None, "blobs": None}
 
 
 async def test_a_bad_query_spoils_only_itself(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             amqp_url=request.getfixturevalue("amqp_url"),
             redis_url=request.getfixturevalue("redis_url"),
             namespace=f"t{secrets.token_hex(4)}",
+            data_dir=str(tmp_path),
         )
     engine = open_engine(Config(server=server))
     await engine.start()

@@ -165,8 +165,8 @@ def test_on_disk_the_same_is_found_as_in_memory(
 def test_memory_does_not_grow_with_the_file(
     repeated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicates, "_BLOCK_BYTES", 32_000)
-    monkeypatch.setattr(mistakes, "_RUN_BYTES", 32_000)
+    monkeypatch.setattr(duplicates, "_BLOCK_BYTES", 16_000)
+    monkeypatch.setattr(mistakes, "_RUN_BYTES", 16_000)
     monkeypatch.setattr(mistakes, "_BLOCK_BYTES", 200)
 
     def peak(lines: int) -> int:
@@ -181,8 +181,8 @@ def test_memory_does_not_grow_with_the_file(
         assert (found.total, told) == (lines, lines - 1 if repeated else 0)
         return used
 
-    grown = peak(4_000) - peak(1_000)
-    assert grown < 3_000 * 30
+    grown = peak(1_500) - peak(500)
+    assert grown < 1_000 * 100
 
 
 async def _counted(content: bytes, folder: Path) -> tuple[Validation, int]:

@@ -18,7 +18,6 @@ from broker.ports import Engine
 from broker.telemetry import BATCH_LINES_FED
 from schemas.batches import Cursor
 from schemas.envelope import Envelope
-from schemas.errors import TERMINAL_CODES
 from schemas.large import LARGE_BYTES
 from schemas.lifecycle import Status
 from workers.batches.asked import BadLine, read_line
@@ -40,11 +39,11 @@ _GONE_LOOK_S = 1.0
 
 @dataclass(slots=True)
 class Made:
-    """A line as a request; one that is `gone`, for its model is, ends without being published."""
+    """A line as a request; one whose model is gone, as `gone` says, ends unpublished."""
 
     envelope: Envelope
     cursor: Cursor
-    gone: bool = False
+    gone: str | None = None
 
 
 class Feeder:
@@ -92,6 +91,9 @@ class Feeder:
         while True:
             if held.batch.paused:
                 await held.until(lambda batch: not batch.paused)
+            if progress.unconfirmed:
+                # They have their room; without their messages they would fill it for good.
+                return min(progress.unconfirmed, FED_AT_ONCE)
             progress.moved.clear()
             own = await self._rules.share(held.batch.terms.tenant)
             free = room(own, self._rules.window, progress.unended, progress.ungathered)
@@ -134,8 +136,9 @@ class Feeder:
             if line.data is None:
                 raise InputGone
             asked = read_line(line.data, terms, self._rules.opens(terms.tenant))
-        except BadLine:
-            return Made(unservable(terms, number, line.data, now), line.cursor_after, gone=True)
+        except BadLine as error:
+            envelope = unservable(terms, number, line.data, now)
+            return Made(envelope, line.cursor_after, error.mistake.message)
         lane = self._progress.next_lane(asked.model)
         return Made(envelope_of(terms, number, asked, lane, now), line.cursor_after)
 
@@ -169,7 +172,7 @@ class Feeder:
         new = [each for each, wanted in zip(chunk, flags, strict=True) if wanted]
         async with asyncio.TaskGroup() as group:
             for each in new:
-                group.create_task(self._end(each.envelope) if each.gone else self._publish(each))
+                group.create_task(self._end(each) if each.gone else self._publish(each))
         BATCH_LINES_FED.inc(len(new))
 
     async def _set_aside(self, envelope: Envelope) -> Envelope:
@@ -181,8 +184,8 @@ class Feeder:
     async def _publish(self, made: Made) -> None:
         await persistently(lambda: self._engine.queue.publish(made.envelope), "publish a line")
 
-    async def _end(self, envelope: Envelope) -> None:
-        result = ended(Status.FAILED, "model_removed", TERMINAL_CODES["model_removed"])
+    async def _end(self, made: Made) -> None:
+        result, store = ended(Status.FAILED, "model_removed", made.gone), self._engine.store
         await persistently(
-            lambda: self._engine.store.finish(envelope, result, 0), "end a line without a model"
+            lambda: store.finish(made.envelope, result, 0), "end a line without a model"
         )

@@ -24,6 +24,9 @@ status, the cursor, the lines' records, the list of ends, the counts with the fi
 A line's end is listed once (its bit is set in the same step), and what `gathered` drops is in a
 file from then on, or is never written: so each line is in the files once.
 
+A rollback of the store takes back the last of these steps without the run's end: the next step, or
+the next status, names a number of written lines that the store does not know, and the run ends.
+
 A cancel, a pause, a passed deadline and a lost hold end the run in the middle, as a crash does:
 the batch is let go of, and held anew under another token for what comes next.
 """
@@ -31,9 +34,8 @@ the batch is let go of, and held anew under another token for what comes next.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Coroutine
-from contextlib import suppress
 
 import structlog
 
@@ -73,9 +75,15 @@ class BatchRun:
         return self._held.id
 
     async def carry(self) -> None:
-        """Do what its status asks for, until that is another one. Raises Fenced."""
-        working = asyncio.ensure_future(self._work())
-        keeping = asyncio.ensure_future(self._held.keep())
+        """Do what its status asks for, until that is another one. Raises Fenced.
+
+        It ends at the deadline too, and is begun anew then.
+        """
+        batch, now = self._held.batch, time.time()
+        ends_in_time = batch.status is BatchStatus.IN_PROGRESS and now < batch.terms.deadline
+        until = batch.terms.deadline if ends_in_time else math.inf
+        working = asyncio.ensure_future(self._work(is_late=not ends_in_time))
+        keeping = asyncio.ensure_future(self._held.keep(until))
         try:
             done, _ = await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -83,28 +91,21 @@ class BatchRun:
         finally:
             await asyncio.gather(drop(working), drop(keeping))
 
-    async def _work(self) -> None:
+    async def _work(self, *, is_late: bool) -> None:
         held = self._held
-        left_s = held.batch.terms.deadline - time.time()
         match held.batch.status:
             case BatchStatus.VALIDATING:
                 await self._validate()
-            case BatchStatus.IN_PROGRESS if left_s <= 0:
+            case BatchStatus.IN_PROGRESS if is_late:
                 await self._ending().expire()
             case BatchStatus.IN_PROGRESS:
-                await self._until_deadline(left_s, self._feed_and_gather())
+                await self._feed_and_gather()
             case BatchStatus.FINALIZING:
                 await self._finalize()
             case BatchStatus.CANCELLING:
                 await self._ending().cancel()
             case _:
                 await tell_end(self._engine, held, self._rules.config.webhooks.retry_s)
-
-    async def _until_deadline(self, left_s: float, work: Coroutine[None, None, None]) -> None:
-        """Do it unless the deadline comes; then the batch is held anew, to be expired."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(left_s):
-                await work
 
     async def _validate(self) -> None:
         async with self._rules.validations:

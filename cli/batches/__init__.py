@@ -1,0 +1,1 @@
+"""`penstock batch`: from a file of lines to the file of their results."""

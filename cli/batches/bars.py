@@ -1,0 +1,88 @@
+"""The bars of `penstock batch` on standard error: of an upload, and of a batch that runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+
+
+class _Bar:
+    """One bar; invisible when standard error is no terminal, and gone at its end."""
+
+    def __init__(self, total: int | None, *columns: ProgressColumn) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            *columns, console=console, disable=not console.is_terminal, transient=True
+        )
+        self._task = self._progress.add_task("", total=total, rate="", said="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+class UploadBar(_Bar):
+    """How much of a file has been sent; `total` is None where its size is not known."""
+
+    def __init__(self, total: int | None) -> None:
+        super().__init__(
+            total, TextColumn("upload"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+        )
+
+    def show(self, sent: int) -> None:
+        """Show how many bytes have been sent."""
+        self._progress.update(self._task, completed=sent)
+
+
+class BatchBar(_Bar):
+    """How far a batch is, as the server tells it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            None,
+            TextColumn("lines"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]} elapsed"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[said]}"),
+        )
+
+    def show(self, batch: dict[str, Any], note: str = "") -> None:
+        """Show a batch as it is now."""
+        counts = batch["request_counts"]
+        self._progress.update(
+            self._task,
+            total=counts["total"] or None,
+            completed=counts["completed"] + counts["failed"],
+            rate=f"{batch['penstock']['lines_per_s']:,.1f}/s",
+            said=", ".join(_said(batch, note)),
+        )
+
+
+def _said(batch: dict[str, Any], note: str) -> list[str]:
+    """Return what is worth saying of a batch beside its bar."""
+    said = [f"{batch['request_counts']['failed']:,} failed"]
+    eta_s = batch["penstock"]["eta_s"]
+    if eta_s is not None:
+        said.insert(0, f"left {timedelta(seconds=round(eta_s))}")
+    if batch["status"] != "in_progress":
+        said.append(batch["status"])
+    if batch["penstock"]["paused"]:
+        said.append("paused")
+    return [*said, note] if note else said
