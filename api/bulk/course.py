@@ -7,13 +7,13 @@ window, and then the body is read no further.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
 
-from api.bulk.lines import Lines, Parcel, RawLine, parcels_of
+from api.bulk.lines import Lines, Parcel, Parcels
 from api.bulk.taking import Answered, Taker, refusal
 from api.bulk.window import Window
 from api.exchange import ClientGone, Exchange
@@ -41,8 +41,9 @@ class Course:
         self._lines = Lines(max_line_bytes)
         self._window = Window()
         self._begun: asyncio.Queue[_Begun | None] = asyncio.Queue()
-        # Read and not begun.
-        self._pending: list[RawLine] = []
+        self._parcels = Parcels()
+        # Waits for room in the window.
+        self._next: Parcel | None = None
         self._accepted = self._refused = 0
         self._drained = self._gone = False
         self._reader = asyncio.create_task(self._read(), name="bulk: read")
@@ -75,26 +76,32 @@ class Course:
 
     @property
     def _first_left(self) -> int:
-        return self._pending[0].number if self._pending else self._lines.read + 1
+        if self._next is not None:
+            return self._next.lines[0].number
+        return self._parcels.first or self._lines.read + 1
 
     async def _read(self) -> None:
         try:
             async for piece in self._exchange.pieces():
-                await self._begin(self._lines.feed(piece))
-            await self._begin(self._lines.end())
+                for lines in self._lines.feed(piece):
+                    await self._begin(self._parcels.add(lines))
+                    await asyncio.sleep(0)
+                await self._begin(self._parcels.rest())
+            await self._begin(self._parcels.add(self._lines.end()))
+            await self._begin(self._parcels.rest())
         except ClientGone:
             self._gone = True
         finally:
             self._begun.put_nowait(None)
 
-    async def _begin(self, lines: list[RawLine]) -> None:
-        self._pending = lines
-        for parcel in list(parcels_of(lines)):
+    async def _begin(self, parcels: Iterator[Parcel]) -> None:
+        for parcel in parcels:
+            self._next = parcel
             await self._window.take(parcel)
+            self._next = None
             begun = _Begun(parcel, asyncio.get_running_loop().create_future())
             self._tasks.spawn("parcel", self._take(begun))
             self._begun.put_nowait(begun)
-            self._pending = self._pending[len(parcel.lines) :]
 
     async def _take(self, begun: _Begun) -> None:
         begun.answered.set_result(await self._taker.take(begun.parcel))

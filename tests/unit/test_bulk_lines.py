@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.bulk.lines import Lines, RawLine, parcels_of
+from api.bulk import lines as lines_module
+from api.bulk.lines import Lines, Parcels, RawLine
 
 MAX = 20
 
@@ -18,7 +20,8 @@ def cut(body: bytes, cuts: list[int], max_bytes: int = MAX) -> list[RawLine]:
     edges = [0, *sorted(min(at, len(body)) for at in cuts), len(body)]
     found: list[RawLine] = []
     for start, end in itertools.pairwise(edges):
-        found += lines.feed(body[start:end])
+        for step in lines.feed(body[start:end]):
+            found += step
     return found + lines.end()
 
 
@@ -49,18 +52,38 @@ def test_the_lines_are_the_same_however_the_body_is_cut(body: bytes, cuts: list[
     assert cut(body, cuts) == expected(body)
 
 
+@given(BODIES, st.lists(st.integers(0, 300), max_size=12))
+def test_steps_within_a_piece_change_nothing(body: bytes, cuts: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lines_module, "_STEP_BYTES", 7)
+        patched.setattr(lines_module, "_STEP_LINES", 2)
+        assert cut(body, cuts) == expected(body)
+
+
 def test_a_line_without_an_end_holds_no_more_than_its_limit() -> None:
     lines = Lines(MAX)
     for _ in range(1_000):
-        lines.feed(b"x" * 1_000)
+        assert list(lines.feed(b"x" * 1_000)) == []
     assert sum(map(len, lines._held)) <= MAX + 1_000
-    assert lines.feed(b"\n{}\n") == [RawLine(1, None), RawLine(2, b"{}")]
+    assert list(lines.feed(b"\n{}\n")) == [[RawLine(1, None), RawLine(2, b"{}")]]
+
+
+def test_a_body_of_line_ends_is_cut_in_short_steps() -> None:
+    lines = Lines(MAX)
+    steps = [lines.read for _ in lines.feed(b"\n" * 200_000)]
+    assert steps[-1] == 200_000
+    assert max(after - before for before, after in itertools.pairwise([0, *steps])) <= 2_048
 
 
 @given(st.lists(st.integers(0, 300_000), max_size=200))
 def test_parcels_are_all_lines_in_order_and_bounded(sizes: list[int]) -> None:
     lines = [RawLine(number, bytes(size)) for number, size in enumerate(sizes, start=1)]
-    parcels = list(parcels_of(lines))
+    gathering = Parcels()
+    parcels = [*gathering.add(lines[:50]), *gathering.add(lines[50:])]
+    left = gathering.first
+    last = list(gathering.rest())
+    assert left == (last[0].lines[0].number if last else None)
+    parcels += last
     assert [line for parcel in parcels for line in parcel.lines] == lines
     for parcel in parcels:
         assert 1 <= len(parcel.lines) <= 256
