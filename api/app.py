@@ -73,6 +73,7 @@ class Api:
     settings: Settings
     doors: Doors
     amqp: AmqpDoor
+    storing: Storing
     watching: Watching
     tasks: Tasks
 
@@ -107,6 +108,7 @@ class Api:
         await self.bulk.stop()
         await self.admission.stop()
         await self.responses.stop()
+        await self.storing.stop()
         await self.tasks.stop()
 
 
@@ -148,7 +150,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         doors, WebhookEndpointRoutes(engine, settings), WebhookDeliveryRoutes(engine, settings)
     )
     tasks = Tasks("api")
-    watching = _add_batches(doors, engine, admission, catalog, settings, tasks)
+    storing, watching = _add_batches(doors, engine, admission, catalog, settings, tasks)
     doors.apply(config)
     app.add_exception_handler(HTTPException, _refuse)
     _document(app, settings)
@@ -165,6 +167,7 @@ def build_api(engine: Engine, config: Config) -> Api:
         settings,
         doors,
         AmqpDoor(engine, authenticator, catalog, backlog, admission, settings),
+        storing,
         watching,
         tasks,
     )
@@ -206,9 +209,9 @@ def _add_batches(
     catalog: Catalog,
     settings: Settings,
     tasks: Tasks,
-) -> Watching:
-    """Open the doors of files and batches, and return who follows batches."""
-    storing = Storing(engine, tasks)
+) -> tuple[Storing, Watching]:
+    """Open the doors of files and batches; return who stores the ones and follows the others."""
+    storing = Storing(engine)
     uploads = Uploads(engine, settings, storing)
     _add_file_routes(doors, FileRoutes(engine, admission, uploads, storing))
     creating = Creating(engine, admission, settings)
@@ -219,7 +222,7 @@ def _add_batches(
         engine, creating, uploads, storing, catalog, settings=settings, tasks=tasks
     )
     _add_message_batch_routes(doors, MessageBatchRoutes(engine, creating, taking, storing))
-    return watching
+    return storing, watching
 
 
 def _add_file_routes(doors: Doors, files: FileRoutes) -> None:

@@ -99,7 +99,8 @@ class Durable:
             return error
         if not taken_back:
             return None
-        await large_bodies.drop_body(self._engine, envelope)
+        # Whoever is refused need not wait for a place of blobs that hangs.
+        self._tasks.spawn("drop body", large_bodies.drop_body(self._engine, envelope))
         return error
 
     async def _take_back_later(self, envelope: Envelope) -> None:

@@ -12,7 +12,7 @@ from collections.abc import (
     Mapping,
     MutableMapping,
 )
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -41,6 +41,8 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # What a server can offer in a scope's extensions; see `Exchange.unhurried`.
 UNHURRIED = "penstock.unhurried"
+# A refused client may still be sending: closing at once would reset it before it reads why.
+LINGER_S = 1.0
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -234,7 +236,7 @@ class HotRoute:
             _log.exception("failed to answer", path=scope.get("path"))
             reply = error_reply(RequestError("internal_error"), path=scope["path"])
         if isinstance(reply, Reply):
-            await send_reply(send, reply)
+            await send_reply(send, reply, receive)
             return
         sending = send_stream(send, reply)
         try:
@@ -283,11 +285,29 @@ def unavailable(error: EngineError) -> RequestError:
     return RequestError("store_unavailable")
 
 
-async def send_reply(send: Send, reply: Reply) -> None:
-    """Send a whole reply."""
+async def send_reply(send: Send, reply: Reply, receive: Receive) -> None:
+    """Send a whole reply; where it ends the connection, its client has a moment to read it."""
     headers = [*_head(reply), (b"content-length", str(len(reply.body)).encode())]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    closes = reply.headers.get("connection") == "close"
+    await send({"type": "http.response.body", "body": reply.body, "more_body": closes})
+    if closes:
+        await _linger(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _linger(receive: Receive) -> None:
+    """Drop what still comes of a body; to close at once would reset the client that sends it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while (await receive()).get("more_body", False):
+                pass
+
+
+async def send_head(send: Send, reply: StreamReply) -> None:
+    """Send what comes before the blocks of a reply, and nothing of these."""
+    await send({"type": "http.response.start", "status": reply.status, "headers": _head(reply)})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def send_stream(send: Send, reply: StreamReply) -> None:

@@ -25,7 +25,7 @@ class Hosts:
             await self._app(scope, receive, send)
         else:
             refused = RequestError("host_not_allowed")
-            await send_reply(send, error_reply(refused, path=scope["path"]))
+            await send_reply(send, error_reply(refused, path=scope["path"]), receive)
 
     def _is_ours(self, scope: Scope) -> bool:
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")

@@ -21,15 +21,13 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from api.exchange import UNHURRIED, error_reply
+from api.exchange import LINGER_S, UNHURRIED, error_reply
 from api.framing import MAX_TARGET_BYTES, check_head, check_unfinished
 from schemas.config import ServerConfig
 from schemas.errors import RequestError
 
 MIN_BYTES_PER_S = 1024
 MAX_PIPELINED = 16
-# A refused client may still be sending: closing at once would reset it before it reads why.
-LINGER_S = 1.0
 
 _log = structlog.get_logger("penstock.wire")
 

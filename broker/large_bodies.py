@@ -147,10 +147,13 @@ async def asked_of(engine: Engine, request_id: str) -> bytes | None:
 
 
 async def forget(engine: Engine, request_id: str) -> None:
-    """Let an ended request read as unknown, with all that is kept of it. Raises EngineError."""
+    """Let an ended request read as unknown, with all that is kept of it. Raises EngineError.
+
+    The answer of a batch's line stays until its hour: it may not be in the output yet.
+    """
     kept = await engine.store.asked(request_id)
     record = await engine.store.get(request_id)
-    result = record.result if record is not None else None
+    result = record.result if record is not None and record.batch is None else None
     keys = (blob_of_kept(kept) if kept is not None else None, result and result.body_blob)
     await engine.blobs.delete([key for key in keys if key])
     await engine.store.forget(request_id)

@@ -15,6 +15,7 @@ _BULK = "/v1/requests:bulk"
 # An older server has no such path.
 _UNKNOWN_PATH = (404, 405)
 _AT_ONCE = 64
+_WRONG_KEY = 401
 Outcome = dict[str, Any] | Refused | Unreachable
 
 
@@ -47,6 +48,8 @@ class HandingIn:
             try:
                 accepted = await self._client.submit(line.request, self._key(line))
             except (Refused, Unreachable) as error:
+                if isinstance(error, Refused) and error.status == _WRONG_KEY:
+                    raise
                 return error
         return accepted if self._whole else _slim(accepted)
 

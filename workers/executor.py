@@ -7,6 +7,7 @@ The slot is reserved before; every way out frees it and settles the delivery.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
@@ -41,6 +42,8 @@ _log = structlog.get_logger("penstock.executor")
 _LOST_ATTEMPTS = 10
 _AFTER_BUG_S = 5.0
 _BODY_AGAIN_S = 5.0
+# Its slot stands idle meanwhile.
+_BODY_S = 30.0
 
 OnEnd = Callable[[Envelope, Usage | None, float], None]
 
@@ -100,13 +103,15 @@ class Executor:
         if envelope.body_blob is None or time.time() >= envelope.deadline:
             return envelope
         try:
-            return await large_bodies.with_body(self._engine, envelope)
+            async with asyncio.timeout(_BODY_S):
+                return await large_bodies.with_body(self._engine, envelope)
         except BlobMissing as error:
             _log.error("its body is gone", request=envelope.id, error=str(error))
             lost = ended(Status.FAILED, "body_lost")
             await self._settlement.end_unstarted(delivery, reservation, lost)
-        except EngineError as error:
-            _log.warning("its body is not to be had now", request=envelope.id, error=str(error))
+        except (EngineError, TimeoutError) as error:
+            why = str(error) or f"not there after {_BODY_S:g} s"
+            _log.warning("its body is not to be had now", request=envelope.id, error=why)
             await self._settlement.come_again(delivery, reservation, _BODY_AGAIN_S)
         return None
 

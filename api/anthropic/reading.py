@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from itertools import islice
 from typing import Any
 
@@ -13,7 +12,7 @@ import orjson
 
 from api.anthropic.splitting import Splitter
 from api.reading import check_model
-from schemas.body import JsonObject, read_object
+from schemas.body import JsonObject, read_nested
 from schemas.errors import RequestError
 from schemas.message_batches import CUSTOM_ID, ENDPOINT
 
@@ -59,13 +58,21 @@ class InputLines:
             raise RequestError(
                 "invalid_body", f"requests: Send at most {self._most:,} of them.", "requests"
             )
-        with _at(f"requests.{self.count}"):
-            request = read_object(raw, "The request")
-            _check_members(request.members)
-            with _at("params"):
-                params = read_object(request.part("params"), "This")
-                self._check_params(params)
-            custom_id = self._noted(request.members["custom_id"])
+        try:
+            return self._written(raw)
+        except RequestError as error:
+            raise _within(f"requests.{self.count}", error) from None
+
+    def _written(self, raw: bytes) -> bytes:
+        request, params = read_nested(raw, "params", "The request", "`params`")
+        _check_members(request.members)
+        if params is None:
+            raise RequestError("invalid_body", "Must be an object: that of a message.", "params")
+        try:
+            self._check_params(params)
+        except RequestError as error:
+            raise _within("params", error) from None
+        custom_id = self._noted(request.members["custom_id"])
         return _LINE % (orjson.dumps(custom_id), params.raw.translate(_ON_ONE_LINE))
 
     def _check_params(self, params: JsonObject) -> None:
@@ -94,16 +101,10 @@ def _check_members(members: dict[str, Any]) -> None:
         raise RequestError(
             "invalid_body", "Must be 1 to 64 letters, digits, `_` and `-`.", "custom_id"
         )
-    if not isinstance(members.get("params"), dict):
-        raise RequestError("invalid_body", "Must be an object: that of a message.", "params")
 
 
-@contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Have what is refused in the block tell that it is at `place`."""
-    try:
-        yield
-    except RequestError as error:
-        param = f"{place}.{error.param}" if error.param else place
-        words = error.message.removeprefix(f"{error.param}: ")
-        raise RequestError(error.code, f"{param}: {words}", param) from None
+def _within(place: str, error: RequestError) -> RequestError:
+    """Return the refusal that tells that it is about something at `place`."""
+    param = f"{place}.{error.param}" if error.param else place
+    words = error.message.removeprefix(f"{error.param}: ")
+    return RequestError(error.code, f"{param}: {words}", param, retry_after_s=error.retry_after_s)

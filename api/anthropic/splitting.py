@@ -11,15 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from schemas.body import read_object
+from schemas.body import GAP, end_of, read_object
 from schemas.errors import RequestError
 
-_TEXT = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
-_UP_TO_QUOTE = re.compile(_TEXT, re.DOTALL)
-_UP_TO_BRACKET = re.compile(
-    rb'[^"\[\]{}]*+(?:"' + _TEXT + rb'"[^"\[\]{}]*+)*+',
-    re.DOTALL,
-)
+_UP_TO_QUOTE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _QUOTE = ord('"')
 # A request lies within the body's object and its list.
 _DEPTH = 2
@@ -83,10 +78,7 @@ class Splitter:
     def _to_bracket(self) -> bool:
         """Look on to the next bracket outside of texts; False if more must come before."""
         while self._at < len(self._held):
-            found = (_UP_TO_QUOTE if self._quoted else _UP_TO_BRACKET).match(self._held, self._at)
-            assert found is not None  # noqa: S101  because both patterns match the empty text too
-            self._at = found.end()
-            del found  # it would keep the held bytes from being moved
+            self._at = self._text_end() if self._quoted else end_of(GAP, self._held, self._at)
             following = self._held[self._at] if self._at < len(self._held) else None
             if following == _QUOTE:
                 self._quoted = not self._quoted
@@ -95,6 +87,13 @@ class Splitter:
                 # Within a text it is a backslash, whose partner is still to come.
                 return following is not None and not self._quoted
         return False
+
+    def _text_end(self) -> int:
+        """Return how far the text goes on: to its quote, or as far as is known."""
+        held, at = self._held, self._at
+        quote = held.find(b'"', at)
+        end = len(held) if quote < 0 else quote
+        return end if held.find(b"\\", at, end) < 0 else end_of(_UP_TO_QUOTE, held, at)
 
     def _taken(self) -> bytes:
         """Return what was looked through, and hold it no longer."""

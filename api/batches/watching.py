@@ -30,10 +30,13 @@ class Watching:
         self._batches = batches
         self._tasks = tasks
         self._watched: dict[str, _Watch] = {}
-        self._leaving = False
+        self._leaving = asyncio.Event()
 
     async def telling(self, batch: Batch) -> AsyncGenerator[bytes]:
         """Yield the batch as server-sent events: as it is, whenever it has changed, at its end."""
+        if self._leaving.is_set():
+            yield _LEAVING
+            return
         watch = self._watched.get(batch.id)
         if watch is None:
             watch = self._watched[batch.id] = _Watch(batch)
@@ -48,7 +51,7 @@ class Watching:
                     continue  # it may have changed again while this was taken
                 if watch.over:
                     return
-                if self._leaving:
+                if self._leaving.is_set():
                     yield _LEAVING
                     return
                 if not await watch.news_beyond(seen, _QUIET_S):
@@ -58,7 +61,7 @@ class Watching:
 
     def release(self) -> None:
         """End every telling: the process ends."""
-        self._leaving = True
+        self._leaving.set()
         for watch in self._watched.values():
             watch.wake()
 

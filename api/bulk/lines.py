@@ -8,9 +8,8 @@ from dataclasses import dataclass
 _BOM = b"\xef\xbb\xbf"
 # What may stand around a line of the longest length: a byte order mark, a carriage return.
 _AROUND = len(_BOM) + 1
-# How much of an upload is taken as one: its parts cost once what each line would cost by itself,
-# and the event loop waits for a part.
-_PARCEL_LINES, _PARCEL_BYTES = 64, 128 * 1024
+# How much of an upload is taken as one: that costs once what each line would cost by itself.
+_PARCEL_LINES, _PARCEL_BYTES = 256, 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)

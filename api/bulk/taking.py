@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
@@ -19,6 +20,8 @@ from api.settings import Settings
 from broker.telemetry import REFUSED
 from schemas.errors import EngineError, RequestError
 
+# The event loop waits for so many lines.
+_READ_AT_ONCE = 64
 _log = structlog.get_logger("penstock.bulk")
 
 
@@ -49,7 +52,11 @@ class Taker:
 
     async def take(self, parcel: Parcel) -> Answered:
         """Return the answers once each line is durable or refused."""
-        read = [self._read(line) for line in parcel.lines]
+        read: list[Intake | RequestError] = []
+        for line in parcel.lines:
+            read.append(self._read(line))
+            if not len(read) % _READ_AT_ONCE:
+                await asyncio.sleep(0)
         intakes = [each for each in read if isinstance(each, Intake)]
         try:
             accepted: Iterator[Outcome] = iter(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from api.exchange import Exchange
 from api.files.asked import FIELDS, AskedUpload, asked_upload
 from api.files.form import UploadForm
+from api.files.turns import Turns
 from schemas.errors import RequestError
 
 # What a form may have beside its file.
@@ -38,8 +39,9 @@ class Incoming:
 
     asked: AskedUpload
 
-    def __init__(self, exchange: Exchange, room: Room, *, hashed: bool) -> None:
+    def __init__(self, exchange: Exchange, room: Room, turns: Turns, *, hashed: bool) -> None:
         self._exchange = exchange
+        self._turns = turns
         self._room = room
         self._form = UploadForm(exchange.header("content-type") or "", FIELDS)
         self._hash = hashlib.sha256() if hashed else None
@@ -53,6 +55,7 @@ class Incoming:
         """
         arrived = 0
         async for chunk in self._exchange.pieces():
+            await self._turns.take()
             arrived += len(chunk)
             self._room.check(arrived - _FORM_BYTES)
             for piece in self._form.feed(chunk):

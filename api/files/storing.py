@@ -22,9 +22,9 @@ class IdTaken(Exception):
 class Storing:
     """The files that one process stores."""
 
-    def __init__(self, engine: Engine, tasks: Tasks) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._tasks = tasks
+        self._tasks = Tasks("files")
 
     async def store(
         self, place: str, pieces: AsyncIterable[bytes], described: Callable[[int], StoredFile]
@@ -38,6 +38,10 @@ class Storing:
         file = described(size)
         await self._tasks.finish("note a file", self._note(file, Part(place, size)))
         return file
+
+    async def stop(self) -> None:
+        """Wait for what has begun; what comes later is done as well, for as long as it can be."""
+        await self._tasks.join()
 
     async def _note(self, file: StoredFile, part: Part) -> None:
         try:

@@ -9,6 +9,7 @@ import time
 from api.exchange import Exchange
 from api.files.incoming import Incoming, Room
 from api.files.storing import IdTaken, Storing
+from api.files.turns import Turns
 from api.origins import check_origin
 from api.preferences import idempotency_key
 from api.settings import Settings
@@ -28,6 +29,7 @@ class Uploads:
         self._engine = engine
         self._settings = settings
         self._storing = storing
+        self._turns = Turns()
 
     async def take(self, exchange: Exchange) -> tuple[StoredFile, bool]:
         """Return the file that is uploaded, and whether it had been uploaded before.
@@ -36,7 +38,7 @@ class Uploads:
         """
         check_origin(exchange, self._settings)
         key, tenant = idempotency_key(exchange), exchange.caller.tenant
-        upload = Incoming(exchange, await self.room(tenant), hashed=key is not None)
+        upload = Incoming(exchange, await self.room(tenant), self._turns, hashed=key is not None)
         if key is None:
             file_id = new_file_id()
             return await self._store(upload, tenant, file_id, f"files/{file_id}"), False

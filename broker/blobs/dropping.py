@@ -21,8 +21,13 @@ async def drop_file(files: Files, blobs: Blobs, file_id: str) -> None:
 
 
 async def drop_expired(files: Files, blobs: Blobs) -> int:
-    """Drop every file that is past its time; return how many."""
+    """Drop every file that is past its time, and return how many; none while blobs are away.
+
+    Nobody would find their bytes again.
+    """
     dropped = 0
+    if await blobs.health() is not None:
+        return dropped
     while expired := await files.expired(_AT_ONCE):
         for file_id in expired:
             await drop_file(files, blobs, file_id)

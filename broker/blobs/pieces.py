@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
-# The most that a read yields at once; a write gathers as much before it goes to the disk.
-PIECE = 1024 * 1024
+# The most that a read yields at once; a write gathers as much before it goes to the disk. Each of
+# hundreds of uploads and of readers that are slow holds one or two in memory.
+PIECE = 256 * 1024
 
 
 async def each_of(data: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]:

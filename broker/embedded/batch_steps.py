@@ -36,12 +36,16 @@ WHERE id = ? AND token = ? AND expires_at IS NULL
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a batch enters, and when; from `expires_at` on an ended one reads as unknown."""
+    """What a batch enters, and when; from `expires_at` on an ended one reads as unknown.
+
+    `ended` is the number of lines that must be written, None for any.
+    """
 
     status: BatchStatus
     at: float
     errors: Sequence[LineError] = ()
     expires_at: float | None = None
+    ended: int | None = None
 
 
 def read(file: apsw.Connection, batch_id: str, now: float) -> Batch | None:
@@ -90,7 +94,8 @@ def move(file: apsw.Connection, batch_id: str, token: int, entry: Entry) -> bool
         return False
     if row.status == entry.status:
         return True
-    if entry.status not in BATCH_TRANSITIONS[BatchStatus(row.status)]:
+    leads_there = entry.status in BATCH_TRANSITIONS[BatchStatus(row.status)]
+    if not leads_there or entry.ended not in {None, row.completed + row.failed}:
         return False
     _enter(file, row, entry)
     return True

@@ -102,10 +102,11 @@ class EmbeddedBatches:
         status: BatchStatus,
         at: float,
         errors: Sequence[LineError] = (),
+        ended: int | None = None,
     ) -> bool:
         """Enter `status`."""
         expires_at = at + self._kept_s if status in BATCH_TERMINAL else None
-        entry = Entry(status, at, errors, expires_at)
+        entry = Entry(status, at, errors, expires_at, ended)
         return await self._database.write(
             lambda file: batch_steps.move(file, batch_id, token, entry)
         )

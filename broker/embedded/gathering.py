@@ -52,6 +52,8 @@ def gathered(
     requests = line_ends.gatherable(file, row.seq, step.lines)
     if row.expires_at is not None or requests is None:
         return False
+    if step.after not in {None, row.completed + row.failed}:
+        return False
     _add(file, row, step)
     _write(file, row, "output", step.output, now)
     _write(file, row, "errors", step.errors, now)

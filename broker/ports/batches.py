@@ -53,7 +53,8 @@ class Gathered:
 
     `lines` are ended ones that were read by `ends`; their records go. `output` and `errors` are
     blobs that hold them, already stored. `fed` is set where lines were written that never became
-    requests: how far those have come. `failed` are the lines in `errors`.
+    requests: how far those have come. `failed` are the lines in `errors`. `after` is the number of
+    lines that were written before, as the holder knows it.
     """
 
     lines: Sequence[int]
@@ -64,13 +65,16 @@ class Gathered:
     errors: Part | None = None
     failed: Sequence[int] = ()
     fed: Cursor | None = None
+    after: int | None = None
 
 
 class Batches(Protocol):
     """The batches. A batch and all its lines lie in one partition, so each step here is atomic.
 
     Steps with a `token` change nothing once a newer hold was given, and say so with False or None.
-    Repeated by the same holder they do what they have done.
+    Repeated by the same holder they do what they have done. Nor do those that say how many lines
+    are written, where the engine knows another number: a rollback has taken back what the holder
+    has done, and only what is known now can be gone on from.
     """
 
     async def create(self, batch: Batch) -> bool:
@@ -124,8 +128,12 @@ class Batches(Protocol):
         status: BatchStatus,
         at: float,
         errors: Sequence[LineError] = (),
+        ended: int | None = None,
     ) -> bool:
-        """Enter `status`, noting `errors`; False where BATCH_TRANSITIONS does not lead there."""
+        """Enter `status`, noting `errors`; False where BATCH_TRANSITIONS does not lead there.
+
+        `ended` is the number of lines that are written, as the holder knows it.
+        """
 
     async def feed(
         self, batch_id: str, token: int, lines: Sequence[Envelope]

@@ -118,9 +118,10 @@ class RedisBatches:
         status: BatchStatus,
         at: float,
         errors: Sequence[LineError] = (),
+        ended: int | None = None,
     ) -> bool:
         leading, fields = _leading_to(status), errors_field(errors)
-        return await self._enter(batch_id, token, status, at, leading, fields)
+        return await self._enter(batch_id, token, status, at, leading, fields, ended=ended)
 
     async def feed(
         self, batch_id: str, token: int, lines: Sequence[Envelope]
@@ -161,8 +162,11 @@ class RedisBatches:
         at: float,
         leading: Sequence[BatchStatus],
         fields: Sequence[Any],
+        *,
+        ended: int | None = None,
     ) -> bool:
-        args = (token, status.value, repr(at), self._kept_ms, len(leading), *leading, *fields)
+        first = (token, status.value, repr(at), self._kept_ms, "" if ended is None else ended)
+        args = (*first, len(leading), *leading, *fields)
         return bool(await self._run("batch_move", batch_id, *args))
 
     async def _page(

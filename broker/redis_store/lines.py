@@ -137,7 +137,9 @@ def _packed(batch_id: str, step: Gathered) -> bytes:
         sets["has_errors"] = 1
         files.append(_growth(batch_file_id(batch_id, "errors"), step.errors, f"{batch_id}_errors"))
     adds = added(step.counts, step.usage)
-    parts = [list(step.lines), list(step.failed), adds, sets, files]
+    parts: list[Any] = [list(step.lines), list(step.failed), adds, sets, files]
+    if step.after is not None:
+        parts.append(step.after)
     # Redis's msgpack knows no bin type.
     packed: bytes = msgpack.packb(parts, use_bin_type=False)
     return packed

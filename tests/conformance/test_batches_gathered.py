@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from broker.claims import Done
-from broker.ports import FileSelection, Gathered, Selection
+from broker.ports import FileSelection, Gathered, Held, Selection
 from schemas.batches import BatchStatus, BatchUsage, Counts, Cursor
 from schemas.ids import batch_file_id
 from schemas.lifecycle import Status
@@ -164,6 +164,27 @@ async def test_nor_what_has_not_ended(engine: Process) -> None:
     assert not await gathered(engine, run, 0)
     assert not await gathered(engine, run, 7)
     assert (await known(engine, run.batch)).counts == Counts()
+
+
+async def test_a_step_follows_on_what_its_holder_knows(engine: Process) -> None:
+    """Else a rollback has taken back what the holder has written."""
+    run = await in_progress(engine)
+    await fed_and_ended(engine, run, 0, 1, 2)
+    assert await gathered(engine, run, 0, after=0)
+    for known_lines in (0, 2, 5):
+        assert not await gathered(engine, run, 1, number=2, after=known_lines)
+        assert not await _ends(engine, run, BatchStatus.FAILED, known_lines)
+    assert (await known(engine, run.batch)).status is BatchStatus.IN_PROGRESS
+    failed = {"counts": Counts(0, 1), "errors": a_part(run, "errors"), "output": None}
+    assert await gathered(engine, run, 1, number=2, after=1, failed=[1], **failed)
+    assert await gathered(engine, run, 2, number=3, after=2)
+    assert (await known(engine, run.batch)).counts == Counts(2, 1)
+    assert await _ends(engine, run, BatchStatus.FAILED, 3)
+    assert await _ends(engine, run, BatchStatus.FAILED, 3), "as it is already"
+
+
+async def _ends(engine: Process, run: Held, status: BatchStatus, ended: int) -> bool:
+    return await engine.batches.move(run.batch.id, run.token, status, time.time(), ended=ended)
 
 
 async def test_the_errors_of_a_bad_file_are_a_file(engine: Process) -> None:

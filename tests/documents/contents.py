@@ -13,6 +13,7 @@ import yaml
 from api.openapi.document import build_document
 from broker.config import load_config
 from schemas.anthropic_errors import AnthropicError, error_type
+from schemas.bulk import BulkLine
 from schemas.errors import DOOR_ERRORS, TERMINAL_CODES
 from schemas.webhook_events import sample
 from schemas.webhooks import EVENT_TYPES
@@ -34,7 +35,10 @@ def check(block: Block, text: str, server: Server, folder: Path) -> None:
     name = block.notes.get("file")
     if name is not None:
         (folder / name).write_text(text)
-    if block.language == "jsonl":
+    if (name or "").endswith(".ndjson"):
+        for line in text.splitlines():
+            BulkLine.model_validate_json(line)
+    elif block.language == "jsonl":
         for line in text.splitlines():
             _check_json(json.loads(line), server)
     elif block.language == "json":

@@ -59,7 +59,7 @@ def door(
     whole = replace(setup, more={"tenants": tenants, "webhooks": hooks})
     directory = tmp_path_factory.mktemp("batches")
     models = ["echo", SLOW, "slow-60000", "status-400"]
-    with open_door(directory, whole, models, key=ACME) as opened_door:
+    with open_door(directory, whole, models, timeout_s=300, key=ACME) as opened_door:
         yield opened_door
 
 

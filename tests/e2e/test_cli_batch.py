@@ -32,7 +32,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     whole = replace(Setup(), more={"tenants": tenants, "files": {"max_bytes": 4_000_000}})
     directory = tmp_path_factory.mktemp("cli-batch")
     models = ["echo", "slow-200", SLOW, "status-400", "odd"]
-    with open_door(directory, whole, models, key=KEY) as opened:
+    with open_door(directory, whole, models, timeout_s=300, key=KEY) as opened:
         yield opened
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import select
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ KIB = 1024
 MAX_BYTES, MAX_TENANT_BYTES = 256 * KIB, 1024 * KIB
 ACME, GLOBEX, FULL = new_key(), new_key(), new_key()
 LINES = jsonl(line(n) for n in range(3))
+SLOW = "slow-60000"
 UNKNOWN = "file-00" + "0" * 32
 
 
@@ -40,7 +42,7 @@ def door(setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doo
     files = {"max_bytes": MAX_BYTES, "max_tenant_bytes": MAX_TENANT_BYTES}
     whole = replace(setup, more={"tenants": tenants, "files": files})
     directory = tmp_path_factory.mktemp("files")
-    with open_door(directory, whole, ["echo", "slow-60000"], key=ACME) as opened:
+    with open_door(directory, whole, ["echo", SLOW], timeout_s=300, key=ACME) as opened:
         yield opened
 
 
@@ -185,6 +187,11 @@ def test_only_the_head_of_a_file_can_be_asked_for(door: Door) -> None:
     told = door.ask("HEAD", f"{FILES}/{uploaded(door)['id']}/content")
     assert (told.status, told.body) == (200, b"")
     assert told.headers["content-length"] == str(len(LINES))
+    # Of what never ends by itself the head is all the sooner the end.
+    made = door.ask("POST", BATCHES, batch_of(uploaded(door, jsonl([line("1", SLOW)]))["id"])).json
+    told = door.ask("HEAD", f"{BATCHES}/{made['id']}/events")
+    assert (told.status, told.body) == (200, b"")
+    door.ask("POST", f"{BATCHES}/{made['id']}/cancel")
 
 
 @pytest.mark.parametrize(
@@ -269,6 +276,18 @@ def test_a_file_that_says_to_be_too_large_is_refused_unread(door: Door) -> None:
         ask_raw(door.stack.url, says, []).assert_refused("file_too_large")
 
 
+def test_who_is_still_sending_a_refused_file_reads_why(door: Door) -> None:
+    host = door.stack.url.removeprefix("http://")
+    says = raw_head(door, f"Host: {host}", f"Content-Length: {64 * MAX_BYTES}")
+    with open_wire(door.stack.url) as wire:
+        wire.sendall(f"{says}\r\n\r\n".encode())
+        readable, _, _ = select.select([wire], [], [], 20)
+        assert readable
+        # Sent to a closed connection, these would have what came of the answer thrown away.
+        send_all(wire, [b"x" * KIB] * 64)
+        assert b"file_too_large" in wire.recv(64 * KIB)
+
+
 def test_a_file_without_end_is_refused_as_soon_as_it_is_too_large(door: Door) -> None:
     begun = head()
     sizes = [f"{len(begun):x}\r\n".encode() + begun + b"\r\n", *chunked(64 * MAX_BYTES, b"x" * KIB)]
@@ -350,7 +369,7 @@ def test_uploads_under_one_key_at_a_time_are_one_file(door: Door) -> None:
 
 
 def test_the_file_of_a_batch_that_runs_cannot_be_deleted(door: Door) -> None:
-    made = uploaded(door, jsonl([line("1", "slow-60000")]))
+    made = uploaded(door, jsonl([line("1", SLOW)]))
     created = door.ask("POST", BATCHES, batch_of(made["id"]))
     assert created.status == 200, created
     told = door.ask("DELETE", f"{FILES}/{made['id']}")

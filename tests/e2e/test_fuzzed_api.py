@@ -6,6 +6,7 @@ must be ones that the document names.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -38,6 +39,13 @@ CHECKS = (
 )
 schema = schemathesis.openapi.from_dict(build_document(ENDPOINTS))
 schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+
+
+@schemathesis.serializer("application/x-ndjson", "application/jsonl")
+def _lines(_context: Any, value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
+
+
 # A client that goes away at once is not what is tried here.
 PATIENCE_S = 20
 

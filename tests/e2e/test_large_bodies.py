@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from schemas.blob_config import S3Config
 from tests.e2e.door import Door, open_door
 from tests.fakes.reading import reading
 from tests.fakes.stack import Setup
@@ -248,3 +250,25 @@ def test_a_result_that_is_gone_is_told_so(door: Door) -> None:
 
 def _authorized() -> dict[str, str]:
     return {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/json"}
+
+
+@pytest.mark.realservers
+def test_api_and_worker_meet_in_a_bucket(
+    amqp_url: str, redis_url: str, s3: S3Config, tmp_path: Path
+) -> None:
+    setup = Setup(
+        engine="real",
+        workers=1,
+        amqp_url=amqp_url,
+        redis_url=redis_url,
+        server={"namespace": f"t{secrets.token_hex(4)}"},
+        more={"blobs": {"s3": s3.model_dump()}},
+    )
+    with open_door(tmp_path, setup, ["echo"], growth_kib=_GROWTH_KIB) as door:
+        body = {**inputs(7 * MIB), "user": "u" * 300 * KIB}
+        told = door.ask("POST", EMBEDDINGS, body)
+        assert len(told.json["data"]) == len(body["input"])
+        (call,) = door.calls_of(told.headers["x-request-id"])
+        assert call["body_sha256"] == sent(body)
+        assert door.ask("GET", "/ready").json["checks"]["blobs"] == "ok"
+        assert not (tmp_path / "data" / "blobs").exists()

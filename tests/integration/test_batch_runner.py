@@ -298,3 +298,19 @@ async def test_one_that_cannot_be_run_does_not_stop_the_others(
             fixed.append(True)
             assert (await told(engine, bad)).status is BatchStatus.COMPLETED
     assert "the run of a batch has failed" in {log["event"] for log in logs}
+
+
+@pytest.mark.parametrize(
+    "dies_at", [Point("batches.feed", 1, "after"), Point("batches.fed", 1, "before")]
+)
+async def test_lines_that_fill_the_window_are_fed_again(
+    engine: EmbeddedEngine, dies_at: Point
+) -> None:
+    """Their messages may not have been confirmed: nothing would end to make room for them."""
+    batch = await submit(engine, lines_for([IGNORED] * 8))
+    crashing = FaultyEngine(engine, batch.id, dies_at.choose)
+    with capture_logs():
+        async with run(crashing.as_engine(), config_of(window=6)):
+            batch = await until(engine, batch, lambda now: now.fed.line == 6)
+    assert crashing.calls[dies_at.name] >= dies_at.number
+    assert batch.made == 6

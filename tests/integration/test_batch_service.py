@@ -20,6 +20,7 @@ from schemas.batches import Batch, BatchStatus
 from schemas.config import Config
 from schemas.ids import line_id
 from schemas.large import LARGE_BYTES
+from schemas.lifecycle import Status
 from tests.conformance.steps import eventually
 from tests.fakes.backend import Backend
 from tests.fakes.batch_runs import (
@@ -35,6 +36,24 @@ from tests.fakes.batch_runs import (
 from workers.batches import running as running_batches
 from workers.batches.runners import Runners
 from workers.service import WorkerService
+from workers.settlement import ended
+
+_DUMP = """
+local kept = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+  kept[#kept + 1] = key
+  kept[#kept + 1] = redis.call('DUMP', key)
+end
+return kept
+"""
+_RESTORE = """
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+  redis.call('DEL', key)
+end
+for place = 2, #ARGV, 2 do
+  redis.call('RESTORE', ARGV[place], 0, ARGV[place + 1])
+end
+"""
 
 
 def config_of(server: dict[str, Any], *models: str, url: str = "http://127.0.0.1:9/v1") -> Config:
@@ -199,6 +218,43 @@ async def test_a_line_without_a_record_is_fed_again(
         await runners.stop()
         output, errors = await files_of(engine, batch)
     assert (set(output), set(errors)) == ({"c1"}, {"c0", "c2"})
+
+
+@pytest.mark.realservers
+async def test_a_rollback_of_redis_loses_and_doubles_no_line(
+    amqp_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its runner lives on, with what it remembers of steps that are taken back."""
+    monkeypatch.setattr(running_batches, "STALLED_S", 0.3)
+    namespace = f"t{secrets.token_hex(4)}"
+    server = {
+        "data_dir": str(tmp_path),
+        "amqp_url": amqp_url,
+        "redis_url": redis_url,
+        "namespace": namespace,
+    }
+    config = config_of(server, GOOD)
+    async with opened(config) as engine, redis.from_url(redis_url) as client, hand_for(engine):
+        runners = Runners(engine, config)
+        runners.start()
+        batch = await submit(engine, lines_for([GOOD] * 1_000))
+        keys = Keys(namespace).record_prefix(Keys(namespace).tag(batch.id)).replace("rec:", "*")
+        await until(engine, batch, _has_more_than(100))
+        kept = await client.eval(_DUMP, 0, keys)
+        before = await until(engine, batch, _has_more_than(400))
+        await client.eval(_RESTORE, 0, keys, *kept)
+        assert before.counts.ended > 400
+        # The messages of some of these are gone: a keeper would end them, after minutes.
+        for line in await engine.batches.unended(batch.id):
+            record = await engine.store.get(line_id(batch.id, line))
+            if record is not None and not record.terminal:
+                await engine.upkeep.end(record, ended(Status.FAILED, "copy_lost"))
+        batch = await told(engine, batch)
+        await runners.stop()
+        output, errors = await files_of(engine, batch)
+    assert batch.status is BatchStatus.COMPLETED
+    assert output.keys() | errors.keys() == {f"c{number}" for number in range(1_000)}
+    assert len(errors) <= 100
 
 
 def _has_more_than(ended: int) -> Callable[[Batch], bool]:

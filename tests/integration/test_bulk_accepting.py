@@ -120,8 +120,15 @@ async def test_each_line_has_the_outcome_that_it_would_have_alone(tmp_path: Path
 
 async def test_caps_hold_to_the_line(tmp_path: Path) -> None:
     async with staged(tmp_path) as stage:
-        told = await stage.accept(*[None] * 10)
-        assert await stage.statuses(told) == ["queued"] * 8 + ["tenant_queue_full"] * 2
+        keyed = [line("m", idempotency_key=f'"k{number}"') for number in range(8)]
+        await stage.accept(*keyed[:4])
+        told = await stage.accept(*keyed, *[None] * 2, keyed[0], keyed[0])
+        assert await stage.statuses(told) == [
+            *["queued"] * 8,
+            *["tenant_queue_full"] * 2,
+            "queued",
+            "queued",
+        ]
         told = await stage.accept(*[None] * 6, caller=Caller("globex"))
         assert await stage.statuses(told) == ["queued"] * 4 + ["queue_full"] * 2
         assert await stage.statuses(await stage.accept(line("n"), caller=Caller("x"))) == ["queued"]
@@ -151,6 +158,11 @@ async def test_what_is_there_is_not_refused_for_what_is_full(tmp_path: Path) -> 
         assert await stage.statuses(again[8:]) == ["tenant_queue_full"]
         conflict = await stage.accept(line("n", idempotency_key='"k0"'))
         assert await stage.statuses(conflict) == ["idempotency_conflict"]
+        # What is there already takes no room from others.
+        for _ in range(3):
+            await stage.accept(*keyed)
+        others = await stage.accept(*[None] * 5, caller=Caller("globex"))
+        assert await stage.statuses(others) == ["queued"] * 4 + ["queue_full"]
 
 
 async def test_of_what_was_created_and_not_published_nothing_runs(

@@ -56,3 +56,18 @@ async def test_a_file_is_forgotten_though_its_bytes_cannot_be_deleted(
     monkeypatch.setattr(engine.blobs, "delete", away)
     await drop_file(engine.files, engine.blobs, file_id)
     assert await engine.files.select(FileSelection("acme"), None, 10) == []
+
+
+async def test_a_file_past_its_time_waits_for_a_place_that_is_away(
+    engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def trouble() -> str:
+        return "away"
+
+    file_id = await put(engine, -1)
+    with monkeypatch.context() as away:
+        away.setattr(engine.blobs, "health", trouble)
+        assert await drop_expired(engine.files, engine.blobs) == 0
+    assert await engine.files.expired(10) == [file_id]
+    assert await drop_expired(engine.files, engine.blobs) == 1
+    assert await keys(engine) == []

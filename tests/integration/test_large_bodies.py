@@ -13,11 +13,13 @@ import pytest
 from broker import large_bodies
 from broker.blobs.opening import open_blobs
 from broker.embedded.engine import EmbeddedEngine
+from broker.ports import Validated
 from schemas.blob_config import BlobsConfig
 from schemas.errors import BlobMissing, BlobsUnavailable
 from schemas.large import LARGE_BYTES, LETTER_KEPT_S, body_key, result_key
 from schemas.record import Record
 from schemas.request import MAX_INLINE_BODY_BYTES
+from tests.fakes.batches import make_batch, make_line
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.results import make_result, make_slot
 from tests.integration.embedded import rows
@@ -94,6 +96,28 @@ async def test_what_is_forgotten_leaves_no_blob(engine: EmbeddedEngine) -> None:
     await large_bodies.forget(engine, record.id)
     assert await keys(engine) == []
     assert await engine.store.get(record.id) is None
+
+
+async def test_a_line_that_is_forgotten_is_gathered_all_the_same(engine: EmbeddedEngine) -> None:
+    batch = make_batch(endpoint="/v1/responses")
+    assert await engine.batches.create(batch)
+    held = await engine.batches.hold(batch.id)
+    assert held is not None
+    assert await engine.batches.validated(batch.id, held.token, Validated(1, "m"), time.time())
+    line = make_line(batch, 0)
+    assert await engine.batches.feed(batch.id, held.token, [line]) == [True]
+    await engine.store.claim(line, make_slot())
+    answer = b'"' + b"y" * LARGE_BYTES + b'"'
+    kept = await large_bodies.result_aside(
+        engine, line.id, 1, make_result(body=answer), KEPT_S, dead_letter=True
+    )
+    assert (await engine.store.finish(line, kept, 1)).won
+    await large_bodies.forget(engine, line.id)
+    assert await engine.store.get(line.id) is None
+    (ended,) = await engine.batches.ends(batch.id, 10, 1_000)
+    whole = await large_bodies.whole(engine, ended.record)
+    assert whole.result is not None
+    assert whole.result.body == answer
 
 
 async def test_a_blob_that_is_gone_and_one_that_is_cut_are_missing(engine: EmbeddedEngine) -> None:

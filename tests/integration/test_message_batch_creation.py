@@ -83,7 +83,7 @@ async def door(directory: Path) -> AsyncIterator[Door]:
     creating = Creating(
         engine, Admission(engine, catalog, backlog, preparing, config.server), settings
     )
-    storing = Storing(engine, tasks)
+    storing = Storing(engine)
     uploads = Uploads(engine, settings, storing)
     taking = MessageBatches(
         engine, creating, uploads, storing, catalog, settings=settings, tasks=tasks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from schemas.priority import Lane, Priority
 from schemas.record import born
 from tests.fakes.batches import make_batch, make_line
 from tests.integration.redis_stage import SLOT, a_result, open_parts
+from workers.batches.held import Fenced, HeldBatch
 
 pytestmark = pytest.mark.realservers
 _MONTH_MS = 30 * 86_400_000
@@ -52,9 +53,12 @@ async def end(parts: RedisParts, line: Envelope) -> None:
 
 
 async def gather(parts: RedisParts, run: Held, *lines: int, number: int = 1) -> bool:
+    return await parts.batches.gathered(run.batch.id, run.token, a_step(run, *lines, number=number))
+
+
+def a_step(run: Held, *lines: int, number: int = 1) -> Gathered:
     output = Part(f"batches/{run.batch.id}/output/{run.token}-{number}", 10)
-    step = Gathered(lines, Counts(len(lines)), BatchUsage(1, 1), 1.0, output)
-    return await parts.batches.gathered(run.batch.id, run.token, step)
+    return Gathered(lines, Counts(len(lines)), BatchUsage(1, 1), 1.0, output)
 
 
 async def ended_lines(parts: RedisParts, run: Held) -> list[int]:
@@ -65,6 +69,25 @@ async def ask(parts: RedisParts, run: Held, command: str, key: str, *args: Any) 
     """Run a command on a key of the batch's partition."""
     tag = parts.store._keys.tag(run.batch.id)
     return await parts.store._batcher.submit(tag, command, "{" + tag + "}:" + key, *args)
+
+
+async def rollback_to_now(parts: RedisParts, run: Held) -> Callable[[], Awaitable[None]]:
+    """Return what brings the batch's partition back to how it is now."""
+    tag = parts.store._keys.tag(run.batch.id)
+    prefix = "{" + tag + "}:"
+
+    async def keys() -> set[str]:
+        return {each.replace("<id>", run.batch.id) for each in await keys_of(parts, run)}
+
+    kept = {each: await ask(parts, run, "DUMP", each) for each in await keys()}
+
+    async def roll_back() -> None:
+        for each in await keys():
+            await parts.store._batcher.submit(tag, "DEL", prefix + each)
+        for each, dumped in kept.items():
+            await parts.store._batcher.submit(tag, "RESTORE", prefix + each, 0, dumped)
+
+    return roll_back
 
 
 async def keys_of(parts: RedisParts, run: Held) -> set[str]:
@@ -178,6 +201,33 @@ async def test_an_end_that_redis_has_lost_is_none(parts: RedisParts, order: str,
     assert sorted([*found, *left]) == [0, 1, 2]
     assert await gather(parts, run, *left, number=2)
     assert list(await parts.batches.unended(run.batch.id)) == []
+
+
+@pytest.mark.parametrize("order", ["completion", "input"])
+async def test_a_run_whose_steps_redis_has_lost_ends_nothing(parts: RedisParts, order: str) -> None:
+    """It has counted those lines: it would take its batch for complete without them."""
+    first = await begun(parts, order=order)
+    run = Held((await parts.batches.hold(first.batch.id) or first).batch, first.token)
+    for line in await fed(parts, run, 0, 1, 2):
+        await end(parts, line)
+    roll_back = await rollback_to_now(parts, run)
+    held = HeldBatch(parts.batches, run)
+    await held.gathered(a_step(run, 0, 1))
+    await roll_back()
+    with pytest.raises(Fenced):
+        await held.gathered(a_step(run, 2))
+    with pytest.raises(Fenced):
+        await held.move(BatchStatus.FINALIZING)
+    again = await parts.batches.hold(run.batch.id)
+    assert again is not None
+    held = HeldBatch(parts.batches, again)
+    await held.gathered(a_step(run, 0, 1))
+    await held.move(BatchStatus.FINALIZING)
+    roll_back = await rollback_to_now(parts, run)
+    await held.gathered(a_step(run, 2))
+    await roll_back()
+    with pytest.raises(Fenced):
+        await held.move(BatchStatus.COMPLETED)
 
 
 async def test_what_redis_has_lost_of_a_fed_line_is_known(parts: RedisParts) -> None:

@@ -145,6 +145,12 @@ def test_what_is_not_one_plain_object_is_refused(raw: bytes, code: str) -> None:
     assert refused.value.code == code
 
 
+def test_text_in_another_encoding_is_called_that() -> None:
+    with pytest.raises(RequestError) as raised:
+        read_object('{"name": "\u00e9"}'.encode("latin-1"))
+    assert raised.value.message == "The body is not UTF-8, at byte 10."
+
+
 def test_the_deepest_allowed_body_passes() -> None:
     depth = MAX_DEPTH - 2
     assert read_object(b'{"a": ' + b"[" * depth + b"]" * depth + b"}").spans
@@ -158,3 +164,13 @@ def test_brackets_and_quotes_inside_strings_do_not_count() -> None:
 @pytest.mark.parametrize("raw", [b"{}", b' { "a" : 1 } ', b'{"a":{}}'])
 def test_a_member_is_put_in_front(raw: bytes) -> None:
     assert json.loads(with_member(raw, "model", 'a"b')) == {"model": 'a"b', **json.loads(raw)}
+
+
+@pytest.mark.parametrize("many", [0, 1, 98, 99, 100, 101, 5_000])
+@pytest.mark.parametrize("end", ["", "\\", '\\"', '"', "\\\\", "{", "\n]", "\u00e4"])
+def test_texts_of_any_length_hide_no_bracket_and_no_quote(many: int, end: str) -> None:
+    text = "x" * many + end
+    members = {"a": text, "b": {"c": [text, {"d": text}], text: 1}, "e": [[text]], "f": text}
+    raw = json.dumps(members, ensure_ascii=False).encode()
+    read = read_object(raw)
+    assert {key: json.loads(read.part(key)) for key in read.spans} == members

@@ -63,7 +63,7 @@ def test_parcels_are_all_lines_in_order_and_bounded(sizes: list[int]) -> None:
     parcels = list(parcels_of(lines))
     assert [line for parcel in parcels for line in parcel.lines] == lines
     for parcel in parcels:
-        assert 1 <= len(parcel.lines) <= 64
+        assert 1 <= len(parcel.lines) <= 256
         but_last = sum(len(line.data or b"") for line in parcel.lines[:-1])
-        assert but_last < 128 * 1024
+        assert but_last < 256 * 1024
         assert parcel.size == sum(len(line.data or b"") for line in parcel.lines)

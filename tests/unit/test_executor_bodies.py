@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from broker.scheduling.retry import Failure
 from schemas.errors import BlobMissing, BlobsUnavailable
 from tests.fakes.envelopes import make_envelope
 from tests.unit.test_executor import Stage
+from workers import executor
 from workers.backends.port import CallFailed
 
 
@@ -56,6 +58,19 @@ async def test_without_its_body_a_request_is_not_claimed(
     stage.blobs.read = _Place(outcome).read
     await stage.run(LARGE)
     assert (stage.steps, len(stage.claims), stage.calls) == (steps, 1, [])
+
+
+async def test_a_place_that_hangs_does_not_keep_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(_key: str) -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    monkeypatch.setattr(executor, "_BODY_S", 0.01)
+    stage = Stage(Run(1, 0))
+    stage.blobs.read = hang
+    async with asyncio.timeout(30):
+        await stage.run(LARGE)
+    assert stage.steps == ["free", "publish generation 0 in 5 s", "ack"]
 
 
 async def test_a_late_request_s_body_is_left_alone() -> None:

@@ -57,6 +57,18 @@ def test_each_request_is_cut_out_as_it_was_sent(
 
 OUTER = ('{"requests":[', "]}", "{", "}", "[", "]", ",", ":", "{}", '{"a":{}}', '{"requests":')
 INNER = ('"a"', '"', "\\", "1", "null", "-", "e5", ".5", " ")
+
+
+@given(st.integers(0, 250), st.sampled_from(["", "\\", '\\"', '"}]}', "\n", "\\\\{"]), cuts)
+def test_long_texts_are_passed_over_wherever_they_are_cut(
+    many: int, end: str, at: list[int]
+) -> None:
+    text = "x" * many + end
+    sent = json.dumps({"custom_id": text, text: [text, {"a": text}]})
+    body = f'{{"requests": [{sent}, {sent}]}}'
+    assert split(body.encode(), at) == [sent.encode()] * 2
+
+
 pieces_of_json = st.lists(st.sampled_from(OUTER + INNER), max_size=9)
 
 

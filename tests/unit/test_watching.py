@@ -149,3 +149,4 @@ async def test_a_process_that_ends_says_so(stage: Stage) -> None:
         assert await next_one == b": the server goes away; ask again\n\n"
         with pytest.raises(StopAsyncIteration):
             await anext(blocks)
+    assert [block async for block in stage.telling()] == [b": the server goes away; ask again\n\n"]

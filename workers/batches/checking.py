@@ -19,6 +19,7 @@ from broker.ports import Engine, Gathered, Validated
 from broker.telemetry import BATCH_PARTS
 from schemas.batches import BatchStatus, BatchUsage, Counts, LineError
 from schemas.files import Part
+from workers.batches.gathering import PartStore
 from workers.batches.held import HeldBatch
 from workers.batches.rules import BatchRules
 from workers.batches.validating import Validation, validate
@@ -89,7 +90,7 @@ class Checking:
     async def _fail(self, found: Validation) -> None:
         held = self._held
         if not held.batch.has_errors:
-            key = f"batches/{held.id}/errors/{held.token}-1"
+            key = PartStore(self._engine.blobs, held).next_key("errors")
             size = await persistently(
                 lambda: self._engine.blobs.put(key, self._text(found)),
                 "store its mistakes",

@@ -91,6 +91,9 @@ class Feeder:
         while True:
             if held.batch.paused:
                 await held.until(lambda batch: not batch.paused)
+            if progress.unconfirmed:
+                # They have their room; without their messages they would fill it for good.
+                return min(progress.unconfirmed, FED_AT_ONCE)
             progress.moved.clear()
             own = await self._rules.share(held.batch.terms.tenant)
             free = room(own, self._rules.window, progress.unended, progress.ungathered)

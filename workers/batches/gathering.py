@@ -7,6 +7,7 @@ blobs to the files and drops the lines' records.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -65,14 +66,20 @@ class PartStore:
     def __init__(self, blobs: Blobs, held: HeldBatch) -> None:
         self._blobs = blobs
         self._held = held
+        # A rollback of the store can give a token twice.
+        self._run = f"{held.token}-{secrets.token_hex(4)}"
         self._made = 0
+
+    def next_key(self, kind: Kind) -> str:
+        """Return the name of the next part."""
+        self._made += 1
+        return f"batches/{self._held.id}/{kind}/{self._run}-{self._made}"
 
     async def put(self, kind: Kind, texts: Sequence[bytes]) -> Part | None:
         """Store the next part; None where there is nothing to store."""
         if not texts:
             return None
-        self._made += 1
-        key = f"batches/{self._held.id}/{kind}/{self._held.token}-{self._made}"
+        key = self.next_key(kind)
         data = b"".join(texts)
         await persistently(lambda: self._blobs.put(key, data), "store a part of a file")
         BATCH_PARTS.labels(kind).inc()

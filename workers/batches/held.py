@@ -1,8 +1,8 @@
 """A batch in the hands of this process: what is written of it goes under one token, or not at all.
 
 Every step is repeated until the engine answers. A step that changes nothing, for a newer hold was
-given or the batch has gone on, raises Fenced: its run ends there, and whoever holds the batch next
-begins from what is durable.
+given, the batch has gone on, or a rollback has taken back what this run has written, raises Fenced:
+its run ends there, and whoever holds the batch next begins from what is durable.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -39,6 +40,8 @@ class HeldBatch:
         self._batches = batches
         self.batch: Batch = held.batch
         self.token = held.token
+        # As this run knows it: an engine that knows another number has lost some of its steps.
+        self._ended = held.batch.counts.ended
         self._heard_at = asyncio.get_running_loop().time()
         self._nudged = asyncio.Event()
         self._renewed = asyncio.Event()
@@ -118,11 +121,14 @@ class HeldBatch:
 
     async def gathered(self, step: Gathered) -> None:
         """Add a step to the batch and its files; repeated, it is still done once."""
+        following = replace(step, after=self._ended)
         _taken(
             await persistently(
-                lambda: self._batches.gathered(self.id, self.token, step), "gather a batch's lines"
+                lambda: self._batches.gathered(self.id, self.token, following),
+                "gather a batch's lines",
             )
         )
+        self._ended += step.counts.ended
 
     async def validated(self, found: Validated) -> None:
         """Move to `in_progress`."""
@@ -138,7 +144,10 @@ class HeldBatch:
         at = time.time()
         _taken(
             await persistently(
-                lambda: self._batches.move(self.id, self.token, status, at, errors), "move a batch"
+                lambda: self._batches.move(
+                    self.id, self.token, status, at, errors, ended=self._ended
+                ),
+                "move a batch",
             )
         )
 

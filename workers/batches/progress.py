@@ -42,6 +42,11 @@ class Progress:
         """How many that were made are not gathered."""
         return max(0, self.made - self.gathered)
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many were made by an earlier run that may not be in the queues."""
+        return max(0, self.made - self.fed.line)
+
     def next_lane(self, model: str) -> Lane:
         """Count one more line that waits for `model`, and return its lane."""
         lane = next_lane(self._lanes.get(model, Lane.OPEN), self._waiting[model])

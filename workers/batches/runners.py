@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
@@ -33,6 +35,8 @@ class Runners:
         self._tasks = Tasks("batches")
         self._taken: set[str] = set()
         self._held: dict[str, HeldBatch] = {}
+        # When each that another process had was last asked for.
+        self._asked_at: dict[str, float] = {}
         self._changed = asyncio.Event()
         engine.batches.on_changed(self._hear)
 
@@ -57,18 +61,28 @@ class Runners:
         """Take what nobody has, until cancelled."""
         while True:
             self._changed.clear()
-            asked = 0
             try:
-                for batch_id in await self._engine.batches.unfinished():
-                    if batch_id not in self._taken:
-                        asked += 1
-                        self._taken.add(batch_id)
-                        self._tasks.spawn(batch_id, self._serve(batch_id))
+                for batch_id in self._due(await self._engine.batches.unfinished()):
+                    self._taken.add(batch_id)
+                    self._tasks.spawn(batch_id, self._serve(batch_id))
             except EngineError as error:
                 _log.warning("no batch is looked for while the engine is away", error=str(error))
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(_LOOK_EVERY_S, asked / _ASKED_A_SECOND)):
+                async with asyncio.timeout(_LOOK_EVERY_S):
                     await self._changed.wait()
+
+    def _due(self, unfinished: Sequence[str]) -> list[str]:
+        """Return those to ask for now: a new one at once, one that another process has, at times.
+
+        Any tenant can bring about as many changes as it likes.
+        """
+        others = [each for each in unfinished if each not in self._taken]
+        now = time.monotonic()
+        again_from = now - max(_LOOK_EVERY_S, len(others) / _ASKED_A_SECOND)
+        due = [each for each in others if self._asked_at.get(each, again_from) <= again_from]
+        self._asked_at = {each: self._asked_at.get(each, now) for each in others}
+        self._asked_at.update(dict.fromkeys(due, now))
+        return due
 
     async def _serve(self, batch_id: str) -> None:
         """Carry a batch on, hold by hold, until it wants nobody or another process has it."""

@@ -24,6 +24,9 @@ status, the cursor, the lines' records, the list of ends, the counts with the fi
 A line's end is listed once (its bit is set in the same step), and what `gathered` drops is in a
 file from then on, or is never written: so each line is in the files once.
 
+A rollback of the store takes back the last of these steps without the run's end: the next step, or
+the next status, names a number of written lines that the store does not know, and the run ends.
+
 A cancel, a pause, a passed deadline and a lost hold end the run in the middle, as a crash does:
 the batch is let go of, and held anew under another token for what comes next.
 """

@@ -22,6 +22,12 @@ local function first_due(line)
   return due < 0 and redis.call('STRLEN', DONE) * 8 or due
 end
 
+-- How many lines are in the files: a rollback can take back what its runner knows to be there.
+local function written()
+  local found = redis.call('HMGET', BATCH, 'completed', 'failed')
+  return tonumber(found[1] or 0) + tonumber(found[2] or 0)
+end
+
 local function list_key(tenant)
   return KEYS[13] .. ':of:' .. tenant
 end

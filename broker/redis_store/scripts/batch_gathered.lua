@@ -2,7 +2,8 @@
 -- include file
 -- One durable step of the gatherer: all of it or nothing. KEYS: 14 as file.lua. ARGV: 3 a digest of
 -- the step, 4 packed {lines, failed, adds (field to number), sets (field to value), files (each {id,
--- packed part, bytes, fields})}. Answers 0 where it is not this holder's to take.
+-- packed part, bytes, fields}), how many lines must be written before, if that is known}. Answers 0
+-- where it is not this holder's to take.
 local found = redis.call('HMGET', BATCH, 'token', 'status', 'step', 'order', 'gathered',
   'line_events', 'terms')
 if found[1] ~= ARGV[2] then
@@ -85,7 +86,10 @@ local function append(file)
   add_part(id, part, bytes)
 end
 
-local lines, failed, adds, sets, files = unpack(cmsgpack.unpack(ARGV[4]))
+local lines, failed, adds, sets, files, after = unpack(cmsgpack.unpack(ARGV[4]))
+if after and written() ~= after then
+  return 0
+end
 if #lines > 0 and not (found[4] == 'input' and take_in_order or take_from_list)(lines) then
   return 0
 end
