@@ -102,13 +102,14 @@ class Fate:
         what = self._incidents.get(self._calls)
         if what is None:
             return None
+        # The run may end in the middle of what follows, by just that.
+        self.happened.add(what)
         if what in ("pause", "resume"):
             await self._batches.pause(self._id, paused=what == "pause")
         elif what == "cancel":
             await self._batches.cancel(self._id, time.time())
         elif what == "expire":
             self._clock.later_s = 2 * _LASTS_S
-        self.happened.add(what)
         return cast("Mode", what) if what in _FAULTS else None
 
 
