@@ -20,10 +20,7 @@ _APIS, _WORKERS = 2, 2
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """`frozen_s` is how long each role is stopped: longer than every lease, or 0 for not at all.
-
-    The batch must have gone on by `share` of its lines between two blows.
-    """
+    """`frozen_s` is how long each role is stopped: longer than every lease, or 0 for not at all."""
 
     lines: int
     frozen_s: float
@@ -31,7 +28,7 @@ class Size:
     cancelled_lines: int
 
 
-SHORT = Size(lines=1_500, frozen_s=0, within_s=120, cancelled_lines=1_000)
+SHORT = Size(lines=900, frozen_s=0, within_s=120, cancelled_lines=600)
 LONG = Size(lines=20_000, frozen_s=12, within_s=900, cancelled_lines=20_000)
 
 
