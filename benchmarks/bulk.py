@@ -94,6 +94,7 @@ async def bulk(port: int, lines: Sequence[bytes]) -> float:
         while b"bulk.summary" not in last:
             piece = await reader.read(65_536)
             assert piece, last
+            assert b'"error"' not in piece, piece
             last = (last + piece)[-200:]
     took = time.perf_counter() - began
     await sending
