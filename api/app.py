@@ -316,5 +316,5 @@ async def _refuse(request: Request, error: Exception) -> Response:
     """Answer an unknown path or a wrong method in the same shape as everything else."""
     wrong_method = isinstance(error, HTTPException) and error.status_code == _METHOD_NOT_ALLOWED
     refused = RequestError("method_not_allowed" if wrong_method else "route_not_found")
-    reply = error_reply(refused, path=request.url.path)
+    reply = error_reply(refused, path=request.scope["path"])
     return Response(reply.body, reply.status, dict(reply.headers), "application/json")

@@ -105,7 +105,7 @@ class Exchange:
         return None if value is None else value.decode("latin-1")
 
     @property
-    def base_url(self) -> str:
+    def origin(self) -> str:
         """What the client has put before the path, for links in answers.
 
         A proxy that ends TLS says so; for nothing else are its headers believed.

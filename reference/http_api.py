@@ -14,6 +14,7 @@ from api.openapi.examples import BACKEND, MODEL, REQUEST_ID
 from api.openapi.message_operations import MESSAGE_BATCH_ID
 from api.openapi.operation import EVENT_STREAM, Answer, Operation
 from api.openapi.parameters import HEADERS, PARAMETERS
+from api.openapi.response_operations import RESPONSES
 from api.openapi.webhook_examples import DELIVERY_ID, ENDPOINT_ID
 from reference.markdown import block, code, head, noted, table
 
@@ -35,6 +36,7 @@ to the backend with its body, JSON or multipart, and answered with the backend's
 [models and routing](../guide/models.md#further-endpoints).
 """
 # Of paths whose `{id}` is no request's.
+_MADE_OF_OTHERS = ("/v1/files", "/v1/batches")
 _IDS = {
     "batch": BATCH_ID,
     "file": FILE_ID,
@@ -57,7 +59,9 @@ def _tags() -> list[tuple[str, str]]:
 
 
 def _tag(name: str, said: str) -> str:
-    operations = [each for each in OPERATIONS if each.tag == name]
+    # The guide tells of Responses, whose shapes are OpenAI's own.
+    told = (each for each in OPERATIONS if each not in RESPONSES)
+    operations = [each for each in told if each.tag == name]
     sections = "\n".join("\n".join(_section(each)) for each in operations)
     return f"## {name}\n\n{said}\n\n{sections}"
 
@@ -67,6 +71,8 @@ def _section(operation: Operation) -> Iterator[str]:
     yield f"{operation.summary}.\n"
     if operation.description:
         yield f"{operation.description}\n"
+    if _asks_for_ones_own(operation):
+        yield "<!-- not run: it needs a file or a batch of one's own -->"
     yield block("sh", curl(operation)) + "\n"
     if operation.parameters:
         yield table(("parameter", "in", "what it is"), map(_parameter, operation.parameters)) + "\n"
@@ -74,6 +80,12 @@ def _section(operation: Operation) -> Iterator[str]:
         yield from _answer(status, answer)
     if operation.errors:
         yield f"Errors: {', '.join(map(code, operation.errors))}.\n"
+
+
+def _asks_for_ones_own(operation: Operation) -> bool:
+    """Tell whether its example names something that is not there before somebody has made it."""
+    makes = operation.method == "post" and operation.path in _MADE_OF_OTHERS
+    return makes or ("{id}" in operation.path and operation.path.startswith(_MADE_OF_OTHERS))
 
 
 def curl(operation: Operation) -> str:

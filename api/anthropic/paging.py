@@ -26,7 +26,7 @@ class BatchPage:
     beyond: str | None
     newest_first: bool
 
-    def reply(self, found: Sequence[Batch] | None, base_url: str) -> Reply:
+    def reply(self, found: Sequence[Batch] | None, origin: str) -> Reply:
         """Return the page, newest first; `found` holds one more than its limit if there are more.
 
         Raises RequestError when the cursor names nothing.
@@ -38,7 +38,7 @@ class BatchPage:
             shown = shown[::-1]
         return json_reply(
             {
-                "data": [message_batch(batch, base_url) for batch in shown],
+                "data": [message_batch(batch, origin) for batch in shown],
                 "first_id": message_batch_id(shown[0].id) if shown else None,
                 "last_id": message_batch_id(shown[-1].id) if shown else None,
                 "has_more": len(found) > self.limit,

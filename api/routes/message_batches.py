@@ -38,7 +38,7 @@ class MessageBatchRoutes:
         self._creating.check_open()
         batch, replayed = await self._batches.take(exchange)
         headers = {"idempotent-replayed": "true"} if replayed else {}
-        return json_reply(message_batch(batch, exchange.base_url), headers=headers)
+        return json_reply(message_batch(batch, exchange.origin), headers=headers)
 
     async def list_batches(self, exchange: Exchange) -> Reply:
         """GET /v1/messages/batches: newest first, after one or before one."""
@@ -50,11 +50,11 @@ class MessageBatchRoutes:
             "anthropic",
             newest_first=page.newest_first,
         )
-        return page.reply(found, exchange.base_url)
+        return page.reply(found, exchange.origin)
 
     async def read(self, exchange: Exchange) -> Reply:
         """GET /v1/messages/batches/{id}."""
-        return json_reply(message_batch(await self._own(exchange), exchange.base_url))
+        return json_reply(message_batch(await self._own(exchange), exchange.origin))
 
     async def cancel(self, exchange: Exchange) -> Reply:
         """POST /v1/messages/batches/{id}/cancel: the batch as it is then, also an ended one."""
@@ -62,7 +62,7 @@ class MessageBatchRoutes:
         cancelled = await self._engine.batches.cancel(batch.id, time.time())
         if cancelled is None:
             raise RequestError("batch_not_found")
-        return json_reply(message_batch(cancelled, exchange.base_url))
+        return json_reply(message_batch(cancelled, exchange.origin))
 
     async def delete(self, exchange: Exchange) -> Reply:
         """DELETE /v1/messages/batches/{id}: one that has ended, with its requests and results."""

@@ -124,12 +124,14 @@ def test_a_flood_of_foreign_messages_passes(door: Door) -> None:
     assert _filed(door) <= 1_010
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+# The newest is of this version.
+@pytest.mark.parametrize("name", [name for name in GOLDEN if name != "lined"])
 def test_an_envelope_of_the_version_before_is_served(door: Door, name: str) -> None:
     """It may have waited in RabbitMQ since before the upgrade."""
     filed, envelope = _filed(door), decode(golden_envelope(name))
-    # Of streams no version before this one could accept any.
-    message = encode(replace(envelope, stream=False)) if envelope.stream else golden_envelope(name)
+    # Of streams and batches no version before this one could accept any.
+    accepted = replace(envelope, stream=False, batch=None, line=None)
+    message = golden_envelope(name) if accepted == envelope else encode(accepted)
     asyncio.run(_publish(door, [message]))
     until = time.monotonic() + 20
     while door.ask("GET", f"/v1/requests/{envelope.id}").status == 404:
