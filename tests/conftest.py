@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from schemas.blob_config import S3Config
 from tests.servers.s3 import bucket_at
@@ -15,6 +16,10 @@ from tests.servers.session import SHARED, SharedServers
 pytest_plugins = ["tests.report"]
 
 _INPUT = "penstock_shared"
+
+# The suite has a quarter of an hour; every run tries others.
+settings.register_profile("suite", max_examples=50)
+settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -28,8 +28,8 @@ def test_every_line_is_told_once_whatever_is_killed(engine: Engine, tmp_path: Pa
 
 
 @pytest.mark.chaos
+@pytest.mark.realservers
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("engine", _ENGINES)
-def test_a_long_batch_needs_no_memory_and_ends_when_told(engine: Engine, tmp_path: Path) -> None:
-    stage = Stage(tmp_path, Setup(engine=engine))
+def test_a_long_batch_needs_no_memory_and_ends_when_told(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Setup(engine="real"))
     assert_met(batch_sizes.measure(stage, batch_sizes.SHORT))
