@@ -175,4 +175,4 @@ def test_links_lead_where_the_client_has_come_from(
     scheme: str, headers: list[tuple[bytes, bytes]], url: str
 ) -> None:
     scope = {"type": "http", "scheme": scheme, "headers": headers}
-    assert Exchange(scope, exchange("")._receive, Caller()).base_url == url
+    assert Exchange(scope, exchange("")._receive, Caller()).origin == url
