@@ -14,7 +14,6 @@ from schemas.request import MAX_METADATA_PAIRS, MetadataKey, MetadataValue
 from schemas.webhooks import AskedWebhook
 
 BATCH_PURPOSE = "batch"
-OUTPUT_PURPOSE = "batch_output"
 # What an upload may be for; only files for batches are used here.
 UPLOAD_PURPOSES = (BATCH_PURPOSE, "assistants", "fine-tune", "vision", "user_data", "evals")
 LEAST_KEPT_S = 3_600

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas.ids import BatchFileKind
+
+OUTPUT_PURPOSE = "batch_output"
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -27,3 +31,13 @@ class StoredFile:
     bytes: int
     created_at: float
     expires_at: float
+
+
+def batch_file_name(batch_id: str, kind: BatchFileKind) -> str:
+    """Return the name of the file that a batch writes."""
+    return f"{batch_id}_{kind}.jsonl"
+
+
+def batch_in(file: StoredFile) -> str | None:
+    """Return the id of the batch that writes a file; None for any other."""
+    return file.filename.rpartition("_")[0] if file.purpose == OUTPUT_PURPOSE else None

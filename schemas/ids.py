@@ -13,6 +13,8 @@ _REQUEST_ID = re.compile(r"req_0[0-9a-f][0-9a-f]{32}")
 _BATCH_ID = re.compile(r"batch_0[0-9a-f][0-9a-f]{32}")
 _FILE_ID = re.compile(r"file-0[0-9a-f][0-9a-f]{32}")
 _DIGITS = 34
+
+BatchFileKind = Literal["output", "errors"]
 _NOT_SLUG = re.compile(r"[^a-z0-9_-]")
 _SLUG_BYTES = 120
 
@@ -97,7 +99,7 @@ def derived_file_id(*parts: str) -> str:
     return f"file-{derived_request_id(*parts).removeprefix('req_')}"
 
 
-def batch_file_id(batch_id: str, kind: Literal["output", "errors"]) -> str:
+def batch_file_id(batch_id: str, kind: BatchFileKind) -> str:
     """Return the id of the file that a batch writes; in its partition."""
     digest = hashlib.sha256(f"{batch_id}/{kind}".encode()).hexdigest()
     return f"file-{batch_id[-_DIGITS:][:2]}{digest[:32]}"

@@ -15,11 +15,11 @@ from api.files.storing import Storing
 from api.files.telling import told
 from api.files.uploading import Uploads
 from broker.ports import Engine, FileSelection
-from schemas.batch_wire import OUTPUT_PURPOSE, file_object
+from schemas.batch_wire import file_object
 from schemas.batches import Batch
 from schemas.errors import BlobMissing, RequestError
-from schemas.files import StoredFile
-from schemas.ids import is_batch_id, is_file_id
+from schemas.files import StoredFile, batch_in
+from schemas.ids import is_file_id
 
 _MAX_PAGE = 10_000
 # Between so many objects of a long page others have their turn.
@@ -106,8 +106,8 @@ class FileRoutes:
 
     async def _grows(self, file: StoredFile) -> bool:
         """Tell whether it is the file of a batch that still runs."""
-        batch_id = file.filename.rpartition("_")[0]
-        if file.purpose != OUTPUT_PURPOSE or not is_batch_id(batch_id):
+        batch_id = batch_in(file)
+        if batch_id is None:
             return False
         batch: Batch | None = await self._engine.batches.get(batch_id)
         return batch is not None and not batch.terminal

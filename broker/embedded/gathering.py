@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import apsw
 import orjson
 
@@ -11,10 +9,9 @@ from broker.embedded import batch_steps, file_rows, line_bits, line_ends
 from broker.embedded.batch_rows import BatchRow, batch_of, find_held
 from broker.embedded.rows import erase_all
 from broker.ports import Gathered
-from schemas.files import Part, StoredFile
-from schemas.ids import batch_file_id
-
-Kind = Literal["output", "errors"]
+from schemas.batches import BatchTerms
+from schemas.files import OUTPUT_PURPOSE, Part, StoredFile, batch_file_name
+from schemas.ids import BatchFileKind, batch_file_id
 
 _ADD = """
 UPDATE batches SET
@@ -55,13 +52,14 @@ def gathered(
     if step.after not in {None, row.completed + row.failed}:
         return False
     _add(file, row, step)
-    _write(file, row, "output", step.output, now)
-    _write(file, row, "errors", step.errors, now)
+    terms = batch_of(row).terms
+    _write(file, terms, "output", step.output, now)
+    _write(file, terms, "errors", step.errors, now)
     # From now on the bits know what the records knew.
     line_bits.put(file, row.seq, "gathered", step.lines)
     line_bits.put(file, row.seq, "failed", step.failed)
     line_ends.drop(file, row.seq, step.lines)
-    if batch_of(row).terms.line_events:
+    if terms.line_events:
         _keep_as_usual(file, requests)
     else:
         erase_all(file, requests)
@@ -72,7 +70,7 @@ def gathered(
 
 def _is_taken(file: apsw.Connection, row: BatchRow, step: Gathered) -> bool:
     """Its parts are in the files: they are named by the hold and their number."""
-    written: tuple[tuple[Kind, Part | None], ...] = (
+    written: tuple[tuple[BatchFileKind, Part | None], ...] = (
         ("output", step.output),
         ("errors", step.errors),
     )
@@ -102,15 +100,16 @@ def _add(file: apsw.Connection, row: BatchRow, step: Gathered) -> None:
     file.execute(_ADD, values)
 
 
-def _write(file: apsw.Connection, row: BatchRow, kind: Kind, part: Part | None, now: float) -> None:
+def _write(
+    file: apsw.Connection, terms: BatchTerms, kind: BatchFileKind, part: Part | None, now: float
+) -> None:
     if part is None:
         return
-    terms = batch_of(row).terms
     made = StoredFile(
-        id=batch_file_id(row.id, kind),
-        tenant=row.tenant,
-        purpose="batch_output",
-        filename=f"{row.id}_{kind}.jsonl",
+        id=batch_file_id(terms.id, kind),
+        tenant=terms.tenant,
+        purpose=OUTPUT_PURPOSE,
+        filename=batch_file_name(terms.id, kind),
         bytes=0,
         created_at=now,
         expires_at=now + terms.output_kept_s,

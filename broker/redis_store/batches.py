@@ -39,7 +39,7 @@ class RedisBatches:
     async def create(self, batch: Batch) -> bool:
         terms = batch.terms
         first = (repr(terms.created_at), terms.tenant, self._keys.wake_all)
-        return bool(await self._run("batch_create", batch.id, *first, *at_first(batch)))
+        return bool(await self._lines.run("batch_create", batch.id, *first, *at_first(batch)))
 
     async def get(self, batch_id: str) -> Batch | None:
         if not is_batch_id(batch_id):
@@ -78,15 +78,15 @@ class RedisBatches:
 
     async def cancel(self, batch_id: str, at: float) -> Batch | None:
         leading = _leading_to(BatchStatus.CANCELLING)
-        answer = self._run("batch_cancel", batch_id, repr(at), self._keys.wake_all, *leading)
+        answer = self._lines.run("batch_cancel", batch_id, repr(at), self._keys.wake_all, *leading)
         return _batch(await answer)
 
     async def pause(self, batch_id: str, *, paused: bool) -> Batch | None:
         said = "1" if paused else ""
-        return _batch(await self._run("batch_pause", batch_id, said, self._keys.wake_all))
+        return _batch(await self._lines.run("batch_pause", batch_id, said, self._keys.wake_all))
 
     async def remove(self, batch_id: str) -> bool:
-        return bool(await self._run("batch_remove", batch_id))
+        return bool(await self._lines.run("batch_remove", batch_id))
 
     async def unfinished(self) -> list[str]:
         asked = [
@@ -100,11 +100,11 @@ class RedisBatches:
         return [batch_id for _, batch_id in sorted(found)]
 
     async def hold(self, batch_id: str) -> Held | None:
-        answer = await self._run("batch_hold", batch_id, self._owner, _HOLD_MS)
+        answer = await self._lines.run("batch_hold", batch_id, self._owner, _HOLD_MS)
         return None if answer is None else Held(batch_of(answer[1]), int(answer[0]))
 
     async def let_go(self, batch_id: str, token: int) -> None:
-        await self._run("batch_let_go", batch_id, token)
+        await self._lines.run("batch_let_go", batch_id, token)
 
     async def validated(self, batch_id: str, token: int, found: Validated, at: float) -> bool:
         fields = validated_fields(found.total, found.model)
@@ -149,7 +149,7 @@ class RedisBatches:
         return await self._lines.failed(batch_id)
 
     async def told(self, batch_id: str, token: int) -> None:
-        await self._run("batch_told", batch_id, token)
+        await self._lines.run("batch_told", batch_id, token)
 
     def on_changed(self, tell: Callable[[], None]) -> None:
         self._waits.on_batches(tell)
@@ -167,7 +167,7 @@ class RedisBatches:
     ) -> bool:
         first = (token, status.value, repr(at), self._kept_ms, "" if ended is None else ended)
         args = (*first, len(leading), *leading, *fields)
-        return bool(await self._run("batch_move", batch_id, *args))
+        return bool(await self._lines.run("batch_move", batch_id, *args))
 
     async def _page(
         self, tag: str, tenant: str, filters: Sequence[Any], place: Place
@@ -176,11 +176,6 @@ class RedisBatches:
         args = (prefix, repr(place[0]), place[1], *filters)
         found, stopped = await self._batcher.submit(tag, *script("page", keys, *args))
         return [batch_of(flat) for _, flat in found], stopped_at(stopped)
-
-    async def _run(self, name: str, batch_id: str, *args: Any) -> Any:
-        tag = self._keys.tag(batch_id)
-        command = script(name, self._keys.of_lines(tag), batch_id, *args)
-        return await self._batcher.submit(tag, *command)
 
 
 def _leading_to(status: BatchStatus) -> list[BatchStatus]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from broker.redis_store.batcher import Batcher
-from broker.redis_store.fields import birth_fields, shared_of
+from broker.redis_store.fields import apart, birth_fields
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
 from schemas.codec import encode
@@ -85,14 +85,8 @@ def _is_plain(envelope: Envelope) -> bool:
 
 def _births(some: Sequence[Envelope]) -> list[Any]:
     """Return the arguments of scripts/create_all.lua: what all share is sent once."""
-    born = [birth_fields(each) for each in some]
-    shared = shared_of(born)
-    args: list[Any] = [2 * len(shared), *_flat(shared)]
-    for envelope, fields in zip(some, born, strict=True):
-        own = _flat({name: value for name, value in fields.items() if name not in shared})
-        args += (envelope.id, encode(envelope), len(own), *own)
+    shared, own = apart([birth_fields(each) for each in some])
+    args: list[Any] = [len(shared), *shared]
+    for envelope, fields in zip(some, own, strict=True):
+        args += (envelope.id, encode(envelope), len(fields), *fields)
     return args
-
-
-def _flat(fields: Mapping[str, Any]) -> list[Any]:
-    return [part for pair in fields.items() for part in pair]

@@ -25,7 +25,7 @@ _TEXTS = ("redrive_of", "reply_to", "correlation_id", "reply_as", "webhook", "ba
 
 def at_birth(envelope: Envelope) -> list[Any]:
     """Return the fields and values of a new record, alternating, as `birth_fields`."""
-    return [part for pair in birth_fields(envelope).items() for part in pair]
+    return _flat(birth_fields(envelope))
 
 
 def birth_fields(envelope: Envelope) -> dict[str, Any]:
@@ -66,14 +66,19 @@ def birth_fields(envelope: Envelope) -> dict[str, Any]:
     return fields
 
 
-def shared_of(born: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the fields that all of some new records have alike."""
+def apart(born: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[list[Any]]]:
+    """Return what all of some new records have alike, to be sent once, and what each has beside.
+
+    Both as fields and values, alternating.
+    """
     first, *others = born
-    return {
+    shared = {
         name: value
         for name, value in first.items()
         if all(each.get(name) == value for each in others)
     }
+    own = [{name: each[name] for name in each if name not in shared} for each in born]
+    return _flat(shared), [_flat(each) for each in own]
 
 
 def record_of(request_id: str, flat: Sequence[bytes], result: bytes | None) -> Record:
@@ -126,6 +131,10 @@ def listed_record(request_id: str, flat: Sequence[bytes], head: bytes) -> Record
     """Return the record for a list: with its result's first bytes only."""
     record = record_of(request_id, flat, None)
     return replace(record, result=decode_head(head)) if head else record
+
+
+def _flat(fields: Mapping[str, Any]) -> list[Any]:
+    return [part for pair in fields.items() for part in pair]
 
 
 def _text(fields: dict[bytes, bytes], name: bytes) -> str | None:

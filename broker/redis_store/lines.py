@@ -14,14 +14,14 @@ import msgpack
 from broker.ports.batches import EndedLine, Gathered
 from broker.redis_store.batch_fields import added, cursor_value
 from broker.redis_store.batcher import Batcher
-from broker.redis_store.fields import birth_fields, record_of, shared_of
+from broker.redis_store.fields import apart, birth_fields, record_of
 from broker.redis_store.file_fields import first_fields, part_value
 from broker.redis_store.keys import Keys
 from broker.redis_store.scripts import script
 from schemas.batches import Cursor
 from schemas.envelope import Envelope
-from schemas.files import Part
-from schemas.ids import batch_file_id, line_id
+from schemas.files import OUTPUT_PURPOSE, Part, batch_file_name
+from schemas.ids import BatchFileKind, batch_file_id, line_id
 
 # What one script works on, so that it holds Redis up for a few ms at most.
 _MOST_FED = 100
@@ -44,7 +44,7 @@ class Lines:
         """As Batches.feed; what one script has made stays, also where a later one is refused."""
         told: list[bool] = []
         for some in _pieces(lines, _MOST_FED):
-            answer = await self._run("batch_feed", batch_id, token, *_births(some))
+            answer = await self.run("batch_feed", batch_id, token, *_births(some))
             if answer is None:
                 return None
             told += map(bool, answer)
@@ -52,7 +52,7 @@ class Lines:
 
     async def fed(self, batch_id: str, token: int, cursor: Cursor) -> bool:
         """As Batches.fed."""
-        return bool(await self._run("batch_fed", batch_id, token, cursor_value(cursor)))
+        return bool(await self.run("batch_fed", batch_id, token, cursor_value(cursor)))
 
     async def ends(
         self, batch_id: str, limit: int, max_bytes: int, skip: int = 0
@@ -61,7 +61,7 @@ class Lines:
         found: list[EndedLine] = []
         while (number := min(limit - len(found), _MOST_READ)) > 0 and max_bytes > 0:
             args = (skip + len(found), number, max_bytes)
-            answer = await self._run("batch_ends", batch_id, *args)
+            answer = await self.run("batch_ends", batch_id, *args)
             for line, flat, result in answer:
                 found.append(EndedLine(line, record_of(line_id(batch_id, line), flat, result)))
                 max_bytes -= len(result)
@@ -80,13 +80,13 @@ class Lines:
 
     async def unended(self, batch_id: str) -> Sequence[int]:
         """As Batches.unended."""
-        made, first, bits = await self._run("batch_unended", batch_id)
+        made, first, bits = await self.run("batch_unended", batch_id)
         return clear_bits(bits, first, made)
 
     async def lost(self, batch_id: str) -> Sequence[int]:
         """As Batches.lost."""
         asked = [
-            self._run("batch_lost", batch_id, msgpack.packb(some))
+            self.run("batch_lost", batch_id, msgpack.packb(some))
             for some in _pieces(await self.unended(batch_id), _MOST_LOOKED_AT)
         ]
         return [line for part in await asyncio.gather(*asked) for line in part]
@@ -97,7 +97,8 @@ class Lines:
         bits: bytes | None = await self._batcher.submit(self._keys.tag(batch_id), "GET", key)
         return bits or b""
 
-    async def _run(self, name: str, batch_id: str, *args: Any) -> Any:
+    async def run(self, name: str, batch_id: str, *args: Any) -> Any:
+        """Run a script about a batch and its lines."""
         tag = self._keys.tag(batch_id)
         command = script(name, self._keys.of_lines(tag), batch_id, *args)
         return await self._batcher.submit(tag, *command)
@@ -109,19 +110,13 @@ def _pieces(items: Sequence[Any], most: int) -> Iterator[list[Any]]:
         yield piece
 
 
-def _births(lines: Sequence[Envelope]) -> Iterator[Any]:
-    """Yield the arguments of scripts/batch_feed.lua: what all share is sent once."""
-    born = [birth_fields(line) | {"published": 1} for line in lines]
-    shared = shared_of(born)
-    yield 2 * len(shared)
-    for pair in shared.items():
-        yield from pair
-    for line, fields in zip(lines, born, strict=True):
-        own = [pair for pair in fields.items() if pair[0] not in shared]
-        yield line.line
-        yield 2 * len(own)
-        for pair in own:
-            yield from pair
+def _births(lines: Sequence[Envelope]) -> list[Any]:
+    """Return the arguments of scripts/batch_feed.lua: what all share is sent once."""
+    shared, own = apart([birth_fields(line) | {"published": 1} for line in lines])
+    args: list[Any] = [len(shared), *shared]
+    for line, fields in zip(lines, own, strict=True):
+        args += (line.line, len(fields), *fields)
+    return args
 
 
 def _packed(batch_id: str, step: Gathered) -> bytes:
@@ -132,10 +127,10 @@ def _packed(batch_id: str, step: Gathered) -> bytes:
         sets["fed"] = cursor_value(step.fed)
     if step.output is not None:
         sets["has_output"] = 1
-        files.append(_growth(batch_file_id(batch_id, "output"), step.output, f"{batch_id}_output"))
+        files.append(_growth(batch_id, "output", step.output))
     if step.errors is not None:
         sets["has_errors"] = 1
-        files.append(_growth(batch_file_id(batch_id, "errors"), step.errors, f"{batch_id}_errors"))
+        files.append(_growth(batch_id, "errors", step.errors))
     adds = added(step.counts, step.usage)
     parts: list[Any] = [list(step.lines), list(step.failed), adds, sets, files]
     if step.after is not None:
@@ -145,9 +140,9 @@ def _packed(batch_id: str, step: Gathered) -> bytes:
     return packed
 
 
-def _growth(file_id: str, part: Part, name: str) -> list[Any]:
-    fields = first_fields("batch_output", f"{name}.jsonl")
-    return [file_id, part_value(part), part.bytes, fields]
+def _growth(batch_id: str, kind: BatchFileKind, part: Part) -> list[Any]:
+    fields = first_fields(OUTPUT_PURPOSE, batch_file_name(batch_id, kind))
+    return [batch_file_id(batch_id, kind), part_value(part), part.bytes, fields]
 
 
 def clear_bits(bits: bytes, first: int, end: int) -> list[int]:

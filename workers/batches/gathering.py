@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from broker import large_bodies
 from broker.persistence import persistently
@@ -21,7 +20,7 @@ from broker.telemetry import BATCH_LINES_ENDED, BATCH_PARTS
 from schemas.batches import Batch, BatchStatus, BatchUsage, Counts
 from schemas.errors import DOOR_ERRORS
 from schemas.files import Part
-from schemas.ids import batch_file_id
+from schemas.ids import BatchFileKind, batch_file_id
 from schemas.lifecycle import Status
 from schemas.record import Record
 from workers.batches import pacing
@@ -31,8 +30,7 @@ from workers.batches.rules import BatchRules
 from workers.batches.writing import error_line, output_line, usage_of
 from workers.settlement import ended
 
-Kind = Literal["output", "errors"]
-KINDS: tuple[Kind, ...] = ("output", "errors")
+KINDS: tuple[BatchFileKind, ...] = ("output", "errors")
 # So many lines are read at once; more would hold up others.
 _READ_AT_ONCE = 100
 _TURN_BYTES = 256 * 1024
@@ -46,7 +44,9 @@ class _Buffer:
     lines: list[int] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
     statuses: Counter[Status] = field(default_factory=Counter)
-    texts: dict[Kind, list[bytes]] = field(default_factory=lambda: {"output": [], "errors": []})
+    texts: dict[BatchFileKind, list[bytes]] = field(
+        default_factory=lambda: {"output": [], "errors": []}
+    )
     bytes: int = 0
     usage: BatchUsage = field(default_factory=BatchUsage)
 
@@ -70,12 +70,12 @@ class PartStore:
         self._run = f"{held.token}-{secrets.token_hex(4)}"
         self._made = 0
 
-    def next_key(self, kind: Kind) -> str:
+    def next_key(self, kind: BatchFileKind) -> str:
         """Return the name of the next part."""
         self._made += 1
         return f"batches/{self._held.id}/{kind}/{self._run}-{self._made}"
 
-    async def put(self, kind: Kind, texts: Sequence[bytes]) -> Part | None:
+    async def put(self, kind: BatchFileKind, texts: Sequence[bytes]) -> Part | None:
         """Store the next part; None where there is nothing to store."""
         if not texts:
             return None
@@ -221,7 +221,7 @@ class Gatherer:
         if batch.status is BatchStatus.CANCELLING and _is_dropped(batch, record):
             return 0
         body = record.result.body if record.result is not None else None
-        kind: Kind
+        kind: BatchFileKind
         if record.status is Status.COMPLETED:
             kind, text = "output", output_line(batch, line, body)
             buffer.usage += usage_of(record, body)
