@@ -10,13 +10,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from schemas.config import DEFAULT_TENANT, Config, TenantConfig
+from schemas.config import DEFAULT_TENANT, Config
 from schemas.errors import RequestError
 from schemas.keys import hash_of
-from schemas.routes import matched
+from schemas.routes import EVERY_MODEL, opens
 
 _MAX_KEY_BYTES = 512
-_EVERY_MODEL = ("*",)
 
 
 class Access(Enum):
@@ -34,11 +33,11 @@ class Caller:
     tenant: str = DEFAULT_TENANT
     key_id: str | None = None
     admin: bool = False
-    models: tuple[str, ...] = _EVERY_MODEL
+    models: tuple[str, ...] = EVERY_MODEL
 
     def opens(self, *names: str) -> bool:
         """Tell whether one of a model's names is among those that the key opens."""
-        return any(matched(pattern, name) is not None for pattern in self.models for name in names)
+        return opens(self.models, *names)
 
 
 _NOBODY = Caller(tenant="", models=())
@@ -55,9 +54,8 @@ class Authenticator:
         callers: dict[str, Caller] = {}
         for name, tenant in config.tenants.items():
             for key in tenant.keys:
-                callers[key.hash] = Caller(name, key.name, models=_opened(tenant))
-        default = config.tenants.get(DEFAULT_TENANT)
-        anyone = Caller(models=_opened(default))
+                callers[key.hash] = Caller(name, key.name, models=config.opened_to(name))
+        anyone = Caller(models=config.opened_to(DEFAULT_TENANT))
         if config.server.admin_key is not None:
             admin = Caller(key_id="admin", admin=True, models=anyone.models)
             callers[hash_of(config.server.admin_key)] = admin
@@ -94,7 +92,7 @@ class Authenticator:
         tenant = self._tenants.get(user_id)
         if tenant is None:
             raise RequestError("unknown_user", f"No tenant is named {user_id[:100]!r}.", "user_id")
-        return Caller(user_id, models=_opened(tenant))
+        return Caller(user_id, models=tuple(tenant.models))
 
     def _by_key(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
         key = _shown(headers)
@@ -122,7 +120,3 @@ def _shown(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     if not keys:
         raise RequestError("invalid_api_key")
     return keys[0]
-
-
-def _opened(tenant: TenantConfig | None) -> tuple[str, ...]:
-    return _EVERY_MODEL if tenant is None else tuple(tenant.models)

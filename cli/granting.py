@@ -21,7 +21,6 @@ from schemas.priority import Priority
 
 _PASSWORD_BYTES = 24
 _PROGRAM_S = 60.0
-_EVERY_MODEL = ("*",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def _grant(asked: Asked, config: Config) -> Grant:
             f"there is no tenant {asked.tenant!r} in the configuration{near or f' ({known})'}"
         )
     vhost = unquote(urlsplit(config.server.amqp_url or "").path.removeprefix("/")) or "/"
-    models = _EVERY_MODEL if tenant is None else tenant.models
+    models = config.opened_to(asked.tenant)
     namespace, others = config.server.namespace, config.tenants
     return granted(asked.tenant, models, asked.priorities, vhost, namespace, others)
 

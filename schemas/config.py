@@ -13,7 +13,7 @@ from schemas.batch_config import BatchesConfig, FilesConfig
 from schemas.blob_config import BlobsConfig
 from schemas.limits import AdaptiveConcurrency, Limits, Rates, SchedulingConfig
 from schemas.nearness import did_you_mean
-from schemas.routes import WILD, is_pattern
+from schemas.routes import EVERY_MODEL, WILD, is_pattern
 from schemas.section import Section
 from schemas.webhook_config import WebhooksConfig
 
@@ -341,6 +341,11 @@ class Config(Section):
         """Tell whether every backend that can serve `model` serves Responses itself."""
         backends = self.backends_of(model)
         return bool(backends) and all(self.backends[name].native_responses for name in backends)
+
+    def opened_to(self, tenant: str) -> tuple[str, ...]:
+        """Return the patterns of what a tenant's keys open; all to one that is not configured."""
+        known = self.tenants.get(tenant)
+        return EVERY_MODEL if known is None else tuple(known.models)
 
     @property
     def has_keys(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 WILD = "*"
+EVERY_MODEL = (WILD,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ def matched(pattern: str, name: str) -> str | None:
     if not (name.startswith(before) and name.endswith(after)):
         return None
     return name[len(before) : len(name) - len(after)]
+
+
+def opens(patterns: Iterable[str], *names: str) -> bool:
+    """Tell whether one of a model's names fits one of the patterns that a key opens."""
+    return any(matched(pattern, name) is not None for pattern in patterns for name in names)
 
 
 def fill(pattern: str, target: str, asked: str) -> str:

@@ -7,7 +7,7 @@ import time
 from broker.ports.members import Members
 from schemas.batches import LineError
 from schemas.config import Config
-from schemas.routes import Routes, matched
+from schemas.routes import Routes, opens
 from workers.batches.asked import BadLine
 
 _REFRESH_S = 1.0
@@ -15,7 +15,6 @@ _NAMES_SHOWN = 5
 _NAME_CHARACTERS = 80
 # Files name few models, and each many times.
 _MOST_REMEMBERED = 1_000
-_EVERY_MODEL = ("*",)
 
 
 class Opened:
@@ -27,8 +26,7 @@ class Opened:
     def __init__(self, members: Members, config: Config, tenant: str) -> None:
         self._members = members
         self._config = config
-        known = config.tenants.get(tenant)
-        self._patterns = _EVERY_MODEL if known is None else tuple(known.models)
+        self._patterns = config.opened_to(tenant)
         self._names: list[str] = [] if config.models == "auto" else sorted(config.models)
         self._fresh_until = 0.0
         self._route()
@@ -70,7 +68,7 @@ class Opened:
         route = self._routes.resolve(asked)
         if route is None:
             raise BadLine(LineError("model_not_found", self._not_served(asked), param="body.model"))
-        if not self._opens(asked) and not self._opens(route.name):
+        if not opens(self._patterns, asked, route.name):
             sentence = (
                 f"The key of this batch does not open the model {asked[:_NAME_CHARACTERS]!r}; "
                 "name one that it opens."
@@ -78,12 +76,9 @@ class Opened:
             raise BadLine(LineError("model_not_allowed", sentence, param="body.model"))
         return route.name
 
-    def _opens(self, name: str) -> bool:
-        return any(matched(pattern, name) is not None for pattern in self._patterns)
-
     def _not_served(self, asked: str) -> str:
         what = f"The model {asked[:_NAME_CHARACTERS]!r} is not served here; name one that is"
-        names = [name for name in self._names if self._opens(name)]
+        names = [name for name in self._names if opens(self._patterns, name)]
         if not names:
             return f"{what}."
         more = len(names) - _NAMES_SHOWN
