@@ -43,6 +43,8 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 UNHURRIED = "penstock.unhurried"
 # A refused client may still be sending: closing at once would reset it before it reads why.
 LINGER_S = 1.0
+# What an event stream tells all between: to keep it neither for later nor until its end.
+EVENT_HEADERS: Mapping[str, str] = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -165,6 +167,10 @@ class Exchange:
                 raise ClientGone
             yield message.get("body", b"")
             more = message.get("more_body", False)
+
+    async def linger(self) -> None:
+        """Drop what still comes of the body, for a moment, so that the client reads its answer."""
+        await _linger(self._receive)
 
     def unhurried(self) -> None:
         """Let the body take as long as it goes on: it is no longer held to a rate."""

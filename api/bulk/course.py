@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
@@ -19,10 +18,6 @@ from api.bulk.window import Window
 from api.exchange import ClientGone, Exchange
 from broker.lifecycle import Tasks, drop
 from schemas.errors import RequestError
-
-# So long what a client still sends after the last answer is read: closing would reset it before it
-# has read that.
-_LINGER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +60,7 @@ class Course:
             return
         if self._drained:
             yield refusal(self._first_left, RequestError("draining"))
-            await self._linger()
+            await self._exchange.linger()
             return
         await self._reader
         yield _summary(self._accepted, self._refused)
@@ -105,12 +100,6 @@ class Course:
 
     async def _take(self, begun: _Begun) -> None:
         begun.answered.set_result(await self._taker.take(begun.parcel))
-
-    async def _linger(self) -> None:
-        with suppress(ClientGone, TimeoutError):
-            async with asyncio.timeout(_LINGER_S):
-                async for _ in self._exchange.pieces():
-                    pass
 
 
 def _summary(accepted: int, refused: int) -> bytes:

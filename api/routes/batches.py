@@ -9,7 +9,7 @@ from api.auth import Caller
 from api.batches.creating import Creating
 from api.batches.retrying import Retrying
 from api.batches.watching import Watching
-from api.exchange import Exchange, Handler, Reply, StreamReply, json_reply
+from api.exchange import EVENT_HEADERS, Exchange, Handler, Reply, StreamReply, json_reply
 from api.preferences import idempotency_key
 from api.settings import Settings
 from broker.ports import Engine
@@ -17,8 +17,6 @@ from schemas.batch_wire import CreateBatch, batch_object
 from schemas.batches import Batch, Dialect
 from schemas.errors import RequestError
 from schemas.ids import is_batch_id
-
-_STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 class BatchRoutes:
@@ -61,7 +59,7 @@ class BatchRoutes:
     async def events(self, exchange: Exchange) -> StreamReply:
         """GET /v1/batches/{id}/events: the batch whenever it has changed, until its end."""
         blocks = self._watching.telling(await self._own(exchange))
-        return StreamReply(200, blocks, blocks.aclose, _STREAM_HEADERS)
+        return StreamReply(200, blocks, blocks.aclose, EVENT_HEADERS)
 
     async def cancel(self, exchange: Exchange) -> Reply:
         """POST /v1/batches/{id}/cancel: 200 with the object, also when it has ended before."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
 
-from api.exchange import Exchange, Reply, StreamReply
+from api.exchange import EVENT_HEADERS, Exchange, Reply, StreamReply
 from api.holding import RELEASED, Holding, reply_of
 from api.streams.cursor import NOTHING, streamed
 from api.streams.framing import Broken, Ended, Framing, Leaving, State, Step, framed
@@ -18,7 +17,6 @@ from schemas.record import Record
 # An answer that fails before anything of it is shown has the status of its failure, if that
 # comes so soon: then the head is sent, so that nobody takes the silence for a dead server.
 HEAD_HELD_S = 3.0
-_HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 class Streams:
@@ -86,7 +84,7 @@ def _unstreamed(first: list[Step], record: Record) -> Reply | None:
 
 
 def _reply(record: Record, stack: AsyncExitStack, blocks: AsyncGenerator[bytes]) -> StreamReply:
-    headers = {"x-request-id": record.id, **_HEADERS}
+    headers = {"x-request-id": record.id, **EVENT_HEADERS}
     return StreamReply(200, blocks, stack.aclose, headers)
 
 

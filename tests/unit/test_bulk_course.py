@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from api.bulk import course as course_module
 from api.bulk.course import Course
 from api.bulk.lines import Parcel
 from api.bulk.taking import Answered, Taker
@@ -26,11 +25,15 @@ class Body:
     def __init__(self, pieces: Callable[[], AsyncIterator[bytes]]) -> None:
         self._pieces = pieces
         self.read = 0
+        self.lingered = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
         async for piece in self._pieces():
             self.read += 1
             yield piece
+
+    async def linger(self) -> None:
+        self.lingered = True
 
 
 class Acknowledging:
@@ -133,18 +136,15 @@ async def test_a_client_that_leaves_is_told_nothing_more_and_what_was_begun_ends
     assert taker.taken == [1, 2]
 
 
-async def test_draining_ends_what_is_under_way_and_names_the_first_line_that_is_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(course_module, "_LINGER_S", 0.05)
-
-    async def body() -> AsyncIterator[bytes]:
+async def test_draining_ends_what_is_under_way_and_names_the_first_line_that_is_not() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
         yield b"{}\n\n{}\n{half"
         await asyncio.Event().wait()
 
     taker = Acknowledging()
     taker.may.clear()
-    course = make(Body(body), taker)
+    body = Body(pieces)
+    course = make(body, taker)
     told = asyncio.create_task(answered(course))
     await turns()
     course.drain()
@@ -152,20 +152,18 @@ async def test_draining_ends_what_is_under_way_and_names_the_first_line_that_is_
     *lines, last = await told
     assert [each["line"] for each in lines] == [1, 3]
     assert (last["line"], last["status_code"], last["error"]["code"]) == (4, 503, "draining")
+    assert body.lingered
 
 
-async def test_draining_names_a_line_that_was_read_and_waits_for_room(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(course_module, "_LINGER_S", 0.05)
-
-    async def body() -> AsyncIterator[bytes]:
+async def test_draining_names_a_line_that_was_read_and_waits_for_room() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
         yield b"\n" + b"{}\n" * 3_000
         await asyncio.Event().wait()
 
     taker = Acknowledging()
     taker.may.clear()
-    course = make(Body(body), taker)
+    body = Body(pieces)
+    course = make(body, taker)
     told = asyncio.create_task(answered(course))
     await turns()
     course.drain()
@@ -173,6 +171,7 @@ async def test_draining_names_a_line_that_was_read_and_waits_for_room(
     *lines, last = await told
     assert [each["line"] for each in lines] == list(range(2, 2 + MOST_LINES))
     assert last["line"] == 2 + MOST_LINES
+    assert body.lingered
 
 
 async def test_draining_after_the_end_of_the_body_changes_nothing() -> None:
