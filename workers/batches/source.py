@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 import orjson
 import structlog
@@ -72,31 +73,32 @@ class Source:
 
 def envelope_of(terms: BatchTerms, line: int, asked: AskedLine, lane: Lane, now: float) -> Envelope:
     """Return the request that a line is; made twice it has the same id."""
-    return Envelope(
-        id=line_id(terms.id, line),
-        tenant=terms.tenant,
-        key_id=terms.key_id,
-        model=asked.model,
-        endpoint=terms.endpoint,
-        priority=Priority.BATCH,
-        accepted_at=now,
-        deadline=terms.deadline,
+    return replace(
+        _named_envelope(terms, line, asked.model, asked.custom_id, now),
         body=asked.body,
         body_hash=hashlib.sha256(terms.endpoint.encode() + b"\n" + asked.body).digest(),
         model_span=asked.model_span,
         lane=lane,
         input_tokens=asked.input_tokens,
         max_tokens=asked.max_tokens,
-        batch=terms.id,
-        line=line,
-        quiet=not terms.line_events,
-        metadata={"batch_id": terms.id, "custom_id": asked.custom_id},
     )
 
 
 def unservable(terms: BatchTerms, line: int, data: bytes | None, now: float) -> Envelope:
     """Return the request of a line that will not run, so that its end can be told."""
     model, custom_id = _named(data)
+    return _named_envelope(terms, line, model, custom_id, now)
+
+
+def custom_id_of(data: bytes | None) -> str | None:
+    """Return the `custom_id` of a line that was found good."""
+    return _named(data)[1]
+
+
+def _named_envelope(
+    terms: BatchTerms, line: int, model: str, custom_id: str | None, now: float
+) -> Envelope:
+    """Return the request of a line without a body."""
     known = {} if custom_id is None else {"custom_id": custom_id}
     return Envelope(
         id=line_id(terms.id, line),
@@ -114,11 +116,6 @@ def unservable(terms: BatchTerms, line: int, data: bytes | None, now: float) -> 
         quiet=not terms.line_events,
         metadata={"batch_id": terms.id, **known},
     )
-
-
-def custom_id_of(data: bytes | None) -> str | None:
-    """Return the `custom_id` of a line that was found good."""
-    return _named(data)[1]
 
 
 def _named(data: bytes | None) -> tuple[str, str | None]:
