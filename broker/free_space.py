@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.findings import Examined
 from schemas.errors import StorageFull
 
 MIB = 1024 * 1024
@@ -50,3 +51,16 @@ class FreeSpace:
     def _look(self) -> int:
         disk = os.statvfs(self._path)
         return self._floor.on(disk) - disk.f_bavail * disk.f_frsize
+
+
+def examine_space(examined: Examined, path: Path, *, kept: str, below: str) -> None:
+    """Look at the disk of `path`; `kept` says what its floor is for, `below` what happens there."""
+    disk = os.statvfs(path)
+    free, floor = disk.f_bavail * disk.f_frsize, Floor().on(disk)
+    said = f"{free / MIB:,.0f} MiB free, {floor / MIB:,.0f} MiB are kept {kept}"
+    if free < floor:
+        examined.fail("free space", f"{said}: {below}", "make room on this disk")
+    elif free < 2 * floor:
+        examined.warn("free space", said, "make room on this disk soon")
+    else:
+        examined.ok("free space", said)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from broker.blobs.opening import default_directory, open_blobs
 from broker.findings import Examined, Finding
-from broker.free_space import MIB, Floor
+from broker.free_space import examine_space
 from broker.ports import Blobs
 from schemas.config import Config
 from schemas.errors import BlobMissing, ConfigError, EngineError
@@ -43,7 +43,9 @@ async def _directory(examined: Examined, config: Config, directory: Path) -> Non
     if not await asyncio.to_thread(directory.exists):
         await asyncio.to_thread(_not_yet, examined, directory)
     elif await _try_out(examined, config, str(directory)):
-        await asyncio.to_thread(_space, examined, directory)
+        await asyncio.to_thread(
+            examine_space, examined, directory, kept="free", below="nothing is put there"
+        )
 
 
 async def _try_out(examined: Examined, config: Config, place: str) -> bool:
@@ -91,15 +93,3 @@ def _not_yet(examined: Examined, directory: Path) -> None:
         examined.fail(
             "usable", f"this user cannot make {directory.absolute()}", _ADVICE["directory"]
         )
-
-
-def _space(examined: Examined, directory: Path) -> None:
-    disk = os.statvfs(directory)
-    free, floor = disk.f_bavail * disk.f_frsize, Floor().on(disk)
-    said = f"{free / MIB:,.0f} MiB free, {floor / MIB:,.0f} MiB are kept free"
-    if free < floor:
-        examined.fail("free space", f"{said}: nothing is put there", "make room on this disk")
-    elif free < 2 * floor:
-        examined.warn("free space", said, "make room on this disk soon")
-    else:
-        examined.ok("free space", said)

@@ -16,7 +16,7 @@ from broker.embedded.directory import LOCK_NAME
 from broker.embedded.file_system import holder_of, kind_at
 from broker.embedded.migrations import SCHEMA_VERSION
 from broker.findings import Examined, Finding
-from broker.free_space import MIB, Floor
+from broker.free_space import MIB, examine_space
 
 PART = "Embedded store"
 _CORRUPTING = ((3, 7, 0), (3, 51, 2))  # the WAL-reset corruption
@@ -37,7 +37,7 @@ def _examine(data_dir: Path) -> list[Finding]:
     place = _nearest(data_dir)
     _directory(examined, data_dir, place)
     _disk(examined, place)
-    _space(examined, place)
+    examine_space(examined, place, kept="for results", below="nothing is accepted")
     if data_dir.is_dir():
         _file(examined, data_dir)
     return examined.findings
@@ -92,18 +92,6 @@ def _disk(examined: Examined, place: Path) -> None:
         )
     else:
         examined.ok("file system", f"{kind}, local")
-
-
-def _space(examined: Examined, place: Path) -> None:
-    disk = os.statvfs(place)
-    free, floor = disk.f_bavail * disk.f_frsize, Floor().on(disk)
-    said = f"{free / MIB:,.0f} MiB free, {floor / MIB:,.0f} MiB are kept for results"
-    if free < floor:
-        examined.fail("free space", f"{said}: nothing is accepted", "make room on this disk")
-    elif free < 2 * floor:
-        examined.warn("free space", said, "make room on this disk soon")
-    else:
-        examined.ok("free space", said)
 
 
 def _file(examined: Examined, data_dir: Path) -> None:
