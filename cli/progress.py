@@ -1,8 +1,9 @@
-"""The bar of `penstock submit` on standard error: count, rate, time left, failures."""
+"""The bars of commands on standard error; `Bar` is that of `penstock submit` and `cancel`."""
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -25,12 +26,38 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.1f}/s" if task.speed else "")
 
 
-class Bar:
-    """One bar; invisible when standard error is no terminal or there is one request only."""
+class OneBar:
+    """One bar; invisible when standard error is no terminal, and gone at its end.
+
+    `fields` are what its columns show beside the count.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[ProgressColumn],
+        total: int | None,
+        *,
+        hidden: bool = False,
+        **fields: Any,
+    ) -> None:
+        console = Console(stderr=True)
+        disable = hidden or not console.is_terminal
+        self._progress = Progress(*columns, console=console, disable=disable, transient=True)
+        self._task = self._progress.add_task("", total=total, **fields)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+class Bar(OneBar):
+    """Count, rate, time left, failures; invisible also where there is one request only."""
 
     def __init__(self, total: int | None) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(
+        columns = (
             TextColumn("requests"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -40,18 +67,8 @@ class Bar:
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[failed]} failed {task.fields[note]}"),
-            console=console,
-            disable=not console.is_terminal or total == 1,
-            transient=True,
         )
-        self._task = self._progress.add_task("", total=total, failed=0, note="")
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        super().__init__(columns, total, hidden=total == 1, failed=0, note="")
 
     def show(self, ended: int, failed: int, note: str = "") -> None:
         """Show how far it is."""

@@ -3,58 +3,37 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TransferSpeedColumn,
 )
 
-
-class _Bar:
-    """One bar; invisible when standard error is no terminal, and gone at its end."""
-
-    def __init__(self, total: int | None, *columns: ProgressColumn) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(
-            *columns, console=console, disable=not console.is_terminal, transient=True
-        )
-        self._task = self._progress.add_task("", total=total, rate="", said="")
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+from cli.progress import OneBar
 
 
-class UploadBar(_Bar):
+class UploadBar(OneBar):
     """How much of a file has been sent; `total` is None where its size is not known."""
 
     def __init__(self, total: int | None) -> None:
-        super().__init__(
-            total, TextColumn("upload"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-        )
+        columns = (TextColumn("upload"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        super().__init__(columns, total)
 
     def show(self, sent: int) -> None:
         """Show how many bytes have been sent."""
         self._progress.update(self._task, completed=sent)
 
 
-class BatchBar(_Bar):
+class BatchBar(OneBar):
     """How far a batch is, as the server tells it."""
 
     def __init__(self) -> None:
-        super().__init__(
-            None,
+        columns = (
             TextColumn("lines"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -62,6 +41,7 @@ class BatchBar(_Bar):
             TimeElapsedColumn(),
             TextColumn("{task.fields[said]}"),
         )
+        super().__init__(columns, None, rate="", said="")
 
     def show(self, batch: dict[str, Any], note: str = "") -> None:
         """Show a batch as it is now."""
