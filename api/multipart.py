@@ -11,6 +11,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from api import preferences
 from api.exchange import Exchange
 from api.intake import Intake
+from api.part_head import PartHead
 from api.reading import check_model
 from schemas.body import Span
 from schemas.config import ServerConfig
@@ -52,7 +53,7 @@ class _Form:
     def __init__(self, raw: bytes, content_type: str) -> None:
         self.spans: dict[bytes, Span] = {}
         self._parts = 0
-        self._field, self._value, self._name = b"", b"", b""
+        self._head = PartHead()
         self._start, self._end = 0, 0
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
@@ -60,10 +61,8 @@ class _Form:
         parser = MultipartParser(
             boundary,
             {
+                **self._head.callbacks,
                 "on_part_begin": self._on_part_begin,
-                "on_header_field": self._on_header_field,
-                "on_header_value": self._on_header_value,
-                "on_header_end": self._on_header_end,
                 "on_part_data": self._on_part_data,
                 "on_part_end": self._on_part_end,
             },
@@ -80,25 +79,15 @@ class _Form:
         self._parts += 1
         if self._parts > _MAX_PARTS:
             raise RequestError("invalid_body", f"The form has more than {_MAX_PARTS} parts.")
-        self._field, self._value, self._name = b"", b"", b""
+        self._head.begin()
         self._start = self._end = 0
-
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._field += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        if self._field.lower() == b"content-disposition":
-            self._name = parse_options_header(self._value)[1].get(b"name", b"")
-        self._field, self._value = b"", b""
 
     def _on_part_data(self, _data: bytes, start: int, end: int) -> None:
         self._start = self._start or start
         self._end = end
 
     def _on_part_end(self) -> None:
-        if self._name == b"model" and self._name in self.spans:
+        name = self._head.name
+        if name == b"model" and name in self.spans:
             raise RequestError("duplicate_key", "The form has two parts named `model`.", "model")
-        self.spans[self._name] = (self._start, self._end)
+        self.spans[name] = (self._start, self._end)

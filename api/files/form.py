@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from api.part_head import PartHead
 from schemas.errors import RequestError
 
 _MULTIPART = b"multipart/form-data"
@@ -32,18 +33,15 @@ class UploadForm:
         self._known = (*fields, _FILE)
         self._texts: dict[str, bytes] = {}
         self._file_name: bytes | None = None
-        self._header = self._value = self._name = b""
-        self._sent_name: bytes | None = None
+        self._head = PartHead()
         self._part: str | None = None
         self._fresh: list[bytes] = []
         self._ended = False
         self._parser = MultipartParser(
             boundary,
             {
+                **self._head.callbacks,
                 "on_part_begin": self._on_part_begin,
-                "on_header_field": self._on_header_field,
-                "on_header_value": self._on_header_value,
-                "on_header_end": self._on_header_end,
                 "on_headers_finished": self._on_headers_finished,
                 "on_part_data": self._on_part_data,
                 "on_end": self._on_end,
@@ -78,35 +76,23 @@ class UploadForm:
         return _text(_FILE, self._file_name or b"")
 
     def _on_part_begin(self) -> None:
-        self._header = self._value = self._name = b""
-        self._sent_name = self._part = None
-
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            options = parse_options_header(self._value)[1]
-            self._name, self._sent_name = options.get(b"name", b""), options.get(b"filename")
-        self._header = self._value = b""
+        self._head.begin()
+        self._part = None
 
     def _on_headers_finished(self) -> None:
-        name = self._name.decode(errors="replace")
+        name = self._head.name.decode(errors="replace")
         if name not in self._known:
             raise RequestError("invalid_body", f"`{name[:100]}` is not known here.", name[:100])
         if name in self._texts or (name == _FILE and self._file_name is not None):
             raise RequestError("duplicate_key", f"The form has two parts named `{name}`.", name)
         if name != _FILE:
             self._texts[name] = b""
-        elif self._sent_name is None:
+        elif self._head.file_name is None:
             raise RequestError(
                 "invalid_body", "`file` must be a file, with its name (curl: -F file=@NAME).", name
             )
         else:
-            self._file_name = self._sent_name
+            self._file_name = self._head.file_name
         self._part = name
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
