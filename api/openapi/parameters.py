@@ -13,6 +13,19 @@ def _parameter(place: str, name: str, schema: dict[str, Any], said: str) -> dict
     return {"name": name, "in": place, "schema": schema, "description": said, **required}
 
 
+def _id(pattern: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": pattern}
+
+
+def _limit(*, most: int, default: int) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+    return _parameter("query", "limit", schema, "How many to return.")
+
+
+def _after(pattern: str) -> dict[str, Any]:
+    return _parameter("query", "after", _id(pattern), "The last id of the page before.")
+
+
 _TEXT: Final = {"type": "string"}
 _PRIORITY: Final = {"type": "string", "enum": [each.value for each in PRIORITIES]}
 _INSTANT: Final = {"type": "number", "minimum": 0}
@@ -21,7 +34,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "id": _parameter(
         "path",
         "id",
-        {"type": "string", "pattern": "^(req|resp)_[0-9a-f]{34}$"},
+        _id("^(req|resp)_[0-9a-f]{34}$"),
         "A request's id; a Response has the same digits.",
     ),
     "name": _parameter("path", "name", _TEXT, "A model's name or alias; it may hold slashes."),
@@ -32,18 +45,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "number", "default": 0},
         "Seconds to wait for the end, 0 to 60; larger is clamped.",
     ),
-    "limit": _parameter(
-        "query",
-        "limit",
-        {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
-        "How many to return.",
-    ),
-    "after": _parameter(
-        "query",
-        "after",
-        {"type": "string", "pattern": "^req_[0-9a-f]{34}$"},
-        "The last id of the page before.",
-    ),
+    "limit": _limit(most=100, default=20),
+    "after": _after("^req_[0-9a-f]{34}$"),
     "after_item": _parameter("query", "after", _TEXT, "The last id of the page before."),
     "streams": _parameter(
         "query", "stream", {"type": "boolean", "default": False}, "Whether to read its events."
@@ -118,18 +121,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "integer", "minimum": 0},
         "The same, as browsers send it; both and different is refused.",
     ),
-    "webhook_endpoint": _parameter(
-        "path", "id", {"type": "string", "pattern": "^we_[0-9a-f]{32}$"}, "An endpoint's id."
-    ),
-    "webhook_delivery": _parameter(
-        "path", "id", {"type": "string", "pattern": "^wh_[0-9a-f]{32}$"}, "Its `webhook-id`."
-    ),
-    "after_webhook": _parameter(
-        "query",
-        "after",
-        {"type": "string", "pattern": "^w[eh]_[0-9a-f]{32}$"},
-        "The last id of the page before.",
-    ),
+    "webhook_endpoint": _parameter("path", "id", _id("^we_[0-9a-f]{32}$"), "An endpoint's id."),
+    "webhook_delivery": _parameter("path", "id", _id("^wh_[0-9a-f]{32}$"), "Its `webhook-id`."),
+    "after_webhook": _after("^w[eh]_[0-9a-f]{32}$"),
     "of_endpoint": _parameter(
         "query", "webhook_endpoint_id", _TEXT, "Only those to this endpoint."
     ),
@@ -140,21 +134,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "string", "enum": ["pending", "delivered", "failed", "dropped"]},
         "Only these.",
     ),
-    "file": _parameter(
-        "path", "id", {"type": "string", "pattern": "^file-[0-9a-f]{34}$"}, "A file's id."
-    ),
-    "file_limit": _parameter(
-        "query",
-        "limit",
-        {"type": "integer", "minimum": 1, "maximum": 10000, "default": 10000},
-        "How many to return.",
-    ),
-    "after_file": _parameter(
-        "query",
-        "after",
-        {"type": "string", "pattern": "^file-0[0-9a-f]{33}$"},
-        "The last id of the page before.",
-    ),
+    "file": _parameter("path", "id", _id("^file-[0-9a-f]{34}$"), "A file's id."),
+    "file_limit": _limit(most=10000, default=10000),
+    "after_file": _after("^file-0[0-9a-f]{33}$"),
     "purpose": _parameter("query", "purpose", _TEXT, "Only those of this purpose."),
     "range": _parameter(
         "header", "Range", _TEXT, "`bytes=0-999`; of a set of ranges the whole is answered."
@@ -162,34 +144,17 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "if_range": _parameter(
         "header", "If-Range", _TEXT, "The `ETag` of what you have: of another state, the whole."
     ),
-    "batch": _parameter(
-        "path", "id", {"type": "string", "pattern": "^batch_[0-9a-f]{34}$"}, "A batch's id."
-    ),
-    "after_batch": _parameter(
-        "query",
-        "after",
-        {"type": "string", "pattern": "^batch_0[0-9a-f]{33}$"},
-        "The last id of the page before.",
-    ),
-    "message_batch": _parameter(
-        "path", "id", {"type": "string", "pattern": "^msgbatch_[0-9a-f]{34}$"}, "A batch's id."
-    ),
-    "message_batch_limit": _parameter(
-        "query",
-        "limit",
-        {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20},
-        "How many to return.",
-    ),
+    "batch": _parameter("path", "id", _id("^batch_[0-9a-f]{34}$"), "A batch's id."),
+    "after_batch": _after("^batch_0[0-9a-f]{33}$"),
+    "message_batch": _parameter("path", "id", _id("^msgbatch_[0-9a-f]{34}$"), "A batch's id."),
+    "message_batch_limit": _limit(most=1000, default=20),
     "after_id": _parameter(
-        "query",
-        "after_id",
-        {"type": "string", "pattern": "^msgbatch_0[0-9a-f]{33}$"},
-        "The `last_id` of the page before.",
+        "query", "after_id", _id("^msgbatch_0[0-9a-f]{33}$"), "The `last_id` of the page before."
     ),
     "before_id": _parameter(
         "query",
         "before_id",
-        {"type": "string", "pattern": "^msgbatch_0[0-9a-f]{33}$"},
+        _id("^msgbatch_0[0-9a-f]{33}$"),
         "The `first_id` of the page behind; not with `after_id`.",
     ),
     "traceparent": _parameter(
