@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import anthropic
@@ -12,7 +11,7 @@ import pytest
 from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
 from anthropic.types.messages.batch_create_params import Request
 
-from tests.fakes.stack import Setup, Stack, backend_process
+from tests.fakes.stack import Setup, Stack, serving
 
 MODELS = ("echo", "slow-60000", "status-404", "status-500", "html")
 END_S = 60.0
@@ -20,15 +19,8 @@ END_S = 60.0
 
 @pytest.fixture(scope="module")
 def stack(setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    directory = tmp_path_factory.mktemp("anthropic")
-    with backend_process(directory, models=",".join(MODELS)) as (url, _):
-        backends = {"fake": {"urls": [f"{url}/v1"], "concurrency": 8}}
-        models = {
-            name: {"targets": [{"backend": "fake"}], "retry": {"max_attempts": 1}}
-            for name in MODELS
-        }
-        with Stack(directory, replace(setup, backends=backends, models=models)) as running:
-            yield running
+    with serving(tmp_path_factory.mktemp("anthropic"), setup, MODELS) as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -6,14 +6,13 @@ import io
 import json
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import openai
 import pytest
 from openai.types import Batch
 
-from tests.fakes.stack import Setup, Stack, backend_process
+from tests.fakes.stack import Setup, Stack, serving
 from tests.fakes.uploads import jsonl, line
 
 MODELS = ("echo", "slow-5", "slow-60000", "status-400")
@@ -24,15 +23,8 @@ UNKNOWN = "00" + "0" * 32
 
 @pytest.fixture(scope="module")
 def stack(setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    directory = tmp_path_factory.mktemp("sdk-batches")
-    with backend_process(directory, models=",".join(MODELS)) as (url, _):
-        backends = {"fake": {"urls": [f"{url}/v1"], "concurrency": 8}}
-        models = {
-            name: {"targets": [{"backend": "fake"}], "retry": {"max_attempts": 1}}
-            for name in MODELS
-        }
-        with Stack(directory, replace(setup, backends=backends, models=models)) as running:
-            yield running
+    with serving(tmp_path_factory.mktemp("sdk-batches"), setup, MODELS) as stack:
+        yield stack
 
 
 @pytest.fixture

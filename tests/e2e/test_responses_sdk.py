@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import openai
@@ -12,7 +11,7 @@ import pytest
 from openai.types.responses import Response, ResponseFunctionToolCall
 from pydantic import BaseModel
 
-from tests.fakes.stack import Setup, Stack, backend_process
+from tests.fakes.stack import Setup, Stack, serving
 
 MODELS = ("echo", "answers", "slow-1500", "status-400", "status-500", "words-40-50")
 TOOL: Any = {
@@ -30,15 +29,8 @@ TOOL: Any = {
 
 @pytest.fixture(scope="module")
 def stack(setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    directory = tmp_path_factory.mktemp("responses")
-    with backend_process(directory, models=",".join(MODELS)) as (url, _):
-        backends = {"fake": {"urls": [f"{url}/v1"], "concurrency": 8}}
-        models = {
-            name: {"targets": [{"backend": "fake"}], "retry": {"max_attempts": 1}}
-            for name in MODELS
-        }
-        with Stack(directory, replace(setup, backends=backends, models=models)) as running:
-            yield running
+    with serving(tmp_path_factory.mktemp("responses"), setup, MODELS) as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -237,6 +237,17 @@ def backend_process(directory: Path, models: str = "echo") -> Iterator[tuple[str
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.kill()
+
+
+@contextmanager
+def serving(directory: Path, setup: Setup, models: Sequence[str]) -> Iterator[Stack]:
+    """Run Penstock before one fake backend that serves `models`; a request is tried once."""
+    with backend_process(directory, models=",".join(models)) as (url, _):
+        backends = {"fake": {"urls": [f"{url}/v1"], "concurrency": 8}}
+        once = {"targets": [{"backend": "fake"}], "retry": {"max_attempts": 1}}
+        served = dict.fromkeys(models, once)
+        with Stack(directory, replace(setup, backends=backends, models=served)) as running:
+            yield running
 
 
 def _ready(port: int, path: str = "/ready") -> bool:

@@ -69,19 +69,6 @@ def config_of(server: dict[str, Any], *models: str, url: str = "http://127.0.0.1
     )
 
 
-@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.realservers)])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """Where the parts of an engine are."""
-    if request.param == "embedded":
-        return {"data_dir": str(tmp_path)}
-    return {
-        "data_dir": str(tmp_path),
-        "amqp_url": request.getfixturevalue("amqp_url"),
-        "redis_url": request.getfixturevalue("redis_url"),
-        "namespace": f"t{secrets.token_hex(4)}",
-    }
-
-
 @asynccontextmanager
 async def opened(config: Config) -> AsyncIterator[Engine]:
     engine = open_engine(config)

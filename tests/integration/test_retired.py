@@ -21,7 +21,6 @@ from tests.integration.test_worker_reload import (
     asking,
     config,
     ended,
-    engine,
     on,
     submit,
     until,
@@ -33,7 +32,6 @@ from workers.retired import Retired
 from workers.settlement import Settlement
 from workers.slots import Slots
 
-__all__ = ["engine"]  # the fixture: both engines
 REMOVED = (Status.FAILED, "model_removed")
 NOWHERE = "http://127.0.0.1:1/v1"
 Looking = Callable[[Config], Retired]

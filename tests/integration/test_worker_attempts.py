@@ -11,10 +11,7 @@ from schemas.config import Config
 from schemas.lifecycle import Status
 from tests.conformance.steps import eventually
 from tests.fakes.backend import Backend
-from tests.integration import test_worker_reload
 from tests.integration.test_worker_reload import asking, ended, on, submit, working
-
-engine = test_worker_reload.engine
 
 
 def config(models: Any, url: str, **backend: Any) -> Config:

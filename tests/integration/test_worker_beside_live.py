@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from broker.engine import open_engine
 from broker.ports import Engine
 from schemas.body import read_object
-from schemas.config import Config, ServerConfig
+from schemas.config import Config
 from schemas.lifecycle import Status
 from schemas.priority import Priority
 from tests.fakes.backend import Backend
@@ -23,22 +18,6 @@ from workers.service import WorkerService
 
 ENDLESS, QUICK = "slow-600000", "echo"
 SLOTS, BATCH_SLOTS = 4, 3
-
-
-@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.realservers)])
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
-    server = ServerConfig(data_dir=str(tmp_path))
-    if request.param == "real":
-        server = ServerConfig(
-            amqp_url=request.getfixturevalue("amqp_url"),
-            redis_url=request.getfixturevalue("redis_url"),
-            namespace=f"t{secrets.token_hex(4)}",
-            data_dir=str(tmp_path),
-        )
-    engine = open_engine(Config(server=server))
-    await engine.start()
-    yield engine
-    await engine.stop()
 
 
 @asynccontextmanager

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from broker.engine import open_engine
 from broker.ports import Engine
 from schemas.body import read_object
-from schemas.config import Config, ServerConfig
+from schemas.config import Config
 from schemas.envelope import Envelope
 from schemas.lifecycle import Status
 from schemas.record import Record
@@ -24,22 +19,6 @@ from tests.servers.ports import reserve
 from workers.service import WorkerService
 
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.realservers)])
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
-    server = ServerConfig(data_dir=str(tmp_path))
-    if request.param == "real":
-        server = ServerConfig(
-            amqp_url=request.getfixturevalue("amqp_url"),
-            redis_url=request.getfixturevalue("redis_url"),
-            namespace=f"t{secrets.token_hex(4)}",
-            data_dir=str(tmp_path),
-        )
-    engine = open_engine(Config(server=server))
-    await engine.start()
-    yield engine
-    await engine.stop()
 
 
 @asynccontextmanager

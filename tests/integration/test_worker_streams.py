@@ -23,11 +23,10 @@ from schemas.result import Usage
 from tests.fakes.backend import Backend
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.results import make_slot
-from tests.integration.test_worker_reload import CHAT, engine, on, submit, until, working
+from tests.integration.test_worker_reload import CHAT, on, submit, until, working
 from workers.backends.sse import data_of
 from workers.service import WorkerService
 
-__all__ = ["engine"]  # the fixture: both engines
 REAL = pytest.param("real", marks=pytest.mark.realservers)
 
 INTERRUPTED = (Status.FAILED, "stream_interrupted")
@@ -226,7 +225,7 @@ async def test_what_a_worker_hands_back_in_the_middle_is_never_spliced(
         assert len(fake.ledger.calls) == 1
 
 
-@pytest.mark.parametrize("engine", [REAL], indirect=True)
+@pytest.mark.parametrize("server", [REAL], indirect=True)
 @pytest.mark.parametrize("restart", [False, True])
 async def test_the_next_attempt_after_a_lost_one_never_splices(
     engine: Engine, restart: bool

@@ -8,7 +8,10 @@ import os
 import signal
 import subprocess
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+
+from tests.servers.probe import wait_until
 
 _running: weakref.WeakSet[Child] = weakref.WeakSet()
 
@@ -65,6 +68,36 @@ class Child:
     def tail(self) -> str:
         """The end of what it wrote, for an error message."""
         return self._log.read_text(errors="replace")[-2000:]
+
+
+class OneProcess:
+    """A server of one process, in a folder that outlives it."""
+
+    def __init__(self) -> None:
+        self._process: Child | None = None
+
+    def stop(self) -> None:
+        """End it in good order."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would; the folder stays."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def _boot(self, process: Child, answers: Callable[[], bool], within_s: float) -> None:
+        """Return once it answers. Raises RuntimeError where it ends instead."""
+        self._process = process
+        try:
+            wait_until(lambda: answers() or not process.alive, within_s, process.tail)
+            if not process.alive:
+                raise RuntimeError(f"{type(self).__name__} ended while starting:\n{process.tail()}")
+        except BaseException:
+            self.kill()
+            raise
 
 
 @atexit.register

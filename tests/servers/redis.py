@@ -9,14 +9,14 @@ from typing import Literal
 
 from tests.servers.ports import reserve
 from tests.servers.probe import redis_command, redis_version, wait_until
-from tests.servers.process import Child
+from tests.servers.process import Child, OneProcess
 from tests.servers.provision import redis_program
 
 AppendFsync = Literal["always", "everysec"]
 _BOOT_S = 20.0
 
 
-class RedisServer:
+class RedisServer(OneProcess):
     """A server in `folder`, on loopback only, never evicting; in memory without `appendfsync`."""
 
     def __init__(
@@ -26,12 +26,12 @@ class RedisServer:
         appendfsync: AppendFsync | None = None,
         cluster: bool = False,
     ) -> None:
+        super().__init__()
         self.folder = folder
         self.port = port or reserve(with_cluster_port=cluster)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._appendfsync = appendfsync
         self._cluster = cluster
-        self._process: Child | None = None
 
     @property
     def log_path(self) -> Path:
@@ -61,26 +61,7 @@ class RedisServer:
         program = redis_program()
         environment = {**os.environ, **program.environment}
         command = [str(program.folder / "redis-server"), *self._settings()]
-        self._process = process = Child(command, environment, self.log_path)
-        try:
-            wait_until(lambda: self.alive or not process.alive, _BOOT_S, process.tail)
-            if not process.alive:
-                raise RuntimeError(f"Redis ended while starting:\n{process.tail()}")
-        except BaseException:
-            self.kill()
-            raise
-
-    def stop(self) -> None:
-        """End it in good order."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would; the folder stays."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
+        self._boot(Child(command, environment, self.log_path), lambda: self.alive, _BOOT_S)
 
     def restart(self) -> None:
         """Start again on the same data and port, after `kill` or instead of `stop` + `start`."""

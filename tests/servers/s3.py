@@ -10,8 +10,8 @@ from pathlib import Path
 
 from schemas.blob_config import S3Config
 from tests.servers.ports import reserve
-from tests.servers.probe import answers_http, wait_until
-from tests.servers.process import Child
+from tests.servers.probe import answers_http
+from tests.servers.process import Child, OneProcess
 
 BUCKET = "penstock"
 ACCESS_KEY = "penstock-tests"
@@ -30,15 +30,15 @@ def bucket_at(url: str) -> S3Config:
     )
 
 
-class S3Server:
+class S3Server(OneProcess):
     """A server in `folder`, on loopback only, with one bucket and one pair of keys."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
+        super().__init__()
         self.folder = folder
         self.port = port or reserve()
         self.url = f"http://127.0.0.1:{self.port}"
         self.version = version("nanio")
-        self._process: Child | None = None
 
     @property
     def uploads(self) -> list[Path]:
@@ -55,25 +55,6 @@ class S3Server:
         }
         arguments = ["serve", "--data-dir", str(self.folder / "data"), "--host", "127.0.0.1"]
         arguments += ["--port", str(self.port), "--no-access-log"]
-        self._process = process = Child(
-            [sys.executable, "-m", "nanio", *arguments], environment, self.folder / "nanio.log"
-        )
-        try:
-            wait_until(lambda: answers_http(self.url) or not process.alive, _BOOT_S, process.tail)
-            if not process.alive:
-                raise RuntimeError(f"nanio ended while starting:\n{process.tail()}")
-        except BaseException:
-            self.kill()
-            raise
-
-    def stop(self) -> None:
-        """End it in good order."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would; the folder stays."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
+        command = [sys.executable, "-m", "nanio", *arguments]
+        process = Child(command, environment, self.folder / "nanio.log")
+        self._boot(process, lambda: answers_http(self.url), _BOOT_S)
