@@ -50,6 +50,8 @@ class RedisLimits:
         self._beside: dict[str, tuple[str, ...]] = {}
         # And which are under a cap beside live ones: that is held as a slot is, without more.
         self._under: dict[str, str] = {}
+        # What has ended since the last renewal began.
+        self._ended: set[str] = set()
         self._cursor = 0
 
     async def reserve(self, wants: Sequence[tuple[Want, str]]) -> list[Answer]:
@@ -95,12 +97,14 @@ class RedisLimits:
 
     async def renew(self, reservations: Iterable[Reservation]) -> list[Reservation]:
         held = {each.id: each for each in reservations}
+        self._ended.clear()
         by_cap: dict[tuple[str, str | None], list[str]] = {}
         for each in held.values():
             by_cap.setdefault((each.backend, self._under.get(each.id)), []).append(each.id)
             for key in self._beside.get(each.id, ()):
                 by_cap.setdefault((key, None), []).append(each.id)
         found = await asyncio.gather(*(self._renew(*caps, ids) for caps, ids in by_cap.items()))
+        await self._end_again(by_cap)
         lost = {reservation_id for some in found for reservation_id in some}
         return [each for each in held.values() if each.id in lost]
 
@@ -178,6 +182,7 @@ class RedisLimits:
 
     async def _end(self, how: str, spent: Iterable[Spent]) -> None:
         ended = list(spent)
+        self._ended.update(each.reservation.id for each in ended)
         for at in range(0, len(ended), _AT_ONCE):
             await self._end_some(how, ended[at : at + _AT_ONCE])
 
@@ -218,6 +223,16 @@ class RedisLimits:
             keys = (*keys, self._keys.of_backend(under)[0])
         self._seen[key], *lost = await self._run("renew", keys, self._seen[key], most, *ids)
         return [each.decode() for each in lost]
+
+    async def _end_again(self, by_cap: dict[tuple[str, str | None], list[str]]) -> None:
+        """Free what has ended during its renewal.
+
+        They went by different connections: renewed last, it would be held for a lease by nobody.
+        """
+        ended = {
+            caps: [each for each in ids if each in self._ended] for caps, ids in by_cap.items()
+        }
+        await asyncio.gather(*(self._free(*caps, ids) for caps, ids in ended.items() if ids))
 
     def _note_under(self, wants: Sequence[tuple[Want, str]]) -> Cap | None:
         """Note which are under the cap beside live ones, and return it: it is one for all."""

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -132,6 +132,22 @@ async def test_a_renewal_that_comes_first_pauses_grants_too(redis_url: str) -> N
         await age(parts, 20)
         await parts.limits.renew(slots("1"))
         assert await taken(parts, 2, ["3"]) == 0
+
+
+async def test_what_ends_while_it_is_renewed_is_held_no_longer(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_parts(redis_url) as parts:
+        await taken(parts, 2, ["1", "2"])
+        renew = parts.limits._renew
+
+        async def overtaken(*asked: Any) -> list[str]:
+            await parts.limits.refund(slots("1"))
+            return await renew(*asked)
+
+        monkeypatch.setattr(parts.limits, "_renew", overtaken)
+        await parts.limits.renew(slots("1", "2"))
+        assert await parts.limits.held(BACKEND) == 1
 
 
 async def test_an_idle_backend_grants_at_once(redis_url: str) -> None:
