@@ -11,7 +11,15 @@ from pathlib import Path
 from tests.servers.process import Child
 
 ROOT = Path(__file__).resolve().parents[2]
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+    "PYTHONPYCACHEPREFIX",
+)
 
 
 class Process:
