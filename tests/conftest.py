@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith("PENSTOCK_") and not name.startswith("PENSTOCK_TEST_"):
             del os.environ[name]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell starts what runs in the background; every child of ours would ignore it too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     given = _given_by_controller(config)
     shared = SharedServers(Path(given[0]), given[1]) if given else SharedServers.for_this_process()
     config.stash[SHARED] = shared

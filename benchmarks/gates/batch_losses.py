@@ -28,7 +28,7 @@ class Size:
     cancelled_lines: int
 
 
-SHORT = Size(lines=900, frozen_s=0, within_s=120, cancelled_lines=600)
+SHORT = Size(lines=900, frozen_s=0, within_s=120, cancelled_lines=6_000)
 LONG = Size(lines=20_000, frozen_s=12, within_s=900, cancelled_lines=20_000)
 
 

@@ -75,5 +75,8 @@ def test_no_input_breaks_an_operation(door: Door, case: Any) -> None:
     refused = response.headers.get("content-type") == "application/json" and response.status_code
     if refused in (400, 408, 414, 431) and code_of(response.json()) in PROTOCOL_REFUSALS:
         return  # what was generated is no HTTP
+    if response.status_code == 504 and code_of(response.json()) == "deadline_exceeded":
+        assert "x-penstock-timeout-s" in (case.headers or {}), response.text
+        return  # what was generated asked for an answer sooner than there can be one
     case.validate_response(response, checks=CHECKS)
     assert response.status_code < 500, response.text

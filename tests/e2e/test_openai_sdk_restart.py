@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -37,13 +38,26 @@ def restart(door: Door) -> None:
     door.stack.restart(role)
 
 
+def calls_of(door: Door, model: str) -> list[dict[str, Any]]:
+    """Return the backend's account of the calls of `model`."""
+    return [call for call in door.ledger()["calls"] if call["model"] == model]
+
+
+def restart_once_called(door: Door) -> None:
+    """Restart when the request runs: one that dies with the door unaccepted is a new one."""
+    until = time.monotonic() + 20
+    while not calls_of(door, LONG) and time.monotonic() < until:
+        time.sleep(0.05)
+    restart(door)
+
+
 def check(door: Door, contents: list[str | None]) -> None:
     """Assert that every call was answered by a call of its own, and few were made twice."""
     assert len(contents) == CALLS
     assert all(contents)
     assert len(set(contents)) == CALLS
     door.assert_at_rest()
-    calls = [call for call in door.ledger()["calls"] if call["model"] == SLOW]
+    calls = calls_of(door, SLOW)
     answered = Counter(call["id"] for call in calls if not call["aborted"])
     # A request whose answer was lost with the process that held it may be asked anew; none runs
     # for ever, and none is answered by two backends' calls in the end.
@@ -95,7 +109,7 @@ async def test_the_async_client_gets_every_answer(door: Door) -> None:
 def test_a_retry_joins_the_request_that_outlived_the_door(door: Door) -> None:
     """On RabbitMQ the worker calls on while the api is killed; embedded calls once more."""
     base_url = f"{door.stack.url}/v1"
-    killing = threading.Timer(0.5, restart, [door])
+    killing = threading.Thread(target=restart_once_called, args=[door])
     killing.start()
     with openai.OpenAI(base_url=base_url, api_key="x", max_retries=RETRIES) as client:
         raw = client.chat.completions.with_raw_response.create(
@@ -104,6 +118,6 @@ def test_a_retry_joins_the_request_that_outlived_the_door(door: Door) -> None:
     killing.join()
     door.stack.wait_ready()
     assert raw.headers["idempotent-replayed"] == "true"
-    calls = [call for call in door.ledger()["calls"] if call["model"] == LONG]
+    calls = calls_of(door, LONG)
     assert {call["id"] for call in calls} == {raw.headers["x-request-id"]}
     assert len(calls) == (2 if "serve" in door.stack.processes else 1)
