@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from schemas.blob_config import S3Config
+from tests.fakes.nursery import Nursery
 from tests.servers.s3 import bucket_at
 from tests.servers.session import SHARED, SharedServers
 
@@ -56,6 +58,14 @@ def _given_by_controller(config: pytest.Config) -> tuple[str, int] | None:
 def servers(pytestconfig: pytest.Config) -> SharedServers:
     """The servers this session shares."""
     return pytestconfig.stash[SHARED]
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Where the processes of short tests are born; not those whose memory or start is measured."""
+    nursery = Nursery(tmp_path_factory.mktemp("nursery") / "log")
+    yield nursery
+    nursery.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.client.twins import KINDS, Twin
+from tests.fakes.nursery import Nursery
+from tests.fakes.process import Process
 from tests.fakes.stack import Setup, Stack, backend_process
 
 # Model names of the examples, and what the fake backend is asked for.
@@ -32,6 +34,13 @@ class Real:
     amqp_url: str
     redis_url: str
     namespace: str
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _born_in_a_nursery(nursery: Nursery) -> Iterator[None]:
+    Process.nursery = nursery
+    yield
+    Process.nursery = None
 
 
 @pytest.fixture(scope="module")

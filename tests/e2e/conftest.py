@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.nursery import Nursery
+from tests.fakes.process import Process
 from tests.fakes.stack import Setup
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _born_in_a_nursery(nursery: Nursery) -> Iterator[None]:
+    Process.nursery = nursery
+    yield
+    Process.nursery = None
 
 
 @pytest.fixture(

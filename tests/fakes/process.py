@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.fakes.nursery import Nursery
 from tests.servers.process import Child
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,9 @@ _PASSED_ON = (
 
 class Process:
     """`python -m MODULE ARGUMENTS`, with only the given environment."""
+
+    # Where they are born; without one each starts from nothing.
+    nursery: Nursery | None = None
 
     def __init__(
         self,
@@ -59,7 +63,10 @@ class Process:
         assert not self.alive
         with self.log.open("ab") as out:
             out.write(f"--- start {self.name}\n".encode())
-        self._child = Child(self._argv, self._env, self.log)
+        if self.nursery is None:
+            self._child = Child(self._argv, self._env, self.log)
+        else:
+            self._child = Child(self._argv, self._env, self.log, self.nursery.bear)
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""

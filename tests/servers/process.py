@@ -10,10 +10,38 @@ import subprocess
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from tests.servers.probe import wait_until
 
 _running: weakref.WeakSet[Child] = weakref.WeakSet()
+
+
+class Started(Protocol):
+    """What `subprocess.Popen` has of a process."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def terminate(self) -> None: ...
+
+
+Start = Callable[[list[str], dict[str, str], Path], Started]
+
+
+def _start(command: list[str], environment: dict[str, str], log: Path) -> Started:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            cwd=log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 class Child:
@@ -23,17 +51,10 @@ class Child:
     closes and the shell kills the group.
     """
 
-    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
-                env=environment,
-                cwd=log.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+    def __init__(
+        self, command: list[str], environment: dict[str, str], log: Path, start: Start = _start
+    ) -> None:
+        self._process = start(command, environment, log)
         self.pid = self._process.pid
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", f"read -r _; kill -s KILL -- -{self.pid}"],
