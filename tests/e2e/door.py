@@ -83,9 +83,9 @@ class Door:
         """Return the backend's calls of one request."""
         return [call for call in self.ledger()["calls"] if call["id"] == request_id]
 
-    def assert_at_rest(self) -> None:
+    def assert_at_rest(self, within_s: float = 15) -> None:
         """Assert that soon nothing waits, nothing runs and no slot is held."""
-        until = time.monotonic() + 15
+        until = time.monotonic() + within_s
         while True:
             items = self.ask("GET", "/v1/models").json["data"]
             states = [item["penstock"] for item in items]
