@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -94,11 +95,11 @@ async def live(stack: Stack, directory: Path, rounds: int, seconds: float) -> No
         batch = await client.create(await client.upload(path))
         await client.until(batch["id"], lambda each: sum(counted(each)) > LIVE_LINES, _WITHIN_S)
         for number in range(1, rounds + 1):
-            alone, again = [
-                await _p95_ms(session, stack, batch["id"], model, seconds, "pause")
-                for _ in range(2)
-            ]
-            beside = await _p95_ms(session, stack, batch["id"], model, seconds, "resume")
+            await client.pause(batch["id"])
+            await client.until(batch["id"], _rests, _WITHIN_S)
+            alone, again = [await _p95_ms(session, stack, model, seconds) for _ in range(2)]
+            await client.resume(batch["id"])
+            beside = await _p95_ms(session, stack, model, seconds)
             ratios.append(beside / alone)
             control.append(again / alone)
             told = f"alone {alone:5.2f} ms, again {again:5.2f} ms, beside a batch {beside:5.2f} ms"
@@ -110,17 +111,15 @@ async def live(stack: Stack, directory: Path, rounds: int, seconds: float) -> No
     _print("added at p95, beside a batch ÷ alone", ratios, f"aim ≤ {LIVE_AIM}")
 
 
+def _rests(batch: dict[str, Any]) -> bool:
+    """Whether none of its lines runs or waits: those that a pause found under way go on."""
+    return not batch["penstock"]["running"]
+
+
 async def _p95_ms(
-    session: aiohttp.ClientSession,
-    stack: Stack,
-    batch_id: str,
-    model: str,
-    seconds: float,
-    verb: str,
+    session: aiohttp.ClientSession, stack: Stack, model: str, seconds: float
 ) -> float:
     """Return what is added to the backend's time, in ms, over calls that come at random."""
-    async with session.post(f"{stack.url}/v1/batches/{batch_id}/{verb}") as answer:
-        assert answer.status == 200, await answer.text()
     await asyncio.sleep(_SETTLES_S)
     draw, took, ends_at = random.Random(1), list[float](), time.monotonic() + seconds
     async with asyncio.TaskGroup() as calls:

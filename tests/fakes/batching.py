@@ -93,6 +93,14 @@ class BatchClient:
         """Cancel it."""
         return await self._ask("POST", f"/v1/batches/{batch_id}/cancel")
 
+    async def pause(self, batch_id: str) -> dict[str, Any]:
+        """Have no further line of it started."""
+        return await self._ask("POST", f"/v1/batches/{batch_id}/pause")
+
+    async def resume(self, batch_id: str) -> dict[str, Any]:
+        """Let it go on."""
+        return await self._ask("POST", f"/v1/batches/{batch_id}/resume")
+
     async def until(
         self,
         batch_id: str,
