@@ -9,6 +9,7 @@ import time
 import structlog
 
 from broker.amqp.adapter import AmqpQueue
+from broker.amqp.declare import NEW_QUEUE_S
 from broker.ports import Blobs, Replies, Submissions
 from broker.redis_store.parts import BATCHES_KEPT_S, RedisParts
 
@@ -29,6 +30,7 @@ class RealEngine:
         retention_s: float,
         blobs: Blobs,
         batches_kept_s: float = BATCHES_KEPT_S,
+        new_queue_s: float = NEW_QUEUE_S,
     ) -> None:
         self.owner = new_owner()
         self._redis = RedisParts(
@@ -38,7 +40,7 @@ class RealEngine:
             retention_s=retention_s,
             batches_kept_s=batches_kept_s,
         )
-        self.queue = AmqpQueue(amqp_url, namespace)
+        self.queue = AmqpQueue(amqp_url, namespace, new_queue_s=new_queue_s)
         self.submissions: Submissions | None = self.queue.submissions
         self.replies: Replies = self.queue.replies
         self.store = self._redis.store

@@ -213,6 +213,7 @@ class RealStage:
             namespace=self._namespace,
             retention_s=retention_s,
             blobs=DirectoryBlobs(self._directory),
+            new_queue_s=0.0,  # nobody kills RabbitMQ here
         )
         await engine.start()
         try:
