@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_CACHE_DIR ?= $(CURDIR)/.tools/uv-cache
-# The tests start thousands of processes: compiled once they take half the time, and no folder of
+# The tests start thousands of processes: compiled once, each starts in half the time. No folder of
 # the sources is littered with it, which is what PYTHONDONTWRITEBYTECODE asks for.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/pycache
 unexport PYTHONDONTWRITEBYTECODE

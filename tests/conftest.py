@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from schemas.blob_config import S3Config
 from tests.fakes.nursery import Nursery
+from tests.fakes.process import Process
 from tests.servers.s3 import bucket_at
 from tests.servers.session import SHARED, SharedServers
 
@@ -62,10 +63,18 @@ def servers(pytestconfig: pytest.Config) -> SharedServers:
 
 @pytest.fixture(scope="session")
 def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """Where the processes of short tests are born; not those whose memory or start is measured."""
+    """Where the processes of short tests are born; not where a start or shared memory counts."""
     nursery = Nursery(tmp_path_factory.mktemp("nursery") / "log")
     yield nursery
     nursery.close()
+
+
+@pytest.fixture(scope="module")
+def born_in_a_nursery(nursery: Nursery) -> Iterator[None]:
+    """Have the module's processes be born there."""
+    Process.nursery = nursery
+    yield
+    Process.nursery = None
 
 
 @pytest.fixture(scope="session")

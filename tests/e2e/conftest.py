@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes.nursery import Nursery
-from tests.fakes.process import Process
 from tests.fakes.stack import Setup
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _born_in_a_nursery(nursery: Nursery) -> Iterator[None]:
-    Process.nursery = nursery
-    yield
-    Process.nursery = None
+def _start_quickly(born_in_a_nursery: None) -> None:
+    """A fork shows all the growth that `open_door` bounds: pages it maps late only add to it."""
 
 
 @pytest.fixture(

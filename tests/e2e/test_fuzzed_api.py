@@ -31,12 +31,8 @@ from tests.fakes.stack import Setup
 ADMIN = "an-admin-key-for-tests"
 ENDPOINTS = ["/v1/rerank"]
 EXAMPLES = 25
-CHECKS = (
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-)
+OF_SHAPE = (status_code_conformance, content_type_conformance, response_schema_conformance)
+CHECKS = (not_a_server_error, *OF_SHAPE)
 schema = schemathesis.openapi.from_dict(build_document(ENDPOINTS))
 schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 
@@ -76,7 +72,9 @@ def test_no_input_breaks_an_operation(door: Door, case: Any) -> None:
     if refused in (400, 408, 414, 431) and code_of(response.json()) in PROTOCOL_REFUSALS:
         return  # what was generated is no HTTP
     if response.status_code == 504 and code_of(response.json()) == "deadline_exceeded":
+        # What was generated asked for an answer sooner than there can be one.
         assert "x-penstock-timeout-s" in (case.headers or {}), response.text
-        return  # what was generated asked for an answer sooner than there can be one
+        case.validate_response(response, checks=OF_SHAPE)
+        return
     case.validate_response(response, checks=CHECKS)
     assert response.status_code < 500, response.text

@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e.door import Door, open_door
 from tests.fakes.stack import Setup
+from tests.servers.probe import wait_until
 
 SLOW, LONG = "slow-300", "slow-5000"
 CALLS = 24
@@ -45,9 +46,7 @@ def calls_of(door: Door, model: str) -> list[dict[str, Any]]:
 
 def restart_once_called(door: Door) -> None:
     """Restart when the request runs: one that dies with the door unaccepted is a new one."""
-    until = time.monotonic() + 20
-    while not calls_of(door, LONG) and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_until(lambda: calls_of(door, LONG), 20, door.stack.logs)
     restart(door)
 
 
